@@ -1,0 +1,252 @@
+"""Bytes: how events and snapshots are written, sealed, compressed and encrypted. No pickle.
+
+An encoding is named by its parts: ``j1`` (JSON, format version 1), ``z`` (zlib), ``e:<key id>``
+(AES-256-GCM), joined with ``+``. Every body is bound to its session and its header: as associated data
+where it is encrypted, by a checksum in front of it where it is not, so that a body that was flipped, cut,
+or moved to another event is reported as damage.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import zlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from state_core.events import Event, EventRecord, Header
+from state_core.exceptions import ConfigurationError, DamagedError, EncryptionKeyError, InvalidValue, TooLarge
+from state_core.records import Document
+
+FORMAT = "j1"
+CHECKSUM_BYTES = 8
+NONCE_BYTES = 12
+COMPRESS_FROM_BYTES = 256
+"""Smaller bodies hardly shrink."""
+
+_SUPPORTED = "text, numbers, booleans, None, lists, dicts, dates, UUIDs, enums, dataclasses, sets"
+
+
+def plain(value: Any, what: str = "value") -> Any:
+    """A copy of ``value`` as plain JSON values: what a reader will get back.
+
+    Dates become ISO 8601 text, UUIDs and enums their text or value, dataclasses dicts, sets lists, NaN
+    and infinities None. Raises InvalidValue for anything else, naming the place.
+    """
+    try:
+        return orjson.loads(orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS))
+    except (TypeError, ValueError) as error:
+        raise InvalidValue(f"{what}{_place(value)} cannot be stored: {error}. Store {_SUPPORTED}.") from error
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, set | frozenset):
+        return sorted(value, key=repr)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"it is a {type(value).__name__}")
+
+
+def _place(value: Any, path: str = "") -> str:
+    """Path of the first part of ``value`` that JSON does not take."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in items:
+        try:
+            orjson.dumps(part, default=_default, option=orjson.OPT_NON_STR_KEYS)
+        except (TypeError, ValueError):
+            return _place(part, f"{path}[{key!r}]")
+    return path
+
+
+def new_encryption_key() -> str:
+    """A fresh random key for ``encryption_key``, as 44 characters of base64."""
+    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+
+
+class Key:
+    """A 256-bit key and its public id."""
+
+    def __init__(self, secret: str | bytes) -> None:
+        raw = secret if isinstance(secret, bytes) and len(secret) == 32 else _decode_key(secret)
+        self.id = hashlib.blake2b(raw, digest_size=4, person=b"state_core keyid").hexdigest()
+        self.cipher = AESGCM(raw)
+
+    def __repr__(self) -> str:
+        return f"<Key {self.id}>"
+
+
+def _decode_key(secret: str | bytes) -> bytes:
+    text = secret.encode() if isinstance(secret, str) else secret
+    try:
+        raw = base64.urlsafe_b64decode(text)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != 32:
+        raise ConfigurationError(
+            "encryption_key must be 32 bytes, or those as base64 text. "
+            "Make one with `state_core.new_encryption_key()` and keep it safe."
+        )
+    return raw
+
+
+class Codec:
+    """Encodes events and snapshots; reads what any of its settings ever wrote.
+
+    ``keys``: the first one encrypts, all of them decrypt. ``max_bytes``: largest body before compression.
+    """
+
+    def __init__(
+        self,
+        *,
+        compression_level: int | None = 6,
+        keys: Sequence[str | bytes] = (),
+        max_bytes: int = 16 * 1024 * 1024,
+    ) -> None:
+        self._level = compression_level
+        self._keys = [Key(key) for key in keys]
+        self._max_bytes = max_bytes
+
+    def __repr__(self) -> str:
+        return f"<Codec compression_level={self._level} keys={[key.id for key in self._keys]}>"
+
+    def seal(self, session_id: str, event: Event) -> EventRecord:
+        """Raises InvalidValue and TooLarge."""
+        payload = self._dumps(event.changes, event.kind) if event.changes else b""
+        body, encoding = self._pack(payload, _event_place(session_id, event))
+        return EventRecord(**_header_values(event), body=body, encoding=encoding)
+
+    def open(self, session_id: str, record: EventRecord) -> Event:
+        """Raises DamagedError and EncryptionKeyError."""
+        what = f"event {record.seq} ({record.kind})"
+        payload = self._unpack(
+            record.body, record.encoding, _event_place(session_id, record), session_id, what
+        )
+        changes = _loads(payload, session_id, what) if payload else []
+        return Event(**_header_values(record), changes=changes)
+
+    def outline(self, record: EventRecord) -> Event:
+        """The event without its body."""
+        return Event(**_header_values(record), body_read=False)
+
+    def seal_snapshot(self, session_id: str, seq: int, document: Document) -> tuple[bytes, str]:
+        return self._pack(orjson.dumps(document), _snapshot_place(session_id, seq))
+
+    def open_snapshot(self, session_id: str, seq: int, body: bytes, encoding: str) -> Document:
+        what = f"the snapshot at {seq}"
+        payload = self._unpack(body, encoding, _snapshot_place(session_id, seq), session_id, what)
+        document: Document = _loads(payload, session_id, what)
+        return document
+
+    def _dumps(self, value: Any, what: str) -> bytes:
+        try:
+            payload = orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS)
+        except (TypeError, ValueError) as error:
+            raise InvalidValue(f"{what}: a value cannot be stored: {error}. Store {_SUPPORTED}.") from error
+        if len(payload) > self._max_bytes:
+            raise TooLarge(
+                f"{what}: {len(payload) / 1e6:.1f} MB in one piece is over the limit of "
+                f"{self._max_bytes / 1e6:.1f} MB. Keep large data in a file or a blob store and record a "
+                "reference to it, or raise `max_value_mb` in StateManagerConfig."
+            )
+        return payload
+
+    def _pack(self, payload: bytes, place: bytes) -> tuple[bytes, str]:
+        encoding = FORMAT
+        if self._level and len(payload) >= COMPRESS_FROM_BYTES:
+            smaller = zlib.compress(payload, self._level)
+            if len(smaller) < len(payload):
+                payload, encoding = smaller, f"{encoding}+z"
+        if self._keys:
+            key = self._keys[0]
+            nonce = os.urandom(NONCE_BYTES)
+            encoding = f"{encoding}+e:{key.id}"
+            return nonce + key.cipher.encrypt(nonce, payload, place + encoding.encode()), encoding
+        return _checksum(payload, place + encoding.encode()) + payload, encoding
+
+    def _unpack(self, body: bytes, encoding: str, place: bytes, session_id: str, what: str) -> bytes:
+        version, *parts = encoding.split("+")
+        if version != FORMAT or any(part != "z" and not part.startswith("e:") for part in parts):
+            raise DamagedError(
+                session_id, what, f"unknown encoding {encoding[:40]!r}; is this library too old?"
+            )
+        bound = place + encoding.encode()
+        key_id = next((part[2:] for part in parts if part.startswith("e:")), None)
+        if key_id is None:
+            payload = body[CHECKSUM_BYTES:]
+            if body[:CHECKSUM_BYTES] != _checksum(payload, bound):
+                raise DamagedError(session_id, what, "its checksum does not match")
+        else:
+            payload = self._decrypt(key_id, body, bound, session_id, what)
+        return _decompress(payload, session_id, what) if "z" in parts else payload
+
+    def _decrypt(self, key_id: str, body: bytes, bound: bytes, session_id: str, what: str) -> bytes:
+        key = next((key for key in self._keys if key.id == key_id), None)
+        if key is None:
+            have = ", ".join(key.id for key in self._keys) or "none"
+            raise EncryptionKeyError(
+                f"Session {session_id!r}: {what} is encrypted with key {key_id}; keys given: {have}. "
+                "Pass the key it was written with in `encryption_key`."
+            )
+        try:
+            return key.cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], bound)
+        except (InvalidTag, ValueError) as error:
+            raise DamagedError(session_id, what, "its authentication tag does not match") from error
+
+
+def _header_values(header: Header) -> dict[str, Any]:
+    return {name: getattr(header, name) for name in Header.__dataclass_fields__}
+
+
+def _event_place(session_id: str, header: Header) -> bytes:
+    """All of the header but ``seq``, which is not known yet when a body is sealed."""
+    return orjson.dumps(
+        [
+            session_id,
+            str(header.kind),
+            _microseconds(header.at),
+            header.actor,
+            header.branch_id,
+            header.step_id,
+            header.agent,
+            header.status,
+            header.duration,
+            header.size,
+            header.data,
+        ],
+        option=orjson.OPT_SORT_KEYS,
+    )
+
+
+def _microseconds(at: datetime) -> str:
+    return at.isoformat(timespec="microseconds")
+
+
+def _snapshot_place(session_id: str, seq: int) -> bytes:
+    return orjson.dumps(["snapshot", session_id, seq])
+
+
+def _checksum(payload: bytes, place: bytes) -> bytes:
+    return hashlib.blake2b(
+        payload, digest_size=CHECKSUM_BYTES, key=hashlib.blake2b(place, digest_size=32).digest()
+    ).digest()
+
+
+def _decompress(payload: bytes, session_id: str, what: str) -> bytes:
+    try:
+        return zlib.decompress(payload)
+    except zlib.error as error:
+        raise DamagedError(session_id, what, "it cannot be decompressed") from error
+
+
+def _loads(payload: bytes, session_id: str, what: str) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise DamagedError(session_id, what, "it is not JSON") from error

@@ -1,0 +1,85 @@
+"""What a StateManager can be told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from state_core.exceptions import ConfigurationError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When checkpoints are made by themselves. Without one, none are."""
+
+    auto_checkpoint: bool = True
+    """False switches all of the below off."""
+    checkpoint_interval: float | None = 300.0
+    """Seconds between automatic checkpoints of a running session; None: none by time."""
+    max_checkpoints: int | None = 10
+    """Keep this many of those made by themselves, the newest; named and pinned ones stay."""
+    checkpoint_on_completion: bool = False
+    """When a branch completes."""
+    checkpoint_on_error: bool = False
+    """When a step fails for good."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "checkpoint_interval", "max_checkpoints")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateManagerConfig:
+    """Every option of a StateManager but its store and its checkpoints."""
+
+    # Auto-save: what a program changes in `session.context`, `.metadata` and `.results` directly.
+    # Steps, messages and everything else are durable when their call returns, whatever stands here.
+    auto_save_enabled: bool = True
+    auto_save_interval: float = 30.0
+    """Seconds."""
+    auto_save_on_step: bool = True
+    """Save such changes with each step, too."""
+
+    compression_enabled: bool = True
+    compression_level: int = 6
+    """1 (fast) to 9 (small), as zlib's."""
+    encryption_enabled: bool = False
+    """Refuse to work without a key."""
+    encryption_key: str | bytes | Sequence[str | bytes] | None = field(default=None, repr=False)
+    """See `new_encryption_key`. Several: the first encrypts, all decrypt."""
+
+    lease_ttl: float = 15.0
+    """Seconds after which a session whose orchestrator fell silent counts as interrupted."""
+    control_interval: float = 0.4
+    """Seconds between two looks for commands from elsewhere, while a step lasts."""
+    outage_patience: float = 120.0
+    """Seconds for which a running session asks a store that cannot be reached again."""
+    max_value_mb: float = 16.0
+    """Largest content of one event, in MB, before compression."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "auto_save_interval", "lease_ttl", "control_interval", "max_value_mb")
+        _positive(self, "outage_patience")
+        if not 1 <= self.compression_level <= 9:
+            raise ConfigurationError(
+                f"compression_level is {self.compression_level}; choose 1 (fast) to 9 (small), "
+                "or compression_enabled=False."
+            )
+        if self.encryption_enabled and not self.keys:
+            raise ConfigurationError(
+                "encryption_enabled needs an encryption_key; make one with `state_core.new_encryption_key()`."
+            )
+
+    @property
+    def keys(self) -> tuple[str | bytes, ...]:
+        if self.encryption_key is None:
+            return ()
+        if isinstance(self.encryption_key, str | bytes):
+            return (self.encryption_key,)
+        return tuple(self.encryption_key)
+
+
+def _positive(options: object, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ConfigurationError(f"{name} is {value!r}; it must be greater than 0.")

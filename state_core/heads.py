@@ -1,0 +1,190 @@
+"""What an append changes in a session's head and in its checkpoints, derived from event headers.
+
+Counts are changed by differences, so that a store can add them in one statement without reading the
+head first; everything else is set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from state_core.events import EventKind, Header
+from state_core.fold import session_status_after
+from state_core.records import Checkpoint, CheckpointKind, Head, SessionStatus
+
+SHORT = 500
+"""Longest reason, error or title in a head, in characters."""
+
+
+def short(text: object, limit: int = SHORT) -> str:
+    """Text for a header: one paragraph, bounded, without NUL (PostgreSQL's text refuses it)."""
+    flat = str(text).replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
+    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
+
+
+@dataclass(slots=True)
+class HeadChange:
+    """``add``: differences of counts. ``set``: new values of fields, counts included."""
+
+    add: dict[str, int] = field(default_factory=dict)
+    set: dict[str, Any] = field(default_factory=dict)
+
+    def count(self, name: str, difference: int) -> None:
+        target = self.set if name in self.set else self.add
+        target[name] = target.get(name, 0) + difference
+
+    def replace_counts(self, counts: Mapping[str, int]) -> None:
+        for name, value in counts.items():
+            self.add.pop(name, None)
+            self.set[name] = value
+
+
+def head_change(events: Sequence[Header], extra: Mapping[str, Any] | None = None) -> HeadChange:
+    """``extra``: further head fields that only the writer knows, such as ``agents``."""
+    change = HeadChange()
+    for event in events:
+        _count(change, event)
+        _set_status(change, event)
+        setter = _SETTERS.get(event.kind)
+        if setter:
+            change.set.update(setter(event))
+    change.set["updated_at"] = events[-1].at
+    change.set["last_kind"] = str(events[-1].kind)
+    change.set.update(extra or {})
+    return change
+
+
+def apply_head_change(head: Head, change: HeadChange, events: int) -> None:
+    """Apply in place, for stores that keep a head as a record. ``events``: how many were appended."""
+    head.last_seq += events
+    for name, difference in change.add.items():
+        head.counts[name] += difference
+    for name, value in change.set.items():
+        if name in head.counts:
+            head.counts[name] = value
+        elif name == "status":
+            head.status = SessionStatus(value)
+        else:
+            setattr(head, name, value)
+
+
+def _set_status(change: HeadChange, event: Header) -> None:
+    status = session_status_after(event)
+    if status:
+        change.set["status"] = status
+        change.set["reason"] = short(event.data.get("reason", ""))
+
+
+def _count(change: HeadChange, event: Header) -> None:
+    if event.size:
+        change.count("state_bytes", event.size)
+    counter = _COUNTERS.get(event.kind)
+    for name, difference in counter(event).items() if counter else ():
+        change.count(name, difference)
+    if "counts" in event.data and event.kind in _REPLACES_COUNTS:
+        change.replace_counts(event.data["counts"])
+
+
+_REPLACES_COUNTS = {EventKind.SESSION_RESTORED, EventKind.SESSION_FORKED, EventKind.SESSION_SAVED}
+
+_BRANCH_ENDED: Callable[[Header], dict[str, int]] = lambda event: {"branches_ended": 1}  # noqa: E731
+
+_COUNTERS: dict[str, Callable[[Header], dict[str, int]]] = {
+    EventKind.BRANCH_OPENED: lambda event: {"branches": 1},
+    EventKind.BRANCH_COMPLETED: _BRANCH_ENDED,
+    EventKind.BRANCH_FAILED: _BRANCH_ENDED,
+    EventKind.BRANCH_CANCELLED: _BRANCH_ENDED,
+    EventKind.STEP_STARTED: lambda event: {"steps": 1},
+    EventKind.STEP_COMPLETED: lambda event: {"steps_completed": 1},
+    EventKind.STEP_FAILED: lambda event: {"steps_failed": 1},
+    EventKind.STEP_RETRIED: lambda event: {
+        "steps_failed": -(event.data.get("previous") == "failed"),
+        "branches_ended": -bool(event.data.get("reopened")),
+    },
+    EventKind.MESSAGE_ADDED: lambda event: {"messages": event.data.get("count", 1)},
+    EventKind.MEMORY_REWRITTEN: lambda event: {"messages": event.data.get("count", 0)},
+    EventKind.INPUT_REQUESTED: lambda event: {"questions": 1},
+    EventKind.INPUT_ANSWERED: lambda event: {"questions": -1},
+    EventKind.CHECKPOINT_CREATED: lambda event: {"checkpoints": 1},
+    EventKind.CHECKPOINT_DELETED: lambda event: {"checkpoints": -len(event.data["ids"])},
+    EventKind.SESSION_RESTORED: lambda event: {"restores": 1},
+}
+
+
+def _created(event: Header) -> dict[str, Any]:
+    return {
+        "created_at": event.at,
+        "title": short(event.data.get("title", "")),
+        "workflow": short(event.data.get("workflow", ""), 128),
+        "tags": [short(tag, 64) for tag in event.data.get("tags", ())][:32],
+        "origin": event.data.get("origin", ""),
+    }
+
+
+def _ended(event: Header) -> dict[str, Any]:
+    return {"ended_at": event.at, "error": short(event.data.get("error") or ""), "agents": []}
+
+
+def _reopened(event: Header) -> dict[str, Any]:
+    return {"ended_at": None, "error": "", "agents": []}
+
+
+_SETTERS: dict[str, Callable[[Header], dict[str, Any]]] = {
+    EventKind.SESSION_CREATED: _created,
+    EventKind.SESSION_FORKED: _created,
+    EventKind.SESSION_STARTED: lambda event: {"started_at": event.at},
+    EventKind.SESSION_RESUMED: _reopened,
+    EventKind.SESSION_RESTORED: _reopened,
+    EventKind.SESSION_PAUSED: lambda event: {"ended_at": None, "agents": []},
+    EventKind.SESSION_INTERRUPTED: lambda event: {"ended_at": None, "agents": []},
+    EventKind.SESSION_COMPLETED: _ended,
+    EventKind.SESSION_FAILED: _ended,
+    EventKind.SESSION_CANCELLED: _ended,
+}
+
+
+@dataclass(slots=True)
+class CheckpointChange:
+    """What an append changes in the session's list of checkpoints."""
+
+    added: list[tuple[int, Checkpoint]] = field(default_factory=list)
+    """(index of its event in the append, the checkpoint with ``seq`` 0)"""
+    renamed: dict[str, str] = field(default_factory=dict)
+    pinned: dict[str, bool] = field(default_factory=dict)
+    removed: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.renamed or self.pinned or self.removed)
+
+
+def checkpoint_change(session_id: str, events: Iterable[Header]) -> CheckpointChange:
+    change = CheckpointChange()
+    for index, event in enumerate(events):
+        if event.kind == EventKind.CHECKPOINT_CREATED:
+            change.added.append((index, _checkpoint(session_id, event)))
+        elif event.kind == EventKind.CHECKPOINT_RENAMED:
+            change.renamed[event.data["id"]] = event.data["name"]
+        elif event.kind == EventKind.CHECKPOINT_PINNED:
+            change.pinned[event.data["id"]] = bool(event.data["pinned"])
+        elif event.kind == EventKind.CHECKPOINT_DELETED:
+            change.removed.extend(event.data["ids"])
+    return change
+
+
+def _checkpoint(session_id: str, event: Header) -> Checkpoint:
+    data = event.data
+    return Checkpoint(
+        id=data["id"],
+        session_id=session_id,
+        name=data["name"],
+        seq=event.seq,
+        created_at=event.at,
+        size_bytes=data.get("size", 0),
+        kind=CheckpointKind(data.get("kind", CheckpointKind.MANUAL)),
+        actor=event.actor,
+        reason=data.get("reason", ""),
+        pinned=bool(data.get("pinned", False)),
+        counts=dict(data.get("counts", {})),
+    )

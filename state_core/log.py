@@ -1,0 +1,184 @@
+"""A session's log, with objects on this side and bytes on the store's side.
+
+State at seq n is the fold of events 1…n. A ``session.restored`` event at r makes the state continue from
+an earlier place, so the events that count for n form a *line*: ranges of the log, oldest first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from state_core.codec import Codec
+from state_core.events import Event, EventKind
+from state_core.exceptions import DamagedError, InvalidValue
+from state_core.fold import apply_event, empty_document
+from state_core.records import Document
+from state_core.storage.base import Snapshot, StorageBackend
+
+logger = logging.getLogger(__name__)
+
+PAGE = 1000
+"""Events read at once."""
+SNAPSHOT_FROM_BYTES = 256 * 1024
+"""A snapshot is worth its bytes once this much, and as much as the last one holds, was read since."""
+
+EVENT_BYTES = 200
+"""What reading an event costs besides its content, for that reckoning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Events with ``after < seq <= upto``."""
+
+    after: int
+    upto: int
+
+
+class EventLog:
+    """Appends and reads events; folds them. One store, one codec."""
+
+    def __init__(self, storage: StorageBackend, codec: Codec) -> None:
+        self.storage = storage
+        self.codec = codec
+        self._writing: set[asyncio.Future[None]] = set()
+
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[Event],
+        *,
+        expected_seq: int | None = None,
+        fence: int | None = None,
+        statuses: Collection[str] | None = None,
+        head: Mapping[str, Any] | None = None,
+    ) -> int:
+        """See `StorageBackend.append`. Encoding is done before the store is touched."""
+        records = [self.codec.seal(session_id, event) for event in events]
+        return await self.storage.append(
+            session_id, records, expected_seq=expected_seq, fence=fence, statuses=statuses, head=head
+        )
+
+    async def read(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        kinds: Collection[str] | None = None,
+        branch_id: str | None = None,
+        bodies: bool = True,
+        newest_first: bool = False,
+    ) -> list[Event]:
+        """See `StorageBackend.read_events`. Raises DamagedError rather than leave an event out."""
+        records = await self.storage.read_events(
+            session_id,
+            after=after,
+            before=before,
+            limit=limit,
+            kinds=kinds,
+            branch_id=branch_id,
+            bodies=bodies,
+            newest_first=newest_first,
+        )
+        if kinds is None and branch_id is None and not newest_first:
+            self._check_gapless(session_id, after, [record.seq for record in records])
+        if not bodies:
+            return [self.codec.outline(record) for record in records]
+        return [self.codec.open(session_id, record) for record in records]
+
+    @staticmethod
+    def _check_gapless(session_id: str, after: int, seqs: list[int]) -> None:
+        for expected, seq in enumerate(seqs, start=after + 1):
+            if seq != expected:
+                raise DamagedError(session_id, f"event {expected}", f"the log goes on with {seq}")
+
+    async def iterate(self, session_id: str, span: Range, *, bodies: bool = True) -> AsyncIterator[Event]:
+        """The events of a range, a page at a time. Raises DamagedError where the log ends before it."""
+        seq = span.after
+        while seq < span.upto:
+            page = await self.read(session_id, after=seq, before=span.upto + 1, limit=PAGE, bodies=bodies)
+            if not page:
+                raise DamagedError(session_id, f"event {seq + 1}", f"the log ends before {span.upto}")
+            for event in page:
+                yield event
+            seq = page[-1].seq
+
+    async def line(self, session_id: str, seq: int) -> list[Range]:
+        """The ranges that count for the state at ``seq``, oldest first."""
+        restores = await self.read(
+            session_id, before=seq + 1, kinds=[EventKind.SESSION_RESTORED], bodies=False
+        )
+        ranges: list[Range] = []
+        for event in reversed(restores):
+            if event.seq <= seq:
+                ranges.insert(0, Range(event.seq - 1, seq))
+                seq = event.data["to"]
+        ranges.insert(0, Range(0, seq))
+        return ranges
+
+    async def document(self, session_id: str, seq: int | None = None) -> Document:
+        """The state at ``seq``, or the present one. Raises SessionNotFound."""
+        head = await self.storage.head(session_id)
+        at = head.last_seq if seq is None else seq
+        if not 0 < at <= head.last_seq:
+            raise InvalidValue(f"Session {session_id!r} has events 1 to {head.last_seq}, not {at}.")
+        ranges = await self.line(session_id, at) if head.counts["restores"] else [Range(0, at)]
+        document, ranges = await self._start(session_id, ranges)
+        read_bytes = 0
+        for span in ranges:
+            async for event in self.iterate(session_id, span):
+                apply_event(document, event)
+                read_bytes += abs(event.size) + EVENT_BYTES
+        if read_bytes > max(SNAPSHOT_FROM_BYTES, document["state_bytes"]):
+            self.keep_snapshot(document)
+        return document
+
+    async def outline(self, session_id: str, seq: int | None = None) -> Document:
+        """The state at ``seq`` as headers tell it: branches, steps and statuses, without any content.
+
+        Reads no bodies, save that of a fork's first event, which carries what it forked from.
+        """
+        head = await self.storage.head(session_id)
+        at = head.last_seq if seq is None else seq
+        ranges = await self.line(session_id, at) if head.counts["restores"] else [Range(0, at)]
+        document = empty_document(session_id)
+        if head.origin:
+            for event in await self.read(session_id, limit=1):
+                apply_event(document, event)
+            ranges[0] = Range(1, ranges[0].upto)
+        for span in ranges:
+            async for event in self.iterate(session_id, span, bodies=False):
+                apply_event(document, event)
+        return document
+
+    async def _start(self, session_id: str, ranges: list[Range]) -> tuple[Document, list[Range]]:
+        """The newest usable snapshot on the line, and what of the line lies behind it."""
+        for index in range(len(ranges) - 1, -1, -1):
+            span = ranges[index]
+            kept = await self.storage.snapshot(session_id, at_or_before=span.upto)
+            if kept and kept.seq > span.after:
+                document = self.codec.open_snapshot(session_id, kept.seq, kept.body, kept.encoding)
+                return document, [Range(kept.seq, span.upto), *ranges[index + 1 :]]
+        return empty_document(session_id), ranges
+
+    def keep_snapshot(self, document: Document) -> None:
+        """Write a snapshot of this state, off the caller's path. A failure is logged: it costs only time."""
+        session_id, seq = document["session_id"], document["seq"]
+        body, encoding = self.codec.seal_snapshot(session_id, seq, document)
+        task = asyncio.ensure_future(self.storage.put_snapshot(session_id, Snapshot(seq, body, encoding)))
+        self._writing.add(task)
+        task.add_done_callback(self._snapshot_written)
+
+    def _snapshot_written(self, task: asyncio.Future[None]) -> None:
+        self._writing.discard(task)
+        if not task.cancelled() and task.exception():
+            logger.warning("A snapshot could not be written: %s", task.exception())
+
+    async def flush(self) -> None:
+        """Wait until snapshots on their way are written."""
+        await asyncio.gather(*self._writing, return_exceptions=True)

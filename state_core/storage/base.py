@@ -1,0 +1,301 @@
+"""The contract of a store: read it top to bottom and you can write one.
+
+A store keeps, for each session, an append-only log of event records numbered 1, 2, 3 … without gaps,
+a head, the checkpoints that the log names, snapshots, and one lease. It sees bytes and the name of
+their encoding, never objects. Prove a store of your own with `state_core.testing`.
+
+Every method may raise StorageUnavailable when the store cannot be reached.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+
+from state_core.events import CREATING, EventRecord
+from state_core.exceptions import (
+    ConflictError,
+    InvalidValue,
+    LeaseLost,
+    SessionExists,
+    TooLarge,
+    TransitionError,
+)
+from state_core.heads import CheckpointChange, HeadChange, checkpoint_change, head_change
+from state_core.records import Checkpoint, Head, Lease, SessionStatus, check_id
+
+SORTS = ("updated_at", "created_at", "started_at", "session_id", "status", "steps", "state_bytes")
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Conditions that an append is compared with, in the same transaction, script or lock as it."""
+
+    creates: bool = False
+    """The session must not exist yet."""
+    expected_seq: int | None = None
+    """The session's last seq must be this."""
+    fence: int | None = None
+    """The session's lease must have this fence and not have run out, by the store's clock."""
+    statuses: frozenset[str] | None = None
+    """The session's status must be one of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeadQuery:
+    """Which heads, in which order, from where."""
+
+    statuses: Collection[str] = ()
+    text: str = ""
+    """Part of a session id, title or workflow; case does not matter."""
+    tag: str = ""
+    agent: str = ""
+    """Name of an agent that is at work."""
+    since: datetime | None = None
+    """Updated at or after."""
+    until: datetime | None = None
+    """Updated before."""
+    questions: bool = False
+    """Only sessions with an open question."""
+    lease_expired: bool = False
+    """Only sessions that an owner holds whose lease has run out, by the store's clock."""
+    sort: str = "-updated_at"
+    """One of SORTS, with ``-`` in front for descending; ties are broken by session id, ascending."""
+    after: tuple[Any, str] | None = None
+    """Keyset: (sort value, session id) of the last head of the page before; see `cursor`."""
+    limit: int = 50
+
+    def __post_init__(self) -> None:
+        if self.sort.removeprefix("-") not in SORTS:
+            raise InvalidValue(f"Cannot sort sessions by {self.sort!r}. Choose one of {', '.join(SORTS)}.")
+
+    @property
+    def sort_field(self) -> str:
+        return self.sort.removeprefix("-")
+
+    @property
+    def descending(self) -> bool:
+        return self.sort.startswith("-")
+
+    def cursor(self, head: Head) -> tuple[Any, str]:
+        """What to pass as ``after`` to get the heads behind this one."""
+        return sort_value(head, self.sort_field), head.session_id
+
+
+def sort_value(head: Head, sort_field: str) -> Any:
+    return head.counts[sort_field] if sort_field in head.counts else getattr(head, sort_field)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A folded state, kept to shorten reading; never needed for truth."""
+
+    seq: int
+    body: bytes
+    encoding: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a store holds. Bytes are those of logs and snapshots, without the store's own overhead."""
+
+    sessions: int = 0
+    events: int = 0
+    checkpoints: int = 0
+    bytes: int = 0
+    by_status: Mapping[str, int] = field(default_factory=dict)
+
+
+class StorageBackend(ABC):
+    """Where sessions live. All methods are coroutines and may be called from several loops and threads."""
+
+    supports_wakeups: ClassVar[bool] = False
+    """Can it say by itself *that* something changed? Otherwise watchers ask `last_seqs`."""
+    supports_other_processes: ClassVar[bool] = True
+    """Do other processes see what this one writes?"""
+    survives_restart: ClassVar[bool] = True
+    """Is an acknowledged append still there after the process ends?"""
+    max_append_bytes: ClassVar[int] = 64 * 1024 * 1024
+    """Largest append, bodies together, in bytes; more raises TooLarge before it reaches the store."""
+
+    async def append(
+        self,
+        session_id: str,
+        events: Sequence[EventRecord],
+        *,
+        expected_seq: int | None = None,
+        fence: int | None = None,
+        statuses: Collection[str] | None = None,
+        head: Mapping[str, Any] | None = None,
+    ) -> int:
+        """Append all of ``events`` or none, durably, and return the seq of the last.
+
+        The only write of history. The first event of a session is ``session.created`` or
+        ``session.forked`` and creates it. The head and the list of checkpoints follow from the events'
+        headers, in the same commit; ``head`` adds fields that only the writer knows (``agents``).
+
+        Raises SessionNotFound, SessionExists, ConflictError (``expected_seq``), LeaseLost (``fence``),
+        TransitionError (``statuses``), TooLarge.
+        """
+        check_id(session_id)
+        if not events:
+            raise InvalidValue("An append needs at least one event.")
+        self._refuse_too_large(session_id, events)
+        guard = Guard(
+            creates=events[0].kind in CREATING,
+            expected_seq=expected_seq,
+            fence=fence,
+            statuses=frozenset(map(str, statuses)) if statuses is not None else None,
+        )
+        change = head_change(events, head)
+        change.count("stored_bytes", sum(map(stored_size, events)))
+        return await self._append(session_id, events, guard, change, checkpoint_change(session_id, events))
+
+    def _refuse_too_large(self, session_id: str, events: Sequence[EventRecord]) -> None:
+        size = sum(len(event.body) for event in events)
+        if size > self.max_append_bytes:
+            raise TooLarge(
+                f"Session {session_id!r}: one append of {size / 1e6:.1f} MB is over this store's limit of "
+                f"{self.max_append_bytes / 1e6:.1f} MB. Append in smaller parts."
+            )
+
+    async def wakeups(self) -> AsyncIterator[str]:
+        """Yield the id of a session each time one may have changed; ``""`` means any of them may have.
+
+        A hint only: duplicates and early hints are allowed, silence is not. Only where
+        ``supports_wakeups``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no wake-ups; ask last_seqs() instead.")
+        yield ""
+
+    async def check(self) -> list[str]:
+        """What is wrong or weak in this store's configuration, a sentence each; empty is well."""
+        return []
+
+    async def close(self) -> None:  # noqa: B027 - optional: a store without connections has nothing to do
+        """Give back connections and threads. The store opens again by itself when it is used."""
+
+    # To be written by a store, all of it …
+
+    @abstractmethod
+    async def _append(
+        self,
+        session_id: str,
+        events: Sequence[EventRecord],
+        guard: Guard,
+        change: HeadChange,
+        checkpoints: CheckpointChange,
+    ) -> int:
+        """Compare the guard, number the events on, write them, the head and the checkpoints: one
+        durable commit, all or nothing. `refusal` tells which error a failed guard is."""
+
+    @abstractmethod
+    async def read_events(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        kinds: Collection[str] | None = None,
+        branch_id: str | None = None,
+        bodies: bool = True,
+        newest_first: bool = False,
+    ) -> list[EventRecord]:
+        """Events with ``after < seq < before``, ascending unless ``newest_first``.
+
+        With ``bodies=False`` bodies are not read from the store and come as ``b""``.
+        An unknown session has no events.
+        """
+
+    @abstractmethod
+    async def head(self, session_id: str) -> Head:
+        """Raises SessionNotFound."""
+
+    @abstractmethod
+    async def heads(self, query: HeadQuery) -> list[Head]:
+        """At most ``query.limit`` heads, by index and never by reading logs."""
+
+    @abstractmethod
+    async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
+        """How many sessions match, per status; ``query.statuses``, ``after``, ``limit`` are ignored."""
+
+    @abstractmethod
+    async def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
+        """The last seq of each of these; unknown ids are left out. The cheap question of the feed."""
+
+    @abstractmethod
+    async def checkpoints(self, session_id: str) -> list[Checkpoint]:
+        """Of one session, oldest first. An unknown session has none."""
+
+    @abstractmethod
+    async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        """Raises CheckpointNotFound."""
+
+    @abstractmethod
+    async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
+        """Keep it. Replaces one of the same seq. A session that is gone meanwhile is no error."""
+
+    @abstractmethod
+    async def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
+        """The newest kept with ``seq <= at_or_before``."""
+
+    @abstractmethod
+    async def acquire(self, session_id: str, owner: str, ttl: float) -> Lease:
+        """Take the lease for ``ttl`` seconds when it is free, expired or this owner's own.
+
+        Each acquisition has a higher fence than the one before. Raises LeaseHeld, SessionNotFound.
+        """
+
+    @abstractmethod
+    async def renew(self, session_id: str, fence: int, ttl: float) -> Lease:
+        """Let it last ``ttl`` seconds from now. Raises LeaseLost, also when it has run out already."""
+
+    @abstractmethod
+    async def release(self, session_id: str, fence: int) -> None:
+        """Give it back. A lease that is lost already is no error."""
+
+    @abstractmethod
+    async def delete(self, session_id: str) -> None:
+        """Remove everything of a session. Raises SessionNotFound, and LeaseHeld while a lease lasts."""
+
+    @abstractmethod
+    async def usage(self) -> Usage:
+        """Computed from heads, without reading logs."""
+
+
+def stored_size(record: EventRecord) -> int:
+    """What an event is counted as in ``stored_bytes``: its body, its data, and 64 bytes for the rest."""
+    return len(record.body) + sum(len(str(key)) + len(str(value)) for key, value in record.data.items()) + 64
+
+
+def refusal(
+    session_id: str, guard: Guard, *, last_seq: int, status: str, fence: int, lease_lasts: bool
+) -> Exception | None:
+    """Which error a guard raises against a session that exists, or None where it holds."""
+    if guard.creates:
+        return SessionExists(session_id)
+    if guard.fence is not None and (guard.fence != fence or not lease_lasts):
+        return LeaseLost(session_id)
+    if guard.statuses is not None and status not in guard.statuses:
+        allowed = ", ".join(sorted(guard.statuses))
+        return TransitionError(session_id, status, "change", f"This is possible while it is {allowed}.")
+    if guard.expected_seq is not None and guard.expected_seq != last_seq:
+        return ConflictError(session_id, guard.expected_seq, last_seq)
+    return None
+
+
+ACTIVE = frozenset(
+    {
+        SessionStatus.PENDING,
+        SessionStatus.RUNNING,
+        SessionStatus.PAUSING,
+        SessionStatus.WAITING,
+        SessionStatus.RESUMING,
+        SessionStatus.CANCELLING,
+    }
+)
+"""Statuses that `StorageMetrics.active_sessions` counts."""

@@ -1,0 +1,242 @@
+"""Writing under a lease: group commit, folding what others append, living through an outage."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from state_core.compose import numbered
+from state_core.config import StateManagerConfig
+from state_core.events import Event, EventKind, EventRecord
+from state_core.exceptions import LeaseError, LeaseLost, StorageUnavailable
+from state_core.fold import apply_event, empty_document
+from state_core.log import EVENT_BYTES, SNAPSHOT_FROM_BYTES, EventLog, Range
+from state_core.records import Document, Lease
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Waiting:
+    events: list[Event]
+    records: list[EventRecord]
+    done: asyncio.Future[int]
+
+    @property
+    def bytes(self) -> int:
+        return sum(len(record.body) for record in self.records)
+
+
+class Writer:
+    """Holds a session's lease and its folded state.
+
+    Appends that arrive while one is under way go together in the next, each caller waiting for its own
+    durability. ``on_foreign`` is told of each event that somebody else appended, after it was folded.
+    """
+
+    def __init__(
+        self,
+        log: EventLog,
+        session_id: str,
+        owner: str,
+        config: StateManagerConfig,
+        on_foreign: Callable[[Event], None],
+    ) -> None:
+        self.log = log
+        self.session_id = session_id
+        self.owner = owner
+        self.document: Document = empty_document(session_id)
+        self.lost: LeaseError | None = None
+        self.at_work: dict[str, str] = {}
+        """Step id → agent, of the steps under way; its agents stand in the session's head."""
+        self._config = config
+        self._on_foreign = on_foreign
+        self._fence = 0
+        self._pending: list[_Waiting] = []
+        self._writing = asyncio.Lock()
+        self._unsnapshotted = 0
+
+    @property
+    def seq(self) -> int:
+        seq: int = self.document["seq"]
+        return seq
+
+    async def acquire(self) -> Lease:
+        lease = await self.log.storage.acquire(self.session_id, self.owner, self._config.lease_ttl)
+        self._fence = lease.fence
+        return lease
+
+    async def release(self) -> None:
+        await self.log.storage.release(self.session_id, self._fence)
+
+    async def load(self) -> None:
+        self.document = await self.log.document(self.session_id)
+
+    async def append(self, *events: Event, expected_seq: int | None = None) -> int:
+        """Append durably under the lease; returns the seq of the last. Raises LeaseLost, InvalidValue,
+        and ConflictError where the log has moved on from ``expected_seq``."""
+        if self.lost:
+            raise self.lost
+        records = [self.log.codec.seal(self.session_id, event) for event in events]
+        waiting = _Waiting(list(events), records, asyncio.get_running_loop().create_future())
+        self._pending.append(waiting)
+        # Shielded: a caller that is cancelled must not leave the others' outcome unknown.
+        await asyncio.shield(asyncio.ensure_future(self._write_pending(waiting, expected_seq)))
+        return await waiting.done
+
+    async def _write_pending(self, mine: _Waiting, expected_seq: int | None) -> None:
+        async with self._writing:
+            while not mine.done.done():
+                batch = self._next_batch()
+                try:
+                    await self._write(batch, expected_seq)
+                except Exception as error:  # noqa: BLE001 - handed to every caller whose events were in it
+                    for waiting in batch:
+                        waiting.done.set_exception(error)
+                        waiting.done.exception()
+
+    def _next_batch(self) -> list[_Waiting]:
+        size, count = 0, 0
+        for waiting in self._pending:
+            size += waiting.bytes
+            if count and size > self.log.storage.max_append_bytes:
+                break
+            count += 1
+        batch, self._pending = self._pending[:count], self._pending[count:]
+        return batch
+
+    async def _write(self, batch: list[_Waiting], expected_seq: int | None) -> None:
+        last = await self._append_through_outages(batch, expected_seq)
+        seq = last - sum(len(waiting.events) for waiting in batch)
+        await self._fold_foreign(seq)
+        for waiting in batch:
+            for event in waiting.events:
+                seq += 1
+                self._fold(numbered(event, seq))
+            waiting.done.set_result(seq)
+        self._snapshot_if_due()
+
+    async def _append_through_outages(self, batch: list[_Waiting], expected_seq: int | None) -> int:
+        """A store that cannot be reached is asked again for a while; what landed before the connection
+        broke is recognised and not written twice."""
+        unknown_outcome = False
+        async for attempt in self._attempts():
+            with attempt:
+                try:
+                    landed = await self._find_landed(batch) if unknown_outcome else None
+                    return landed or await self._append_once(batch, expected_seq)
+                except StorageUnavailable:
+                    unknown_outcome = True
+                    raise
+        raise AssertionError("tenacity re-raises the last error")
+
+    def _attempts(self) -> AsyncRetrying:
+        return AsyncRetrying(
+            retry=retry_if_exception_type(StorageUnavailable),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_after_delay(self._config.outage_patience),
+            reraise=True,
+        )
+
+    async def _append_once(self, batch: list[_Waiting], expected_seq: int | None) -> int:
+        try:
+            return await self._store(batch, expected_seq)
+        except LeaseLost:
+            await self._reclaim()
+            return await self._store(batch, expected_seq)
+
+    async def _store(self, batch: list[_Waiting], expected_seq: int | None) -> int:
+        return await self.log.storage.append(
+            self.session_id,
+            [record for waiting in batch for record in waiting.records],
+            expected_seq=expected_seq,
+            fence=self._fence,
+            head={"agents": sorted(set(self.at_work.values()))},
+        )
+
+    async def _find_landed(self, batch: list[_Waiting]) -> int | None:
+        """The last seq of the batch where the store has it already."""
+        count = sum(len(waiting.events) for waiting in batch)
+        first = batch[0].events[0]
+        for event in await self.log.read(self.session_id, after=self.seq, bodies=False):
+            if _same(event, first):
+                return event.seq + count - 1
+        return None
+
+    async def _reclaim(self) -> None:
+        """The lease ran out (an outage, a machine asleep). Nobody else had it since: it is ours again.
+        Otherwise it is lost for good."""
+        old = self._fence
+        try:
+            lease = await self.log.storage.acquire(self.session_id, self.owner, self._config.lease_ttl)
+            if lease.fence != old + 1:
+                await self.log.storage.release(self.session_id, lease.fence)
+                raise LeaseLost(self.session_id)
+        except LeaseError as error:
+            self.lose(error)
+            raise LeaseLost(self.session_id) from error
+        self._fence = lease.fence
+        logger.warning("The lease on session %s had run out and was taken again.", self.session_id)
+
+    async def append_restore(self, events: list[Event]) -> None:
+        """Append a restore; the state held here is read anew, since it goes back."""
+        records = [self.log.codec.seal(self.session_id, event) for event in events]
+        async with self._writing:
+            await self.log.storage.append(self.session_id, records, fence=self._fence, head={"agents": []})
+            await self.load()
+
+    def lose(self, error: LeaseError) -> None:
+        self.lost = self.lost or error
+
+    async def renew(self) -> None:
+        async with self._writing:
+            try:
+                await self.log.storage.renew(self.session_id, self._fence, self._config.lease_ttl)
+            except LeaseLost:
+                await self._reclaim()
+
+    async def take_again(self) -> None:
+        """Acquire after a release. Raises LeaseHeld."""
+        async with self._writing:
+            await self.acquire()
+        await self.catch_up()
+
+    async def catch_up(self) -> None:
+        """Fold what others appended."""
+        async with self._writing:
+            last = (await self.log.storage.last_seqs([self.session_id])).get(self.session_id, 0)
+            await self._fold_foreign(last)
+
+    async def _fold_foreign(self, upto: int) -> None:
+        if upto <= self.seq:
+            return
+        async for event in self.log.iterate(self.session_id, Range(self.seq, upto)):
+            if event.kind == EventKind.SESSION_RESTORED:
+                self.document = await self.log.document(self.session_id, event.seq)
+            else:
+                self._fold(event)
+            self._on_foreign(event)
+
+    def _fold(self, event: Event) -> None:
+        apply_event(self.document, event)
+        self._unsnapshotted += abs(event.size) + EVENT_BYTES
+
+    def _snapshot_if_due(self) -> None:
+        if self._unsnapshotted > max(SNAPSHOT_FROM_BYTES, self.document["state_bytes"]):
+            self._unsnapshotted = 0
+            self.log.keep_snapshot(self.document)
+
+
+def _same(one: Event, other: Event) -> bool:
+    """An event carries its moment to the microsecond and who wrote it: enough to know it again."""
+    return (one.kind, one.at, one.actor, one.branch_id, one.step_id) == (
+        other.kind,
+        other.at,
+        other.actor,
+        other.branch_id,
+        other.step_id,
+    )
