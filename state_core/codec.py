@@ -107,7 +107,7 @@ class Codec:
         *,
         compression_level: int | None = 6,
         keys: Sequence[str | bytes] = (),
-        max_bytes: int = 16 * 1024 * 1024,
+        max_bytes: int = 16_000_000,
     ) -> None:
         self._level = compression_level
         self._keys = [Key(key) for key in keys]
