@@ -1,17 +1,31 @@
-"""Settings of the dashboard. Everything that an operator changes is read from the environment."""
+"""Settings of the dashboard. Everything that an operator changes is read from the environment.
+
+DATABASE_URL          postgresql://user:password@host:5432/name or sqlite:////path (default: var/state.sqlite3)
+SECRET_KEY            default: made once in var/secret_key
+STATE_VAR             folder for what the dashboard writes (default: var)
+ALLOWED_HOSTS         names under which it is reached, with commas (default: this machine only)
+CSRF_TRUSTED_ORIGINS  https://… origins, where a proxy ends TLS
+HTTPS=1               cookies are sent over TLS only
+STATIC_HASHED=1       file names with hashes, cached for ever; needs `manage.py collectstatic` before
+DEBUG=1               tracebacks in the browser; never in production
+LOG_LEVEL             default: INFO
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from marsys_dashboard.environment import database, is_on, secret_key, words
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("STATE_VAR", BASE_DIR / "var"))
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
-SECRET_KEY = os.environ.get("SECRET_KEY", "insecure-until-replaced")
-DEBUG = os.environ.get("DEBUG", "") == "1"
-ALLOWED_HOSTS = os.environ.get("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]").split(",")
+SECRET_KEY = secret_key(VAR_DIR / "secret_key")
+DEBUG = is_on("DEBUG")
+ALLOWED_HOSTS = words("ALLOWED_HOSTS", "127.0.0.1,localhost,[::1]")
+CSRF_TRUSTED_ORIGINS = words("CSRF_TRUSTED_ORIGINS")
 
 INSTALLED_APPS = [
     "daphne",
@@ -21,19 +35,23 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "state_core",
     "marsys_dashboard",
 ]
 
 MIDDLEWARE = [
+    "marsys_dashboard.middleware.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "marsys_dashboard.middleware.StateErrors",
 ]
 
 ROOT_URLCONF = "marsys_dashboard.urls"
@@ -49,31 +67,90 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
-            ]
+            ],
+            "builtins": ["django.templatetags.static", "marsys_dashboard.templatetags.state"],
         },
     }
 ]
 
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": VAR_DIR / "state.sqlite3",
-        "OPTIONS": {
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        },
-    }
-}
+DATABASES = {"default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'state.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STATE_STORES = {"default": {"BACKEND": "state_core.storage.database.DatabaseStorageBackend"}}
+"""Alias → BACKEND (dotted path) and OPTIONS (its arguments): the stores that the dashboard shows."""
+
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+# Signing in
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "sessions"
+LOGOUT_REDIRECT_URL = "login"
+SIGN_IN_LINK_AGE = 24 * 3600
+"""Seconds for which a one-time sign-in link is good."""
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+SESSION_ENGINE = "django.contrib.sessions.backends.db"
+SESSION_COOKIE_NAME = "marsys_session"
+SESSION_COOKIE_AGE = 14 * 24 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_NAME = "marsys_csrf"
+CSRF_COOKIE_HTTPONLY = True
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "marsys_dashboard.failures.csrf_failed"
+
+HTTPS = is_on("HTTPS")
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SECURE_HSTS_SECONDS = 30 * 24 * 3600 if HTTPS else 0
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if is_on("BEHIND_PROXY") else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+"""Largest form in bytes: additional context as JSON is what can be long."""
+
+# Language and time
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+USE_I18N = False
+
+# Files for the browser
 
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
+STATIC_ROOT.mkdir(exist_ok=True)
+STATIC_HASHED = is_on("STATIC_HASHED")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "marsys_dashboard.assets.HashedFiles"
+        if STATIC_HASHED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+WHITENOISE_USE_FINDERS = not STATIC_HASHED
+WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_MAX_AGE = 0
+"""Seconds, for names without a hash: the browser asks each time and mostly gets "not modified"."""
 
-STATE_STORES = {"default": {"BACKEND": "state_core.storage.database.DatabaseStorageBackend"}}
-"""Alias → BACKEND (dotted path) and OPTIONS (its arguments): the stores that the dashboard shows."""
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "filters": {"no_links": {"()": "marsys_dashboard.signin.HideLinks"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_links"]},
+    },
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO").upper()},
+    "loggers": {
+        "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        "django.channels.server": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+        "daphne": {"level": "WARNING"},
+    },
+}

@@ -1,4 +1,35 @@
-from django.contrib import admin
-from django.urls import path
+"""Every address of the dashboard."""
 
-urlpatterns = [path("admin/", admin.site.urls)]
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path, register_converter
+from django.views.generic import RedirectView
+
+from marsys_dashboard import actions, signin, views
+from marsys_dashboard.converters import SessionIdConverter, StoreConverter
+
+register_converter(SessionIdConverter, "session_id")
+register_converter(StoreConverter, "store")
+
+from marsys_dashboard.session_views import urlpatterns as session_pages  # noqa: E402 - uses the converters
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="sessions"), name="home"),
+    path("sessions/", views.sessions, name="sessions"),
+    *session_pages,
+    path("sessions/<store:store>/<session_id:session_id>/acts/", actions.toolbar, name="acts"),
+    path("sessions/<store:store>/<session_id:session_id>/<slug:verb>/", actions.act, name="act"),
+    path("sign-in/<str:token>/", signin.sign_in, name="sign-in"),
+    path(
+        "accounts/login/",
+        LoginView.as_view(redirect_authenticated_user=True),
+        name="login",
+    ),
+    path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+]
+
+handler400 = "marsys_dashboard.failures.bad_request"
+handler403 = "marsys_dashboard.failures.forbidden"
+handler404 = "marsys_dashboard.failures.not_found"
+handler500 = "marsys_dashboard.failures.server_error"

@@ -1,0 +1,107 @@
+"""What the dashboard reads from its environment, checked once, with a clear sentence where it is wrong."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+SQLITE_OPTIONS = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+}
+
+
+def is_on(name: str, default: str = "") -> bool:
+    value = os.environ.get(name, default).strip().lower()
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"", "0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name} is {value!r}. Set it to 1 or 0.")
+
+
+def words(name: str, default: str = "") -> list[str]:
+    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+
+
+def database(url: str) -> dict[str, Any]:
+    """Django's settings for ``postgresql://user:password@host:port/name?sslmode=…`` or ``sqlite:///path``."""
+    scheme = url.partition("://")[0]
+    if scheme in {"postgresql", "postgres"}:
+        return _postgresql(url)
+    if scheme == "sqlite":
+        return _sqlite(url)
+    raise ImproperlyConfigured(
+        f"DATABASE_URL begins with {scheme[:20]!r}. Use postgresql://user:password@host:5432/name "
+        "or sqlite:////absolute/path.sqlite3 (sqlite:///relative.sqlite3)."
+    )
+
+
+def _postgresql(url: str) -> dict[str, Any]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read. Percent-encode special characters in its password."
+        ) from error
+    name = unquote(parts.path.lstrip("/"))
+    if not name:
+        raise ImproperlyConfigured("DATABASE_URL names no database: postgresql://user@host:5432/name.")
+    options: dict[str, str] = dict(parse_qsl(parts.query))
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": name,
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": options.pop("host", unquote(parts.hostname or "")),
+        "PORT": options.pop("port", str(port or "")),
+        "OPTIONS": {"connect_timeout": 5, **options},
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+def _sqlite(url: str) -> dict[str, Any]:
+    path = unquote(url.removeprefix("sqlite://").removeprefix("/").partition("?")[0])
+    if not path:
+        raise ImproperlyConfigured("DATABASE_URL names no file: sqlite:////absolute/path.sqlite3.")
+    return {"ENGINE": "django.db.backends.sqlite3", "NAME": path, "OPTIONS": dict(SQLITE_OPTIONS)}
+
+
+def secret_key(path: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """``SECRET_KEY``, or the one in ``path``, made on first use and readable by its owner only."""
+    given = environ.get("SECRET_KEY", "")
+    if given:
+        return given
+    try:
+        return _kept_key(path)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"There is no secret key: {path} cannot be read or made ({error.strerror}). "
+            "Set SECRET_KEY, or STATE_VAR to a folder that may be written."
+        ) from error
+
+
+def _kept_key(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except FileExistsError:
+        return _read_key(path)
+    key = secrets.token_urlsafe(50)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(key)
+    return key
+
+
+def _read_key(path: Path) -> str:
+    key = path.read_text().strip()
+    if len(key) < 50:
+        raise ImproperlyConfigured(f"{path} does not hold a secret key. Delete it to have a new one made.")
+    return key

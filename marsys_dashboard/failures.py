@@ -1,0 +1,117 @@
+"""Errors as answers: which status each error of the library is, and the pages for them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template import loader
+
+from state_core.exceptions import (
+    ConflictError,
+    InvalidId,
+    InvalidValue,
+    LeaseError,
+    NotFound,
+    SessionExists,
+    StateError,
+    StorageError,
+    TooLarge,
+    TransitionError,
+)
+
+logger = logging.getLogger(__name__)
+
+STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (NotFound, 404),
+    (TooLarge, 413),
+    (InvalidId, 400),
+    (InvalidValue, 400),
+    (SessionExists, 409),
+    (TransitionError, 409),
+    (ConflictError, 409),
+    (LeaseError, 409),
+    (StorageError, 503),
+    (OperationalError, 503),
+    (InterfaceError, 503),
+    (StateError, 500),
+)
+"""The first that fits."""
+
+TITLES = {
+    400: "That request does not fit",
+    403: "You may not do that",
+    404: "There is nothing here",
+    409: "The session is in another state",
+    413: "That is too large",
+    500: "Something went wrong here",
+    503: "The store cannot be reached",
+}
+UNREACHABLE = (
+    "The database does not answer. Nothing that was recorded is lost, and running sessions wait for it. "
+    "Try again in a moment; if it stays like this, check DATABASE_URL and that the database is running."
+)
+
+
+def status_of(error: BaseException | None) -> int | None:
+    """The HTTP status that this error is, or None for one that nobody foresaw."""
+    return next((status for kind, status in STATUSES if isinstance(error, kind)), None)
+
+
+def sentence(error: BaseException) -> str:
+    """What to tell people. A database driver's own words stay in the log: they can name hosts and users."""
+    return str(error) if isinstance(error, StateError) else UNREACHABLE
+
+
+def wants_json(request: HttpRequest) -> bool:
+    return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
+
+
+def answer_error(request: HttpRequest, error: BaseException, status: int) -> HttpResponse:
+    if status >= 500:
+        logger.error("%s %s: %s", request.method, request.path, error, exc_info=error)
+    return failure(request, status, sentence(error))
+
+
+def failure(request: HttpRequest, status: int, message: str, title: str = "") -> HttpResponse:
+    """An error as a page, or as JSON for programs. Asks neither the database nor who is signed in."""
+    if wants_json(request):
+        return JsonResponse({"ok": False, "error": message}, status=status)
+    context = {
+        "status": status,
+        "title": title or TITLES[status],
+        "message": message,
+        "retry": request.get_full_path() if status >= 500 and request.method == "GET" else "",
+    }
+    return HttpResponse(loader.get_template("errors/error.html").render(context), status=status)
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return failure(request, 400, "The server could not make sense of this request.")
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    told = str(exception or "")
+    return failure(request, 403, told or "Your account may not see this. Ask an administrator.")
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    return failure(request, 404, "No page of this dashboard has this address. It may have been mistyped.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    error = sys.exc_info()[1]
+    status = status_of(error) or 500
+    if error is not None and status != 500:
+        return failure(request, status, sentence(error))
+    return failure(request, 500, "The error was logged. Nothing that was recorded is lost.")
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    message = (
+        "This form was not sent from a page of this dashboard, or it stood open for too long. "
+        "Go back, reload the page, and send it again."
+    )
+    return failure(request, 403, message, "The form could not be checked")

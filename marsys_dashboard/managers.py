@@ -1,0 +1,37 @@
+"""One StateManager for each store that STATE_STORES names, made once in this process."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from state_core.exceptions import NotFound
+from state_core.manager import StateManager
+from state_core.storage import stores
+
+
+class StoreNotFound(NotFound):
+    def __init__(self, alias: str) -> None:
+        names = ", ".join(store_names()) or "none"
+        super().__init__(f"There is no store {alias!r}. STATE_STORES names: {names}.")
+        self.alias = alias
+
+
+def store_names() -> list[str]:
+    return list(stores.aliases())
+
+
+def manager(store: str) -> StateManager:
+    """Raises StoreNotFound."""
+    if store not in store_names():
+        raise StoreNotFound(store)
+    return _manager(store)
+
+
+@cache
+def _manager(store: str) -> StateManager:
+    return StateManager(stores[store], actor="dashboard")
+
+
+def forget() -> None:
+    """Make them anew on next use, for tests that change STATE_STORES."""
+    _manager.cache_clear()
