@@ -1,0 +1,42 @@
+# make run    the dashboard on http://127.0.0.1:8000, with a demonstration running (PORT= changes the port)
+# make test   every test, PostgreSQL and a browser included
+SHELL := /bin/sh
+PORT ?= 8000
+PYTHON ?=
+CHROMIUM ?=
+export PYTHON CHROMIUM
+RUN := .venv/bin/python
+BIOME := npx --yes @biomejs/biome@2.3.8
+
+.PHONY: run demo test lint format clean install
+
+run:
+	@scripts/install.sh
+	@exec $(RUN) manage.py serve --port $(PORT)
+
+# The demonstration alone, into the database that DATABASE_URL names.
+demo:
+	@scripts/install.sh
+	@exec $(RUN) manage.py play_demo
+
+install:
+	@scripts/install.sh test
+
+test: install
+	@CHROMIUM="$$(scripts/browser.sh)" && export CHROMIUM && exec $(RUN) -m pytest $(ARGS)
+
+lint: install
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+	@if command -v npx >/dev/null; then $(BIOME) ci static/js; else echo "No node: the JavaScript is not checked."; fi
+
+format: install
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+	@if command -v npx >/dev/null; then $(BIOME) check --write static/js; fi
+
+# What was installed, built or cached; the data in var/ stays.
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

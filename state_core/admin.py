@@ -1,0 +1,238 @@
+"""The admin: sessions, checkpoints and events as rows to read; acts go through the StateManager."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.template.loader import render_to_string
+from django.urls import NoReverseMatch, reverse
+from django.utils.html import format_html
+
+from state_core.admin_actions import Target, act
+from state_core.events import EventKind
+from state_core.exceptions import StateError
+from state_core.manager import StateManager
+from state_core.models import Checkpoint, Event, Session
+from state_core.storage import stores
+from state_core.words import ACTIONS, OPERATE, RESTORE, STATUSES, VIEW, Action
+
+ALIAS = "default"
+"""The store whose tables these are."""
+SHOWN_CHARACTERS = 20_000
+"""Of a body; the dashboard shows all of it."""
+
+
+def manager() -> StateManager:
+    return StateManager(stores[ALIAS], actor="admin")
+
+
+def status_badge(status: str) -> str:
+    return render_to_string("admin/state_core/status.html", {"word": STATUSES[status]})
+
+
+def dashboard_link(session_id: str, label: str = "Open") -> str:
+    """Empty where the dashboard is not part of this project."""
+    try:
+        return format_html('<a href="{}">{}</a>', reverse("session", args=[ALIAS, session_id]), label)
+    except NoReverseMatch:
+        return ""
+
+
+class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+    """Rows that nobody edits: history is written by the library alone."""
+
+    show_full_result_count = False
+    list_per_page = 50
+
+    class Media:
+        css = {"all": ["css/admin-state.css"]}
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm(VIEW)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(VIEW)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(OPERATE)
+
+    def has_restore_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm(RESTORE)
+
+
+class OpenQuestions(admin.SimpleListFilter):
+    title = "open questions"
+    parameter_name = "asks"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "A person is asked"), ("0", "Nobody is asked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        conditions = {"1": {"questions__gt": 0}, "0": {"questions": 0}}
+        return queryset.filter(**conditions.get(self.value() or "", {}))
+
+
+class OfKind(admin.SimpleListFilter):
+    """The kinds that there are, not those that a scan of all events would find."""
+
+    title = "kind"
+    parameter_name = "of_kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(kind), str(kind)) for kind in EventKind]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+def session_targets(rows: Iterable[Session]) -> list[Target]:
+    return [Target(row.session_id, row.status) for row in rows]
+
+
+def checkpoint_targets(rows: Iterable[Checkpoint]) -> list[Target]:
+    return [Target(row.session.session_id, row.session.status, row.id, row.name) for row in rows]
+
+
+def session_act(verb: str) -> Callable[..., HttpResponse | None]:
+    """An admin action of the same name, words and permission as the dashboard's."""
+    action: Action = ACTIONS[verb]
+
+    @admin.action(description=action.label, permissions=[action.permission.split(".")[1].split("_")[0]])
+    def perform(
+        model_admin: SessionAdmin, request: HttpRequest, queryset: QuerySet[Session]
+    ) -> HttpResponse | None:
+        return act(model_admin, request, action, session_targets(queryset), manager())
+
+    perform.__name__ = verb
+    return perform
+
+
+@admin.register(Session)
+class SessionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "session_id", "state", "title", "progress", "branches", "checkpoints", "size", "started_at",
+        "updated_at", "held_by", "dashboard",
+    )  # fmt: skip
+    list_filter = (
+        ("status", admin.ChoicesFieldListFilter),
+        OpenQuestions,
+        "updated_at",
+        "created_at",
+    )
+    search_fields = ("search",)
+    search_help_text = "Part of an id, a title or a workflow's name"
+    ordering = ("-updated_at",)
+    actions = [session_act(verb) for verb in ("pause", "resume", "checkpoint", "cancel")]
+    fieldsets = (
+        (None, {"fields": ("session_id", "state", "title", "workflow", "tags", "dashboard")}),
+        ("Times", {"fields": ("created_at", "started_at", "ended_at", "updated_at")}),
+        ("What happened", {"fields": ("last_seq", "last_kind", "agents", "reason", "error", "origin")}),
+        ("Counts", {"fields": ("branches", "progress", "messages", "questions", "checkpoints", "size")}),
+        ("Lease", {"fields": ("held_by", "fence", "lease_expires_at")}),
+    )
+
+    @admin.display(description="Status", ordering="status")
+    def state(self, row: Session) -> str:
+        return status_badge(row.status)
+
+    @admin.display(description="Steps", ordering="steps")
+    def progress(self, row: Session) -> str:
+        failed = f", {row.steps_failed} failed" if row.steps_failed else ""
+        return f"{row.steps_completed} of {row.steps}{failed}"
+
+    @admin.display(description="Size", ordering="state_bytes")
+    def size(self, row: Session) -> str:
+        return filesizeformat(row.state_bytes)
+
+    @admin.display(description="Held by", ordering="owner")
+    def held_by(self, row: Session) -> str:
+        return row.owner or "nobody"
+
+    @admin.display(description="Dashboard")
+    def dashboard(self, row: Session) -> str:
+        return dashboard_link(row.session_id)
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(ReadOnlyAdmin):
+    list_display = ("name", "of_session", "kind", "seq", "size", "actor", "created_at", "pinned")
+    list_filter = ("kind", "pinned", "created_at")
+    search_fields = ("name", "session__search")
+    search_help_text = "Part of a checkpoint's name, or of its session's id or title"
+    ordering = ("-created_at",)
+    list_select_related = ("session",)
+    actions = ["restore"]
+    fields = (
+        "name", "of_session", "kind", "seq", "size", "counts", "actor", "reason", "created_at", "pinned",
+    )  # fmt: skip
+
+    @admin.action(description=ACTIONS["restore"].label, permissions=["restore"])
+    def restore(self, request: HttpRequest, queryset: QuerySet[Checkpoint]) -> HttpResponse | None:
+        targets = checkpoint_targets(queryset.select_related("session"))
+        if len({target.session_id for target in targets}) < len(targets):
+            messages.error(request, "Choose one checkpoint for each session: it can only go back to one.")
+            return None
+        return act(self, request, ACTIONS["restore"], targets, manager())
+
+    @admin.display(description="Session", ordering="session__session_id")
+    def of_session(self, row: Checkpoint) -> str:
+        return dashboard_link(row.session.session_id, row.session.session_id) or row.session.session_id
+
+    @admin.display(description="Size", ordering="size_bytes")
+    def size(self, row: Checkpoint) -> str:
+        return filesizeformat(row.size_bytes)
+
+
+@admin.register(Event)
+class EventAdmin(ReadOnlyAdmin):
+    list_display = ("seq", "of_session", "kind", "at", "actor", "branch_id", "agent", "state", "duration")
+    list_filter = ("at", OfKind)
+    search_fields = ("session__session_id", "=kind", "=actor", "=branch_id")
+    search_help_text = "Part of a session's id, or a whole kind, actor or branch"
+    ordering = ("-id",)
+    list_select_related = ("session",)
+    actions = None
+    fields = (
+        "seq", "of_session", "kind", "at", "actor", "branch_id", "step_id", "agent", "state", "duration",
+        "size", "data", "encoding", "content",
+    )  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Event]:
+        return super().get_queryset(request).defer("body")
+
+    @admin.display(description="Session", ordering="session__session_id")
+    def of_session(self, row: Event) -> str:
+        return dashboard_link(row.session.session_id, row.session.session_id) or row.session.session_id
+
+    @admin.display(description="Status")
+    def state(self, row: Event) -> str:
+        return status_badge(row.status) if row.status in STATUSES else ""
+
+    @admin.display(description="Content")
+    def content(self, row: Event) -> str:
+        """What the event changed, as text; or why it cannot be read."""
+        read = async_to_sync(manager().log.read)
+        try:
+            events = read(row.session.session_id, after=row.seq - 1, limit=1)
+        except StateError as error:
+            return str(error)
+        text = json.dumps(events[0].changes, indent=1, ensure_ascii=False)
+        left = len(text) - SHOWN_CHARACTERS
+        more = f"\n… {left} more characters" if left > 0 else ""
+        return format_html('<pre class="state-body">{}{}</pre>', text[:SHOWN_CHARACTERS], more)

@@ -1,0 +1,184 @@
+"""Acts of the admin: a page that says what follows, then the StateManager, then a message for each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from state_core.exceptions import StateError
+from state_core.manager import StateManager
+from state_core.records import SessionState
+from state_core.words import STATUSES, Action
+
+SHOWN_ROWS = 50
+"""Rows that the page names one by one; more are counted."""
+
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A row that something is to be done to."""
+
+    session_id: str
+    status: str
+    checkpoint_id: str = ""
+    checkpoint_name: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.session_id}, “{self.checkpoint_name}”" if self.checkpoint_id else self.session_id
+
+
+def target_view(action: Action, target: Target) -> dict[str, Any]:
+    """What the page says of a row."""
+    return {
+        "label": target.label,
+        "now": STATUSES[target.status],
+        "becomes": action.becomes(target.status),
+        "why_not": action.why_not(target.status),
+    }
+
+
+class ActForm(forms.Form):
+    """What a person adds to an act."""
+
+    name = forms.CharField(max_length=200, label="Name of the checkpoint", initial="checkpoint")
+    reason = forms.CharField(max_length=500, label="Reason", help_text="Recorded with your name.")
+    context = forms.JSONField(
+        required=False,
+        label="Additional context",
+        help_text='A JSON object, such as {"review_complete": true}. It is merged into the context.',
+        widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false"}),
+    )
+
+    def __init__(self, action: Action, data: Mapping[str, Any] | None = None) -> None:
+        super().__init__(data)
+        self.fields["reason"].required = action.reason_required
+        if not action.takes_context:
+            del self.fields["context"]
+        if action.verb != "checkpoint":
+            del self.fields["name"]
+
+    def clean_context(self) -> dict[str, Any]:
+        value = self.cleaned_data["context"]
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise ValidationError('This is no JSON object. Write it in braces: {"key": "value"}.')
+        return value
+
+
+def _pause(manager: StateManager, target: Target, given: Given, actor: str) -> Coroutine[Any, Any, Any]:
+    return manager.pause_execution(target.session_id, reason=given["reason"], actor=actor)
+
+
+def _resume(manager: StateManager, target: Target, given: Given, actor: str) -> Coroutine[Any, Any, Any]:
+    return manager.resume_execution(target.session_id, given["context"], reason=given["reason"], actor=actor)
+
+
+def _checkpoint(manager: StateManager, target: Target, given: Given, actor: str) -> Coroutine[Any, Any, Any]:
+    return manager.create_checkpoint(target.session_id, given["name"], reason=given["reason"], actor=actor)
+
+
+def _restore(manager: StateManager, target: Target, given: Given, actor: str) -> Coroutine[Any, Any, Any]:
+    return manager.restore_checkpoint(target.checkpoint_id, reason=given["reason"], actor=actor)
+
+
+def _cancel(manager: StateManager, target: Target, given: Given, actor: str) -> Coroutine[Any, Any, Any]:
+    return manager.cancel_execution(target.session_id, reason=given["reason"], actor=actor)
+
+
+CALLS: Mapping[str, Callable[[StateManager, Target, Given, str], Coroutine[Any, Any, Any]]] = {
+    "pause": _pause,
+    "resume": _resume,
+    "checkpoint": _checkpoint,
+    "restore": _restore,
+    "cancel": _cancel,
+}
+
+
+def act(
+    model_admin: ModelAdmin[Any],
+    request: HttpRequest,
+    action: Action,
+    targets: Sequence[Target],
+    manager: StateManager,
+) -> HttpResponse | None:
+    """The page on the first request, the act on the second."""
+    sent = "apply" in request.POST
+    form = ActForm(action, request.POST if sent else None)
+    if not sent or not form.is_valid():
+        return _page(model_admin, request, action, targets, form)
+    actor = request.user.get_username()
+    for target in targets:
+        told, level = _outcome(action, target, manager, form.cleaned_data, actor)
+        messages.add_message(request, level, told)
+    return None
+
+
+def _outcome(
+    action: Action, target: Target, manager: StateManager, given: Given, actor: str
+) -> tuple[str, int]:
+    why_not = action.why_not(target.status)
+    if why_not:
+        return f"{target.label}: {why_not}", messages.WARNING
+    try:
+        state = async_to_sync(_call)(CALLS[action.verb](manager, target, given, actor))
+    except StateError as error:
+        return f"{target.label}: {error}", messages.ERROR
+    return f"{target.label}: {_told(action, target, state, given)}", messages.SUCCESS
+
+
+async def _call(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    return await coroutine
+
+
+def _told(action: Action, target: Target, result: Any, given: Given) -> str:
+    if isinstance(result, SessionState):
+        return f"{STATUSES[target.status].label} → {STATUSES[result.status].label}"
+    return f"checkpoint “{given['name']}” saved"
+
+
+def _page(
+    model_admin: ModelAdmin[Any],
+    request: HttpRequest,
+    action: Action,
+    targets: Sequence[Target],
+    form: ActForm,
+) -> HttpResponse:
+    names = {target.checkpoint_name for target in targets}
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": title_of(action, names),
+        "act": action,
+        "targets": [target_view(action, target) for target in targets[:SHOWN_ROWS]],
+        "more": max(0, len(targets) - SHOWN_ROWS),
+        "form": form,
+        "opts": model_admin.model._meta,
+        "media": model_admin.media + form.media,
+        "action_name": request.POST["action"],
+        "checkbox_name": ACTION_CHECKBOX_NAME,
+        "chosen": request.POST.getlist(ACTION_CHECKBOX_NAME),
+        "select_across": request.POST.get("select_across", "0"),
+    }
+    status = 400 if form.is_bound else 200
+    return TemplateResponse(request, "admin/state_core/act.html", context, status=status)
+
+
+def title_of(action: Action, names: Iterable[str]) -> str:
+    """“Restore checkpoint “before-merge””, or without a name where there are several."""
+    found = [name for name in names if name]
+    if len(found) == 1:
+        return action.title.format(name=found[0])
+    return action.title.replace(" “{name}”", "s" if found else "")

@@ -1,0 +1,65 @@
+"""The data: Python packages that are installed on this machine, as files with their text."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_FILE_BYTES = 400_000
+"""Longer files are generated tables; reading them would tell nothing."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """An importable package, by name and folder."""
+
+    name: str
+    folder: Path
+
+    def files(self) -> list[Path]:
+        """Its Python files, tests and vendored code included, in a stable order."""
+        return sorted(path for path in self.folder.rglob("*.py") if path.stat().st_size <= MAX_FILE_BYTES)
+
+
+def installed_packages() -> list[Package]:
+    """Of the standard library and of site-packages, by name; those without Python files are left out."""
+    folders = [Path(sysconfig.get_path("stdlib")), Path(sysconfig.get_path("purelib"))]
+    found = {package.name: package for folder in folders for package in _packages_in(folder)}
+    return sorted(found.values(), key=lambda package: package.name.lower())
+
+
+def _packages_in(folder: Path) -> Iterator[Package]:
+    for initial in folder.glob("*/__init__.py"):
+        name = initial.parent.name
+        if name.isidentifier() and name not in {"test", "__pycache__"}:
+            yield Package(name, initial.parent)
+
+
+def package(name: str) -> Package:
+    """Raises LookupError: a package may be uninstalled between two steps of a long session."""
+    for candidate in installed_packages():
+        if candidate.name == name:
+            return candidate
+    raise LookupError(f"No package {name!r} is installed for {sys.executable} any more.")
+
+
+def largest_packages(count: int) -> list[tuple[str, int]]:
+    """(name, bytes of Python), the largest first."""
+    sizes = [(p.name, sum(path.stat().st_size for path in p.files())) for p in installed_packages()]
+    return sorted(sizes, key=lambda pair: -pair[1])[:count]
+
+
+def standard_modules() -> list[Path]:
+    """The top-level modules of the standard library, by name."""
+    return sorted(Path(sysconfig.get_path("stdlib")).glob("*.py"))
+
+
+def read_source(path: Path) -> str:
+    """The text as Python reads it; raises SyntaxError where its declared encoding is wrong."""
+    import tokenize
+
+    with tokenize.open(path) as file:
+        return file.read()
