@@ -143,7 +143,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "filters": {"no_links": {"()": "marsys_dashboard.signin.HideLinks"}},
+    "filters": {"no_links": {"()": "marsys_dashboard.logs.HideLinks"}},
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["no_links"]},
     },

@@ -6,8 +6,6 @@ who deleted it is signed in: a link works once, whatever the number of processes
 
 from __future__ import annotations
 
-import logging
-import re
 from typing import Any
 
 from django.conf import settings
@@ -67,16 +65,3 @@ def _take(token: str) -> Any | None:
         return None
     user_id = SessionStore().decode(row.session_data).get(USER)
     return get_user_model().objects.filter(pk=user_id, is_active=True).first()
-
-
-class HideLinks(logging.Filter):
-    """Keeps sign-in links out of the log."""
-
-    pattern = re.compile(r"(/sign-in/)[^/\s]+")
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        hidden = self.pattern.sub(r"\1…", message)
-        if hidden != message:
-            record.msg, record.args = hidden, ()
-        return True
