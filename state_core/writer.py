@@ -121,17 +121,15 @@ class Writer:
         self._snapshot_if_due()
 
     async def _append_through_outages(self, batch: list[_Waiting], expected_seq: int | None) -> int:
-        """A store that cannot be reached is asked again for a while; what landed before the connection
-        broke is recognised and not written twice."""
-        unknown_outcome = False
+        try:
+            return await self._append_once(batch, expected_seq)
+        except StorageUnavailable as error:
+            logger.warning("Session %s: %s Trying again.", self.session_id, error)
         async for attempt in self._attempts():
             with attempt:
-                try:
-                    landed = await self._find_landed(batch) if unknown_outcome else None
-                    return landed or await self._append_once(batch, expected_seq)
-                except StorageUnavailable:
-                    unknown_outcome = True
-                    raise
+                # What landed before the connection broke is recognised and not written twice.
+                landed = await self._find_landed(batch)
+                return landed or await self._append_once(batch, expected_seq)
         raise AssertionError("tenacity re-raises the last error")
 
     def _attempts(self) -> AsyncRetrying:

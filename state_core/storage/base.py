@@ -150,9 +150,8 @@ class StorageBackend(ABC):
             fence=fence,
             statuses=frozenset(map(str, statuses)) if statuses is not None else None,
         )
-        change = head_change(events, head)
-        change.count("stored_bytes", sum(map(stored_size, events)))
-        return await self._append(session_id, events, guard, change, checkpoint_change(session_id, events))
+        change, checkpoints = derived(session_id, events, head)
+        return await self._append(session_id, events, guard, change, checkpoints)
 
     def _refuse_too_large(self, session_id: str, events: Sequence[EventRecord]) -> None:
         size = sum(len(event.body) for event in events)
@@ -265,6 +264,15 @@ class StorageBackend(ABC):
     @abstractmethod
     async def usage(self) -> Usage:
         """Computed from heads, without reading logs."""
+
+
+def derived(
+    session_id: str, events: Sequence[EventRecord], extra: Mapping[str, Any] | None = None
+) -> tuple[HeadChange, CheckpointChange]:
+    """What these events change in the head and in the list of checkpoints."""
+    change = head_change(events, extra)
+    change.count("stored_bytes", sum(map(stored_size, events)))
+    return change, checkpoint_change(session_id, events)
 
 
 def stored_size(record: EventRecord) -> int:

@@ -1,0 +1,606 @@
+"""The file store: a folder for each session, an append-only log in it, no server.
+
+    <base_path>/sessions/<session id>/log<ext>        the events; the only truth
+                                     /lease.json      who may write, replaced as a whole
+                                     /snapshots/      folded states, made anew when lost
+                                     /lock            flock, held while writing
+               /index.sqlite3                         heads and checkpoints for lists, made anew when lost
+
+Any number of processes of one machine. Appends are on the disk (fdatasync) when they are acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import functools
+import logging
+import os
+import shutil
+import sqlite3
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+import orjson
+
+from state_core.events import EventRecord
+from state_core.exceptions import (
+    CheckpointNotFound,
+    ConfigurationError,
+    DamagedError,
+    LeaseHeld,
+    LeaseLost,
+    SessionNotFound,
+    StorageError,
+    StorageUnavailable,
+)
+from state_core.heads import CheckpointChange, HeadChange, apply_head_change
+from state_core.records import Checkpoint, Head, Lease, check_id
+from state_core.storage.base import (
+    Guard,
+    HeadQuery,
+    Snapshot,
+    StorageBackend,
+    Usage,
+    derived,
+    refusal,
+)
+from state_core.storage.fileindex import FileIndex
+from state_core.storage.filelog import BinaryFrames, JsonLines, LogFile
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KEPT_OPEN = 256
+"""Sessions whose log's places are remembered."""
+WINDOW = 500
+"""Events looked at at once when reading backwards."""
+NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph"}
+
+
+@dataclass
+class _Opened:
+    log: LogFile
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+def in_thread(function: Callable[P, R]) -> Callable[P, Any]:
+    """A method that blocks on the disk, as a coroutine; the disk's errors become ours."""
+
+    @functools.wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        store: Any = args[0]
+        work = functools.partial(store._translated, function, *args, **kwargs)
+        found: R = await asyncio.get_running_loop().run_in_executor(store._threads(), work)
+        return found
+
+    return call
+
+
+class FileStorageBackend(StorageBackend):
+    """Sessions in folders below ``base_path``.
+
+    ``use_json``: readable lines rather than binary frames, for logs that are begun from now on.
+    ``create_dirs``: make ``base_path`` where it is not there. ``file_extension``: of logs and snapshots.
+    """
+
+    supports_wakeups: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        base_path: str | Path,
+        use_json: bool = True,
+        create_dirs: bool = True,
+        file_extension: str = ".state",
+    ) -> None:
+        self.base_path = Path(base_path)
+        if not file_extension.startswith(".") or "/" in file_extension:
+            raise ConfigurationError(f"file_extension is {file_extension!r}; give one such as '.state'.")
+        self._extension = file_extension
+        self._create_dirs = create_dirs
+        self._framing = JsonLines() if use_json else BinaryFrames()
+        self._sessions = self.base_path / "sessions"
+        self._opened: OrderedDict[str, _Opened] = OrderedDict()
+        self._lock = threading.Lock()
+        self._opening = threading.Lock()
+        self._index: FileIndex | None = None
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __repr__(self) -> str:
+        return f"<FileStorageBackend {self.base_path}>"
+
+    # Opening
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(8, thread_name_prefix="state_core.file")
+            return self._pool
+
+    def _translated(self, function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+        try:
+            return function(*args, **kwargs)
+        except StorageError:
+            raise
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"The index of {self.base_path} cannot be used: {error}.") from error
+        except OSError as error:
+            raise self._error(error) from error
+
+    def _error(self, error: OSError) -> StorageError:
+        if error.errno == errno.ENOSPC:
+            return StorageError(
+                f"The disk of {self.base_path} is full; nothing was written. Free some space."
+            )
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            return StorageError(
+                f"{self.base_path} cannot be written: {error.strerror}. Give this user the right to."
+            )
+        return StorageUnavailable(f"{self.base_path} cannot be used: {error.strerror or error}.")
+
+    @property
+    def index(self) -> FileIndex:
+        with self._opening:
+            if self._index is None:
+                self._make_folders()
+                index = FileIndex(self.base_path / "index.sqlite3")
+                self._take_stock(index)
+                self._index = index
+            return self._index
+
+    def _make_folders(self) -> None:
+        if not self.base_path.is_dir() and not self._create_dirs:
+            raise StorageUnavailable(
+                f"There is no folder {self.base_path}. Create it, or pass create_dirs=True."
+            )
+        self._sessions.mkdir(parents=True, exist_ok=True)
+
+    def _take_stock(self, index: FileIndex) -> None:
+        """Index what was written by a process that was killed before it could."""
+        known = index.known()
+        for folder in os.scandir(self._sessions):
+            session_id = _session_id(folder.name)
+            if folder.name.startswith("~") or not folder.is_dir():
+                continue
+            if known.pop(session_id, None) != _file_size(self._log_path(session_id)):
+                with self._flock(session_id), self._scanned(session_id) as log:
+                    self._reindex(index, session_id, log)
+        for session_id in known:
+            index.delete(session_id)
+
+    # Places
+
+    def _folder(self, session_id: str) -> Path:
+        return self._sessions / check_id(session_id).replace(":", "~")
+
+    def _log_path(self, session_id: str) -> Path:
+        return self._folder(session_id) / f"log{self._extension}"
+
+    @contextmanager
+    def _flock(self, session_id: str) -> Iterator[None]:
+        """Held across processes and threads. Raises SessionNotFound where there is no folder."""
+        path = self._folder(session_id) / "lock"
+        while True:
+            try:
+                file = path.open("ab")
+            except FileNotFoundError:
+                raise SessionNotFound(session_id) from None
+            with file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if _same_file(file.fileno(), path):
+                    yield
+                    return
+            # Deleted, and perhaps created anew, while we waited.
+
+    @contextmanager
+    def _scanned(self, session_id: str) -> Iterator[LogFile]:
+        """The log, up to date, for this thread alone."""
+        opened = self._open(session_id)
+        with opened.lock:
+            opened.log.scan()
+            yield opened.log
+
+    def _open(self, session_id: str) -> _Opened:
+        with self._lock:
+            opened = self._opened.get(session_id)
+            if opened is None:
+                log = LogFile(self._log_path(session_id), session_id, self._framing_of(session_id))
+                opened = self._opened[session_id] = _Opened(log)
+            self._opened.move_to_end(session_id)
+            while len(self._opened) > KEPT_OPEN:
+                self._opened.popitem(last=False)
+            return opened
+
+    def _framing_of(self, session_id: str) -> JsonLines | BinaryFrames:
+        """A log goes on as it was begun."""
+        try:
+            with self._log_path(session_id).open("rb") as file:
+                first = file.read(4)
+        except FileNotFoundError:
+            return self._framing
+        if not first:
+            return self._framing
+        return BinaryFrames() if first == b"ev1\n" else JsonLines()
+
+    # Appending
+
+    @in_thread
+    def _append(
+        self,
+        session_id: str,
+        events: Sequence[EventRecord],
+        guard: Guard,
+        change: HeadChange,
+        checkpoints: CheckpointChange,
+    ) -> int:
+        index = self.index
+        if guard.creates:
+            self._make_session_folder(session_id)
+        with self._flock(session_id), self._scanned(session_id) as log:
+            head = self._head_of(index, session_id, log)
+            self._check(session_id, guard, head)
+            if log.torn_bytes:
+                logger.warning(
+                    "Session %s: %d bytes of an append that was cut off are removed.",
+                    session_id,
+                    log.torn_bytes,
+                )
+            first = head.last_seq + 1
+            log.append([replace(event, seq=seq) for seq, event in enumerate(events, start=first)])
+            if first == 1:
+                _sync_folder(log.path.parent)
+            apply_head_change(head, change, len(events))
+            self._put(index, head, log, checkpoints, first)
+            return head.last_seq
+
+    def _make_session_folder(self, session_id: str) -> None:
+        folder = self._folder(session_id)
+        folder.mkdir(exist_ok=True)
+        (folder / "lock").touch()
+        _sync_folder(self._sessions)
+
+    def _check(self, session_id: str, guard: Guard, head: Head) -> None:
+        if head.last_seq == 0:
+            if not guard.creates:
+                raise SessionNotFound(session_id)
+            return
+        error = refusal(
+            session_id,
+            guard,
+            last_seq=head.last_seq,
+            status=head.status,
+            fence=head.fence,
+            lease_lasts=_lasts(head),
+        )
+        if error:
+            raise error
+
+    def _put(self, index: FileIndex, head: Head, log: LogFile, change: CheckpointChange, first: int) -> None:
+        """The log is durable already: an index that cannot be written is mended when it is next read."""
+        changed = [replace(checkpoint, seq=first + i) for i, checkpoint in change.added]
+        new = {checkpoint.id for checkpoint in changed}
+        try:
+            for checkpoint_id in (change.renamed.keys() | change.pinned.keys()) - new:
+                found = index.checkpoint(checkpoint_id)
+                changed += [found] if found else []
+            for checkpoint in changed:
+                checkpoint.name = change.renamed.get(checkpoint.id, checkpoint.name)
+                checkpoint.pinned = change.pinned.get(checkpoint.id, checkpoint.pinned)
+            index.put(head, log.size, changed, change.removed)
+        except sqlite3.Error as error:
+            logger.warning("Session %s: its index entry is behind its log: %s.", head.session_id, error)
+
+    # Heads
+
+    def _head_of(self, index: FileIndex, session_id: str, log: LogFile) -> Head:
+        """The head as its log says; the index mended where it is behind. The caller has the lock."""
+        found = index.get(session_id)
+        if found is None or found[1] != log.size:
+            return self._reindex(index, session_id, log)
+        return self._with_lease(found[0])
+
+    def _reindex(self, index: FileIndex, session_id: str, log: LogFile) -> Head:
+        found = index.get(session_id)
+        if found and found[1] > log.size:
+            raise DamagedError(
+                session_id,
+                f"its log {log.path.name}",
+                f"it ends at event {log.last_seq}, {found[0].last_seq} were acknowledged",
+            )
+        head = found[0] if found else Head(session_id)
+        events = list(log.read(head.last_seq, log.last_seq))
+        if events:
+            first = head.last_seq + 1
+            change, checkpoints = derived(session_id, events)
+            apply_head_change(head, change, len(events))
+            self._put(index, head, log, checkpoints, first)
+        return self._with_lease(head)
+
+    def _with_lease(self, head: Head) -> Head:
+        try:
+            lease = orjson.loads((self._folder(head.session_id) / "lease.json").read_bytes())
+        except FileNotFoundError:
+            return head
+        except ValueError as error:
+            raise DamagedError(head.session_id, "lease.json", "it is not JSON") from error
+        head.owner, head.fence = lease["owner"], lease["fence"]
+        head.lease_expires_at = datetime.fromtimestamp(lease["expires"], UTC) if lease["expires"] else None
+        return head
+
+    @in_thread
+    def head(self, session_id: str) -> Head:
+        index = self.index
+        found = index.get(check_id(session_id))
+        if found and found[1] == _file_size(self._log_path(session_id)):
+            return self._with_lease(found[0])
+        with self._flock(session_id), self._scanned(session_id) as log:
+            head = self._head_of(index, session_id, log)
+        if head.last_seq == 0:
+            raise SessionNotFound(session_id)
+        return head
+
+    @in_thread
+    def heads(self, query: HeadQuery) -> list[Head]:
+        return self.index.heads(query, time.time())
+
+    @in_thread
+    def count_by_status(self, query: HeadQuery) -> dict[str, int]:
+        return self.index.count_by_status(query, time.time())
+
+    @in_thread
+    def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
+        return self.index.last_seqs(session_ids)
+
+    # Reading
+
+    @in_thread
+    def read_events(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        kinds: Collection[str] | None = None,
+        branch_id: str | None = None,
+        bodies: bool = True,
+        newest_first: bool = False,
+    ) -> list[EventRecord]:
+        if not self._folder(session_id).is_dir():
+            return []
+        found: list[EventRecord] = []
+        with self._scanned(session_id) as log:
+            upto = log.last_seq if before is None else min(before - 1, log.last_seq)
+            for record in _events(log, after, upto, newest_first):
+                if limit is not None and len(found) >= limit:
+                    break
+                if kinds is not None and record.kind not in kinds:
+                    continue
+                if branch_id is None or record.branch_id == branch_id:
+                    found.append(record if bodies else replace(record, body=b""))
+        return found
+
+    @in_thread
+    def checkpoints(self, session_id: str) -> list[Checkpoint]:
+        return self.index.checkpoints(check_id(session_id))
+
+    @in_thread
+    def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        found = self.index.checkpoint(checkpoint_id)
+        if found is None:
+            raise CheckpointNotFound(checkpoint_id)
+        return found
+
+    # Snapshots
+
+    @in_thread
+    def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
+        folder = self._folder(session_id) / "snapshots"
+        if not folder.parent.is_dir():
+            return
+        folder.mkdir(exist_ok=True)
+        encoding = snapshot.encoding.encode()
+        _replace(folder / f"{snapshot.seq}{self._extension}", encoding + b"\n" + snapshot.body, durable=True)
+
+    @in_thread
+    def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
+        folder = self._folder(session_id) / "snapshots"
+        seqs = [int(path.stem) for path in folder.glob(f"*{self._extension}") if path.stem.isdigit()]
+        best = max((seq for seq in seqs if seq <= at_or_before), default=None)
+        if best is None:
+            return None
+        encoding, _, body = (folder / f"{best}{self._extension}").read_bytes().partition(b"\n")
+        return Snapshot(best, body, encoding.decode("ascii", "replace"))
+
+    # Leases
+
+    @in_thread
+    def acquire(self, session_id: str, owner: str, ttl: float) -> Lease:
+        with self._changing_lease(session_id) as head:
+            if _lasts(head) and head.owner != owner:
+                raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
+            head.owner, head.fence = owner, head.fence + 1
+            return self._put_lease(head, ttl, durable=True)
+
+    @in_thread
+    def renew(self, session_id: str, fence: int, ttl: float) -> Lease:
+        with self._changing_lease(session_id) as head:
+            if head.fence != fence or not _lasts(head):
+                raise LeaseLost(session_id)
+            return self._put_lease(head, ttl, durable=False)
+
+    @in_thread
+    def release(self, session_id: str, fence: int) -> None:
+        try:
+            with self._changing_lease(session_id) as head:
+                if head.fence == fence:
+                    head.owner = ""
+                    self._put_lease(head, None, durable=False)
+        except SessionNotFound:
+            return
+
+    @contextmanager
+    def _changing_lease(self, session_id: str) -> Iterator[Head]:
+        index = self.index
+        with self._flock(session_id), self._scanned(session_id) as log:
+            head = self._head_of(index, session_id, log)
+            if head.last_seq == 0:
+                raise SessionNotFound(session_id)
+            yield head
+            self._put(index, head, log, CheckpointChange(), 0)
+
+    def _put_lease(self, head: Head, ttl: float | None, *, durable: bool) -> Lease:
+        expires = time.time() + ttl if ttl is not None else 0.0
+        head.lease_expires_at = datetime.fromtimestamp(expires, UTC) if expires else None
+        values = {"owner": head.owner, "fence": head.fence, "expires": expires}
+        _replace(self._folder(head.session_id) / "lease.json", orjson.dumps(values), durable=durable)
+        return Lease(head.session_id, head.owner, head.fence, datetime.fromtimestamp(expires, UTC))
+
+    # Deleting and reckoning
+
+    @in_thread
+    def delete(self, session_id: str) -> None:
+        index = self.index
+        with self._flock(session_id), self._scanned(session_id) as log:
+            head = self._head_of(index, session_id, log)
+            if _lasts(head):
+                raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
+            doomed = self._sessions / f"~deleted-{time.time_ns()}"
+            self._folder(session_id).rename(doomed)
+            index.delete(session_id)
+            with self._lock:
+                self._opened.pop(session_id, None)
+        shutil.rmtree(doomed)
+
+    @in_thread
+    def usage(self) -> Usage:
+        by_status = self.index.count_by_status(HeadQuery(), time.time())
+        events, stored = self.index.totals()
+        return Usage(
+            sessions=sum(by_status.values()),
+            events=events,
+            checkpoints=self.index.count_checkpoints(),
+            bytes=stored,
+            by_status=by_status,
+        )
+
+    @in_thread
+    def check(self) -> list[str]:
+        self._make_folders()
+        problems = []
+        kind = _file_system(self.base_path)
+        if kind in NETWORK_FILE_SYSTEMS:
+            problems.append(
+                f"{self.base_path} is on a network file system ({kind}): locks and durable writes are not "
+                "certain there. Use a local disk, or the database or Redis store."
+            )
+        if not os.access(self._sessions, os.W_OK):
+            problems.append(f"{self._sessions} cannot be written by this user.")
+        if (self.base_path / "SESSIONS").exists():
+            problems.append(
+                f"{self.base_path} does not tell 'a' from 'A': session ids that differ only in case collide."
+            )
+        return problems
+
+    async def wakeups(self) -> AsyncIterator[str]:
+        """By inotify, or what the system has like it."""
+        from watchfiles import awatch
+
+        await asyncio.get_running_loop().run_in_executor(self._threads(), self._make_folders)
+        async for changes in awatch(self._sessions, recursive=True, step=20, debounce=50):
+            for session_id in {self._changed_session(path) for _, path in changes} - {""}:
+                yield session_id
+
+    def _changed_session(self, path: str) -> str:
+        parts = Path(path).relative_to(self._sessions.absolute()).parts
+        is_log = len(parts) == 2 and parts[1].startswith("log")
+        return _session_id(parts[0]) if is_log else ""
+
+    async def close(self) -> None:
+        with self._opening, self._lock:
+            pool, self._pool = self._pool, None
+            index, self._index = self._index, None
+        if pool:
+            await asyncio.to_thread(pool.shutdown)
+        if index:
+            index.close()
+
+
+def _session_id(folder: str) -> str:
+    return folder.replace("~", ":")
+
+
+def _lasts(head: Head) -> bool:
+    return head.lease_expires_at is not None and head.lease_expires_at.timestamp() > time.time()
+
+
+def _events(log: LogFile, after: int, upto: int, newest_first: bool) -> Iterator[EventRecord]:
+    if not newest_first:
+        yield from log.read(after, upto)
+        return
+    while upto > after:
+        start = max(after, upto - WINDOW)
+        yield from reversed(list(log.read(start, upto)))
+        upto = start
+
+
+def _file_size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _replace(path: Path, content: bytes, *, durable: bool) -> None:
+    """temp → fsync → rename → fsync folder: a reader sees the old file or the new one, whole.
+
+    The temporary name is this thread's own: two writers never share it.
+    """
+    temporary = path.with_name(f"~{path.name}.{os.getpid()}.{threading.get_ident()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
+    temporary.replace(path)
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _file_system(path: Path) -> str:
+    """Its kind, from the longest mount point above it; "" where the system does not tell."""
+    mounts = Path("/proc/mounts")
+    if not mounts.exists():
+        return ""
+    where = str(path.resolve())
+    lines = [line.split() for line in mounts.read_text().splitlines()]
+    above = [
+        (mount, kind) for _, mount, kind, *_ in lines if (where + "/").startswith(mount.rstrip("/") + "/")
+    ]
+    return max(above, key=lambda found: len(found[0]), default=("", ""))[1]

@@ -1,0 +1,230 @@
+"""The file store's index: heads and checkpoints in one SQLite file, for lists and queries.
+
+It holds nothing that the logs and lease files do not, and is made anew from them when it is lost.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from state_core.records import COUNTS, HELD, Checkpoint, CheckpointKind, Head, SessionStatus, parse_time
+from state_core.storage.base import HeadQuery
+
+TIMES = ("created_at", "started_at", "ended_at", "updated_at", "lease_expires_at")
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS head (
+    session_id TEXT PRIMARY KEY, status TEXT NOT NULL, last_seq INTEGER NOT NULL, log_bytes INTEGER NOT NULL,
+    search TEXT NOT NULL, questions INTEGER NOT NULL, steps INTEGER NOT NULL, state_bytes INTEGER NOT NULL,
+    created_at TEXT, started_at TEXT, updated_at TEXT, lease_expires_at TEXT, head TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS head_updated ON head (updated_at, session_id);
+CREATE INDEX IF NOT EXISTS head_created ON head (created_at, session_id);
+CREATE INDEX IF NOT EXISTS head_started ON head (started_at, session_id);
+CREATE INDEX IF NOT EXISTS head_status ON head (status, updated_at);
+CREATE INDEX IF NOT EXISTS head_steps ON head (steps, session_id);
+CREATE INDEX IF NOT EXISTS head_bytes ON head (state_bytes, session_id);
+CREATE TABLE IF NOT EXISTS checkpoint (
+    id TEXT PRIMARY KEY, session_id TEXT NOT NULL, seq INTEGER NOT NULL, checkpoint TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS checkpoint_session ON checkpoint (session_id, seq);
+"""
+
+
+class FileIndex:
+    """A connection for each thread. Commits are not synced: the index is never needed for truth."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._open: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = self._connect()
+            self._local.connection = connection
+        return connection
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        connection.executescript(SCHEMA)
+        with self._lock:
+            self._open.append(connection)
+        return connection
+
+    def close(self) -> None:
+        with self._lock:
+            for connection in self._open:
+                connection.close()
+            self._open.clear()
+        self._local = threading.local()
+
+    def known(self) -> dict[str, int]:
+        """Session id → the size of its log when it was indexed. Bytes."""
+        return dict(self._db.execute("SELECT session_id, log_bytes FROM head"))
+
+    def get(self, session_id: str) -> tuple[Head, int] | None:
+        """The head, and the size of the log that it was made from."""
+        row = self._db.execute(
+            "SELECT head, log_bytes FROM head WHERE session_id = ?", [session_id]
+        ).fetchone()
+        return (_load_head(row[0]), row[1]) if row else None
+
+    def put(
+        self, head: Head, log_bytes: int, checkpoints: Sequence[Checkpoint], removed: Sequence[str]
+    ) -> None:
+        """The head as it is now, checkpoints that are new or changed, and ids of those that are gone."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._put_head(head, log_bytes)
+            self._db.executemany(
+                "REPLACE INTO checkpoint VALUES (?, ?, ?, ?)",
+                [(c.id, c.session_id, c.seq, orjson.dumps(c).decode()) for c in checkpoints],
+            )
+            self._db.executemany("DELETE FROM checkpoint WHERE id = ?", [(i,) for i in removed])
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+
+    def _put_head(self, head: Head, log_bytes: int) -> None:
+        values = {
+            "session_id": head.session_id,
+            "status": str(head.status),
+            "last_seq": head.last_seq,
+            "log_bytes": log_bytes,
+            "search": f"{head.session_id}\n{head.title}\n{head.workflow}".lower(),
+            **{name: head.counts[name] for name in ("questions", "steps", "state_bytes")},
+            **{name: _text(getattr(head, name)) for name in TIMES if name != "ended_at"},
+            "head": orjson.dumps(head).decode(),
+        }
+        names, marks = ", ".join(values), ", ".join("?" * len(values))
+        self._db.execute(f"REPLACE INTO head ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608
+
+    def delete(self, session_id: str) -> None:
+        self._db.execute("DELETE FROM checkpoint WHERE session_id = ?", [session_id])
+        self._db.execute("DELETE FROM head WHERE session_id = ?", [session_id])
+
+    def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for session_id in session_ids:
+            row = self._db.execute("SELECT last_seq FROM head WHERE session_id = ?", [session_id]).fetchone()
+            if row:
+                found[session_id] = row[0]
+        return found
+
+    def checkpoints(self, session_id: str) -> list[Checkpoint]:
+        rows = self._db.execute(
+            "SELECT checkpoint FROM checkpoint WHERE session_id = ? ORDER BY seq", [session_id]
+        )
+        return [_load_checkpoint(row[0]) for row in rows]
+
+    def checkpoint(self, checkpoint_id: str) -> Checkpoint | None:
+        row = self._db.execute("SELECT checkpoint FROM checkpoint WHERE id = ?", [checkpoint_id]).fetchone()
+        return _load_checkpoint(row[0]) if row else None
+
+    def heads(self, query: HeadQuery, now: float) -> list[Head]:
+        where, values = _conditions(query, now)
+        after, more = _keyset(query)
+        direction = "DESC" if query.descending else "ASC"
+        rows = self._db.execute(
+            f"SELECT head FROM head WHERE {where} AND {after} "  # noqa: S608 - names of our own columns
+            f"ORDER BY {query.sort_field} {direction}, session_id LIMIT ?",
+            [*values, *more, query.limit],
+        )
+        return [_load_head(row[0]) for row in rows]
+
+    def count_by_status(self, query: HeadQuery, now: float) -> dict[str, int]:
+        where, values = _conditions(query, now, statuses=False)
+        return dict(
+            self._db.execute(f"SELECT status, count(*) FROM head WHERE {where} GROUP BY status", values)  # noqa: S608
+        )
+
+    def totals(self) -> tuple[int, int]:
+        """Events and stored bytes of all sessions."""
+        row = self._db.execute(
+            "SELECT coalesce(sum(last_seq), 0), coalesce(sum(log_bytes), 0) FROM head"
+        ).fetchone()
+        return row[0], row[1]
+
+    def count_checkpoints(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM checkpoint").fetchone()[0])
+
+
+_HAS = {
+    "tags": "EXISTS (SELECT 1 FROM json_each(head, '$.tags') WHERE value = ?)",
+    "agents": "EXISTS (SELECT 1 FROM json_each(head, '$.agents') WHERE value = ?)",
+}
+
+
+def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple[str, list[Any]]:
+    found: list[tuple[str, list[Any]]] = [("1", [])]
+    if query.statuses and statuses:
+        marks = ", ".join("?" * len(query.statuses))
+        found.append((f"status IN ({marks})", [str(status) for status in query.statuses]))
+    if query.text:
+        found.append(("instr(search, ?)", [query.text.lower()]))
+    for name, value in (("tags", query.tag), ("agents", query.agent)):
+        if value:
+            found.append((_HAS[name], [value]))
+    if query.since:
+        found.append(("updated_at >= ?", [_text(query.since)]))
+    if query.until:
+        found.append(("updated_at < ?", [_text(query.until)]))
+    if query.questions:
+        found.append(("questions > 0", []))
+    if query.lease_expired:
+        held = ", ".join(f"'{status}'" for status in sorted(HELD))
+        instant = datetime.fromtimestamp(now, UTC)
+        found.append((f"lease_expires_at <= ? AND status IN ({held})", [_text(instant)]))
+    return " AND ".join(part for part, _ in found), [value for _, values in found for value in values]
+
+
+def _keyset(query: HeadQuery) -> tuple[str, list[Any]]:
+    """SQLite sorts NULL below every value, as the contract does."""
+    if query.after is None:
+        return "1", []
+    name, (value, session_id) = query.sort_field, query.after
+    value = _text(value) if isinstance(value, datetime) else value if value is None else _plain(value)
+    tie = f"({name} IS ? AND session_id > ?)"
+    if value is None:
+        return (tie if query.descending else f"({tie} OR {name} IS NOT NULL)"), [None, session_id]
+    beyond = f"({name} < ? OR {name} IS NULL)" if query.descending else f"{name} > ?"
+    return f"({tie} OR {beyond})", [value, session_id, value]
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, int) else str(value)
+
+
+def _text(value: datetime | None) -> str | None:
+    """Sorts as time does: always UTC, always microseconds."""
+    return value.astimezone(UTC).isoformat(timespec="microseconds") if value else None
+
+
+def _load_head(data: str) -> Head:
+    values = orjson.loads(data)
+    values["status"] = SessionStatus(values["status"])
+    values["counts"] = {**dict.fromkeys(COUNTS, 0), **values["counts"]}
+    for name in TIMES:
+        values[name] = parse_time(values[name])
+    return Head(**{f.name: values[f.name] for f in fields(Head)})
+
+
+def _load_checkpoint(data: str) -> Checkpoint:
+    values = orjson.loads(data)
+    values["kind"] = CheckpointKind(values["kind"])
+    values["created_at"] = datetime.fromisoformat(values["created_at"])
+    return Checkpoint(**values)

@@ -1,0 +1,250 @@
+"""A session's log as one append-only file: frames, their places, torn tails and damage.
+
+A frame is one event. Those of one append follow each other and count down in ``left``; an append counts
+only when its last frame (``left`` 0) is there, so that a reader sees all of it or nothing.
+
+JSON frames are lines, ``<crc32> <json>``, readable with any editor. Binary frames are a fixed prefix
+(lengths and crc32), the header as JSON, and the body as it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import struct
+import zlib
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+
+from state_core.codec import CHECKSUM_BYTES, FORMAT
+from state_core.events import EventRecord
+from state_core.exceptions import DamagedError
+
+_PREFIX = struct.Struct("<4sIII")
+_MAGIC = b"ev1\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    record: EventRecord
+    left: int
+
+
+class Framing(Protocol):
+    def pack(self, frame: Frame) -> bytes: ...
+
+    def end(self, data: bytes, start: int) -> int | None:
+        """Where the frame at ``start`` ends, or None where the data ends before it does."""
+
+    def unpack(self, data: bytes) -> Frame:
+        """Raises ValueError when the bytes are not those of a whole frame."""
+
+
+def _header(frame: Frame) -> dict[str, Any]:
+    record = frame.record
+    given = {
+        "seq": record.seq,
+        "left": frame.left,
+        "kind": str(record.kind),
+        "at": record.at.isoformat(),
+        "actor": record.actor,
+        "branch_id": record.branch_id,
+        "step_id": record.step_id,
+        "agent": record.agent,
+        "status": record.status,
+        "duration": record.duration,
+        "size": record.size,
+        "data": dict(record.data),
+        "encoding": record.encoding,
+    }
+    return {name: value for name, value in given.items() if value not in ("", None, {}) or name == "left"}
+
+
+def _frame(header: dict[str, Any], body: bytes) -> Frame:
+    left = header.pop("left")
+    header["at"] = datetime.fromisoformat(header["at"])
+    return Frame(EventRecord(**header, body=body), left)
+
+
+class JsonLines:
+    """One line an event. A body that is neither compressed nor encrypted stands there as JSON."""
+
+    def pack(self, frame: Frame) -> bytes:
+        text = orjson.dumps({**_header(frame), **_readable(frame.record)})
+        return b"%08x %s\n" % (zlib.crc32(text), text)
+
+    def end(self, data: bytes, start: int) -> int | None:
+        newline = data.find(b"\n", start)
+        return newline + 1 if newline >= 0 else None
+
+    def unpack(self, data: bytes) -> Frame:
+        if len(data) < 10 or int(data[:8], 16) != zlib.crc32(data[9:-1]):
+            raise ValueError("its checksum does not match")
+        values = orjson.loads(data[9:-1])
+        return _frame(values, _body(values))
+
+
+def _readable(record: EventRecord) -> dict[str, Any]:
+    if record.encoding == FORMAT and len(record.body) > CHECKSUM_BYTES:
+        payload = record.body[CHECKSUM_BYTES:]
+        changes = orjson.loads(payload)
+        if orjson.dumps(changes) == payload:
+            return {"sum": record.body[:CHECKSUM_BYTES].hex(), "changes": changes}
+    return {"body": base64.b64encode(record.body).decode()} if record.body else {}
+
+
+def _body(values: dict[str, Any]) -> bytes:
+    if "changes" in values:
+        return bytes.fromhex(values.pop("sum")) + orjson.dumps(values.pop("changes"))
+    return base64.b64decode(values.pop("body", ""))
+
+
+class BinaryFrames:
+    """The smaller form, for ``use_json=False``."""
+
+    def pack(self, frame: Frame) -> bytes:
+        header, body = orjson.dumps(_header(frame)), frame.record.body
+        return _PREFIX.pack(_MAGIC, len(header), len(body), zlib.crc32(header + body)) + header + body
+
+    def end(self, data: bytes, start: int) -> int | None:
+        if len(data) < start + _PREFIX.size:
+            return None
+        magic, header, body, _ = _PREFIX.unpack_from(data, start)
+        if magic != _MAGIC:
+            return len(data)
+        end = start + _PREFIX.size + int(header) + int(body)
+        return end if end <= len(data) else None
+
+    def unpack(self, data: bytes) -> Frame:
+        if len(data) < _PREFIX.size:
+            raise ValueError("it is too short")
+        magic, length, _, crc = _PREFIX.unpack_from(data)
+        if magic != _MAGIC or crc != zlib.crc32(data[_PREFIX.size :]):
+            raise ValueError("its checksum does not match")
+        split = _PREFIX.size + length
+        return _frame(orjson.loads(data[_PREFIX.size : split]), data[split:])
+
+
+class LogFile:
+    """One log, as far as this process has scanned it. Not safe for threads: its owner locks.
+
+    ``ends``: for each seq where its frame ends, so that any event is found without reading those before.
+    """
+
+    def __init__(self, path: Path, session_id: str, framing: Framing) -> None:
+        self.path = path
+        self.session_id = session_id
+        self._framing = framing
+        self._ends = array("Q", [0])
+        self._inode = 0
+        self.torn_bytes = 0
+        """Bytes after the last whole append: a write that is under way, or one that was cut off."""
+
+    @property
+    def last_seq(self) -> int:
+        return len(self._ends) - 1
+
+    @property
+    def size(self) -> int:
+        """Where the last whole append ends. Bytes."""
+        return self._ends[-1]
+
+    def scan(self) -> None:
+        """Take in what was appended since. Raises DamagedError."""
+        try:
+            with self.path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                self._notice_new_file(status.st_ino)
+                length = status.st_size
+                if length < self.size:
+                    raise self._damaged(self.last_seq, f"the file was cut to {length} bytes")
+                file.seek(self.size)
+                tail = file.read(length - self.size)
+        except FileNotFoundError:
+            self._ends = array("Q", [0])
+            return
+        self._take(tail)
+
+    def _notice_new_file(self, inode: int) -> None:
+        """The session was deleted and created anew by another process."""
+        if self._inode not in (0, inode):
+            self._ends = array("Q", [0])
+        self._inode = inode
+
+    def _take(self, tail: bytes) -> None:
+        start, base = 0, self.size
+        pending: list[int] = []
+        while start < len(tail) and (end := self._framing.end(tail, start)) is not None:
+            seq = self.last_seq + len(pending) + 1
+            if tail[start] == 0 and not tail[start:].strip(b"\0"):
+                break  # A crash can leave a file longer than what was written to it: blocks of zeros.
+            frame = self._unpack(tail[start:end], seq)
+            pending.append(base + end)
+            start = end
+            if frame.left == 0:
+                self._ends.extend(pending)
+                pending = []
+        self.torn_bytes = len(tail) - (self.size - base)
+
+    def _unpack(self, data: bytes, seq: int) -> Frame:
+        try:
+            frame = self._framing.unpack(data)
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._damaged(seq, str(error)) from error
+        if frame.record.seq != seq:
+            raise self._damaged(seq, f"the log goes on with {frame.record.seq}")
+        return frame
+
+    def _damaged(self, seq: int, why: str) -> DamagedError:
+        return DamagedError(self.session_id, f"event {seq} in {self.path.name}", why)
+
+    def read(self, after: int, upto: int) -> Iterator[EventRecord]:
+        """Events with ``after < seq <= upto``, a megabyte of the file at a time."""
+        upto = min(upto, self.last_seq)
+        if after >= upto:
+            return
+        with self.path.open("rb") as file:
+            seq = after + 1
+            while seq <= upto:
+                stop = self._chunk_end(seq, upto)
+                start = self._ends[seq - 1]
+                file.seek(start)
+                data = file.read(self._ends[stop] - start)
+                for number in range(seq, stop + 1):
+                    piece = data[self._ends[number - 1] - start : self._ends[number] - start]
+                    yield self._unpack(piece, number).record
+                seq = stop + 1
+
+    def _chunk_end(self, seq: int, upto: int, size: int = 1 << 20) -> int:
+        stop, limit = seq, self._ends[seq - 1] + size
+        while stop < upto and self._ends[stop] < limit:
+            stop += 1
+        return stop
+
+    def append(self, records: Sequence[EventRecord]) -> None:
+        """Write them as one whole append, durably. The caller holds the session's lock and has scanned."""
+        frames = [
+            self._framing.pack(Frame(record, left))
+            for record, left in zip(records, range(len(records) - 1, -1, -1), strict=True)
+        ]
+        with self.path.open("r+b" if self.last_seq or self.path.exists() else "xb") as file:
+            if self.torn_bytes:
+                file.truncate(self.size)
+            file.seek(self.size)
+            try:
+                file.write(b"".join(frames))
+                file.flush()
+                os.fdatasync(file.fileno())
+            except OSError:
+                # A full disk: take back what was written of it. What cannot be taken back is cut later.
+                file.truncate(self.size)
+                raise
+        self.torn_bytes = 0
+        for frame in frames:
+            self._ends.append(self.size + len(frame))
