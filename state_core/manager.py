@@ -52,6 +52,7 @@ from state_core.records import (
     SessionStatus,
     StorageMetrics,
     check_id,
+    utc_now,
 )
 from state_core.saving import saving_events
 from state_core.session import OnPause, Session
@@ -196,12 +197,8 @@ class StateManager:
 
     async def _refuse_held(self, session_id: str) -> None:
         head = await self.storage.head(session_id)
-        if head.owner and head.status in HELD and not await self._lease_ran_out(head):
+        if _is_held(head):
             raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
-
-    async def _lease_ran_out(self, head: Head) -> bool:
-        expired = HeadQuery(lease_expired=True, text=head.session_id, limit=1000)
-        return any(h.session_id == head.session_id for h in await self.storage.heads(expired))
 
     async def delete_session(self, session_id: str) -> None:
         """Remove everything of it, for good. Raises SessionNotFound, LeaseHeld."""
@@ -292,7 +289,7 @@ class StateManager:
         head = await self.storage.head(check_id(session_id))
         data = {"reason": short(reason)}
         statuses = {SessionStatus.PAUSED, SessionStatus.INTERRUPTED, SessionStatus.FAILED}
-        if head.status in HELD and await self._lease_ran_out(head):
+        if head.status in HELD and not _is_held(head):
             await self.interrupt(session_id)
         elif head.status not in statuses:
             raise TransitionError(session_id, head.status, "resume", _why_not_resume(head))
@@ -316,7 +313,7 @@ class StateManager:
         self, head: Head, kind: EventKind, changes: Changes, data: Mapping[str, Any], actor: str
     ) -> bool:
         """Append a command for who holds the session; False where nobody does."""
-        if head.status not in HELD or not head.owner or await self._lease_ran_out(head):
+        if not _is_held(head):
             return False
         event = make_event(kind, changes, actor=actor or self.actor, data=data)
         await self.log.append(head.session_id, [event], statuses=HELD)
@@ -343,12 +340,14 @@ class StateManager:
 
     async def interrupt(self, session_id: str) -> bool:
         """Record that a session's lease ran out. False where it has not, or somebody was faster."""
+        owner = (await self.storage.head(check_id(session_id))).owner
         try:
             async with self._short_lease(session_id) as lease:
                 document = await self.log.document(session_id)
                 if document["status"] not in HELD:
                     return False
-                await self.log.append(session_id, interruption(document, self.actor), fence=lease.fence)
+                events = interruption(document, self.actor, owner)
+                await self.log.append(session_id, events, fence=lease.fence)
         except LeaseHeld:
             return False
         return True
@@ -525,6 +524,12 @@ class StateManager:
 
 
 _OF_ONE_SESSION = frozenset({"session_id", "seq", "status", "created_at", "updated_at", "state_bytes"})
+
+
+def _is_held(head: Head) -> bool:
+    """As far as this machine's clock can tell; what follows is decided by the store's."""
+    lasts = head.lease_expires_at is not None and head.lease_expires_at > utc_now()
+    return head.status in HELD and bool(head.owner) and lasts
 
 
 def _again_on_conflict() -> AsyncRetrying:
