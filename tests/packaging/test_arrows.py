@@ -27,15 +27,24 @@ LIBRARY_FLOORS = (
     {"branch", "session"},
     {"manager"},
     {"orchestra", "adapters", "testing"},
-    {"demo", "admin", "management", "checks"},
+    {"demo", "admin", "admin_actions", "management", "checks"},
 )
 """Lowest first. A name stands for what begins with it, unless a longer name says otherwise."""
 
-OUTSIDE_THE_FLOORS = {"models", "migrations", "apps", ""}
+OUTSIDE_THE_FLOORS = {"models", "fields", "migrations", "apps", ""}
 """Django's own places, and the public face, which gathers from every floor."""
 
-MAY_KNOW_MODELS = ("storage.database", "storage.orm", "admin", "management", "migrations", "models", "apps")
-MAY_KNOW_DJANGO = (*MAY_KNOW_MODELS, "checks", "storage")
+MAY_KNOW_MODELS = (
+    "storage.database",
+    "storage.schema",
+    "storage.rows",
+    "admin",
+    "management",
+    "migrations",
+    "models",
+    "apps",
+)
+MAY_KNOW_DJANGO = (*MAY_KNOW_MODELS, "fields", "admin_actions", "checks", "storage")
 
 
 def files_of(package: str) -> dict[str, Path]:
