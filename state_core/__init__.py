@@ -1,5 +1,8 @@
 """State that outlives the process, for workflows of many agents. Loads no Django."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from state_core.codec import new_encryption_key
 from state_core.config import CheckpointConfig, StateManagerConfig
 from state_core.manager import StateManager
@@ -21,6 +24,9 @@ from state_core.session import Session
 from state_core.storage.base import HeadQuery, StorageBackend
 from state_core.storage.memory import MemoryStorageBackend
 
+if TYPE_CHECKING:
+    from state_core.storage.database import DatabaseStorageBackend
+
 __all__ = [
     "BranchState",
     "BranchStatus",
@@ -28,6 +34,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointConfig",
     "CheckpointKind",
+    "DatabaseStorageBackend",
     "Head",
     "HeadQuery",
     "MemoryStorageBackend",
@@ -43,3 +50,10 @@ __all__ = [
     "StorageBackend",
     "new_encryption_key",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The database store is imported when it is asked for: it imports Django."""
+    if name == "DatabaseStorageBackend":
+        return import_module("state_core.storage.database").DatabaseStorageBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,105 @@
+"""Stores: by class, by connection string, and by the aliases of Django's STATE_STORES."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from state_core.exceptions import ConfigurationError
+from state_core.storage.base import StorageBackend
+from state_core.storage.memory import MemoryStorageBackend
+
+if TYPE_CHECKING:
+    from state_core.storage.database import DatabaseStorageBackend
+
+__all__ = ["DatabaseStorageBackend", "MemoryStorageBackend", "StorageBackend", "Stores", "from_url", "stores"]
+
+
+def __getattr__(name: str) -> Any:
+    """The database store is imported when it is asked for: it imports Django."""
+    if name == "DatabaseStorageBackend":
+        return import_module("state_core.storage.database").DatabaseStorageBackend
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def from_url(url: str) -> StorageBackend:
+    """The store at ``postgresql://…``, ``sqlite:///…`` or ``memory:``. Raises ConfigurationError."""
+    if url in {"memory:", "memory://"}:
+        return MemoryStorageBackend()
+    from state_core.storage.database import DatabaseStorageBackend
+
+    return DatabaseStorageBackend(url)
+
+
+class Stores(Mapping[str, StorageBackend]):
+    """The stores that Django's settings name, each made at its first use, once per process."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, StorageBackend] = {}
+        self._lock = threading.RLock()
+
+    def aliases(self) -> list[str]:
+        return list(self._settings())
+
+    def __getitem__(self, alias: str) -> StorageBackend:
+        """Raises ConfigurationError for an alias that is unknown, or whose entry cannot work."""
+        with self._lock:
+            if alias not in self._made:
+                self._made[alias] = self._make(alias)
+            return self._made[alias]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._settings())
+
+    def __len__(self) -> int:
+        return len(self._settings())
+
+    def __contains__(self, alias: object) -> bool:
+        return alias in self._settings()
+
+    def forget(self) -> list[StorageBackend]:
+        """Make them anew at their next use, and return those made until now, for `close`."""
+        with self._lock:
+            made, self._made = list(self._made.values()), {}
+        return made
+
+    @staticmethod
+    def _settings() -> Mapping[str, Mapping[str, Any]]:
+        from django.conf import settings
+
+        found: Mapping[str, Mapping[str, Any]] = getattr(settings, "STATE_STORES", {})
+        return found
+
+    def _make(self, alias: str) -> StorageBackend:
+        entries = self._settings()
+        if alias not in entries:
+            known = ", ".join(map(repr, entries)) or "none"
+            raise ConfigurationError(f"STATE_STORES in Django's settings has no {alias!r}. It has: {known}.")
+        entry = entries[alias]
+        backend = _backend(alias, entry)
+        try:
+            return backend(**entry.get("OPTIONS", {}))
+        except TypeError as error:
+            raise ConfigurationError(f"STATE_STORES[{alias!r}]['OPTIONS'] do not fit: {error}.") from error
+
+
+def _backend(alias: str, entry: Mapping[str, Any]) -> type[StorageBackend]:
+    path = entry.get("BACKEND", "")
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigurationError(
+            f"STATE_STORES[{alias!r}]['BACKEND'] is {path!r}, which cannot be imported: {error}. "
+            "Give the dotted path of a StorageBackend, such as 'state_core.storage.DatabaseStorageBackend'."
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, StorageBackend)):
+        raise ConfigurationError(
+            f"STATE_STORES[{alias!r}]['BACKEND'] is {path!r}, which is not a StorageBackend."
+        )
+    return found
+
+
+stores = Stores()

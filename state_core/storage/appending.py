@@ -1,0 +1,148 @@
+"""An append to the database: what is written, and the form that works on every database.
+
+`postgres` and `sqlite` have shorter forms for the usual append; this one is what they fall back to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import BooleanField, ExpressionWrapper, F
+
+from state_core.events import EventRecord
+from state_core.exceptions import InvalidValue, SessionExists, SessionNotFound
+from state_core.heads import CheckpointChange, HeadChange
+from state_core.storage.base import Guard, refusal
+from state_core.storage.clock import LASTS
+from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS, checked, search_text
+
+BATCH = 500
+
+
+@dataclass(frozen=True)
+class Append:
+    """One append, with what follows from its events."""
+
+    session_id: str
+    events: Sequence[EventRecord]
+    guard: Guard
+    change: HeadChange
+    checkpoints: CheckpointChange
+
+    @cached_property
+    def set(self) -> dict[str, Any]:
+        return dict(checked(self.change.set))
+
+    @property
+    def is_usual(self) -> bool:
+        """It changes one head by what it says itself, and adds rows; nothing else."""
+        others = self.checkpoints.renamed or self.checkpoints.pinned or self.checkpoints.removed
+        return not others and not self.renames
+
+    @property
+    def renames(self) -> bool:
+        return not self.guard.creates and not self.set.keys().isdisjoint({"title", "workflow"})
+
+    def new_row(self) -> dict[str, Any]:
+        """The head of a session that this append creates. Counts of its own stand over differences."""
+        title, workflow = self.set.get("title", ""), self.set.get("workflow", "")
+        return {
+            "session_id": self.session_id,
+            "last_seq": len(self.events),
+            **checked(self.change.add),
+            **self.set,
+            "search": search_text(self.session_id, title, workflow),
+        }
+
+
+def append_by_orm(tables: Any, alias: str, append: Append) -> int:
+    """Runs anywhere. Raises what `StorageBackend.append` says."""
+    with transaction.atomic(using=alias):
+        pk, last_seq = (
+            _create(tables, alias, append) if append.guard.creates else _change(tables, alias, append)
+        )
+        first = last_seq - len(append.events) + 1
+        rows = [_event(tables, pk, first + index, event) for index, event in enumerate(append.events)]
+        tables.event.objects.using(alias).bulk_create(rows, batch_size=BATCH)
+        _change_checkpoints(tables, alias, append.checkpoints, pk, first)
+    return last_seq
+
+
+def _create(tables: Any, alias: str, append: Append) -> tuple[int, int]:
+    try:
+        with transaction.atomic(using=alias):
+            row = tables.session.objects.using(alias).create(**append.new_row())
+    except IntegrityError as error:
+        raise SessionExists(append.session_id) from error
+    return row.pk, row.last_seq
+
+
+def _change(tables: Any, alias: str, append: Append) -> tuple[int, int]:
+    heads = tables.session.objects.using(alias).filter(session_id=append.session_id)
+    row = refuse(heads.select_for_update(), append)
+    values = dict(append.set)
+    values.update({name: F(name) + difference for name, difference in checked(append.change.add).items()})
+    if append.renames:
+        title, workflow = values.get("title", row["title"]), values.get("workflow", row["workflow"])
+        values["search"] = search_text(append.session_id, title, workflow)
+    heads.update(last_seq=F("last_seq") + len(append.events), **values)
+    return row["pk"], row["last_seq"] + len(append.events)
+
+
+_COMPARED = ("pk", "last_seq", "status", "fence", "title", "workflow")
+
+
+def refuse(heads: Any, append: Append) -> dict[str, Any]:
+    """The head as it stands, or the error that the guard is against it."""
+    lasts = ExpressionWrapper(LASTS, output_field=BooleanField())
+    row: dict[str, Any] | None = heads.annotate(lasts=lasts).values(*_COMPARED, "lasts").first()
+    if row is None:
+        raise SessionNotFound(append.session_id)
+    error = refusal(
+        append.session_id,
+        append.guard,
+        last_seq=row["last_seq"],
+        status=row["status"],
+        fence=row["fence"],
+        lease_lasts=bool(row["lasts"]),
+    )
+    if error:
+        raise error
+    return row
+
+
+def _event(tables: Any, pk: int, seq: int, event: EventRecord) -> Any:
+    values = {name: getattr(event, name) for name in EVENT_COLUMNS}
+    return tables.event(session_id=pk, **{**values, "seq": seq})
+
+
+def _change_checkpoints(tables: Any, alias: str, change: CheckpointChange, pk: int, first: int) -> None:
+    if not change:
+        return
+    places = tables.checkpoint.objects.using(alias)
+    try:
+        with transaction.atomic(using=alias):
+            places.bulk_create(checkpoint_rows(tables, change, pk, first))
+    except IntegrityError as error:
+        raise taken(change) from error
+    of_session = places.filter(session=pk)
+    for checkpoint_id, name in change.renamed.items():
+        of_session.filter(pk=checkpoint_id).update(name=name)
+    for checkpoint_id, pinned in change.pinned.items():
+        of_session.filter(pk=checkpoint_id).update(pinned=pinned)
+    of_session.filter(pk__in=change.removed).delete()
+
+
+def checkpoint_rows(tables: Any, change: CheckpointChange, pk: int, first: int) -> list[Any]:
+    names = [name for name in CHECKPOINT_COLUMNS if "__" not in name]
+    placed = [replace(checkpoint, seq=first + index) for index, checkpoint in change.added]
+    return [tables.checkpoint(session_id=pk, **{n: getattr(c, n) for n in names}) for c in placed]
+
+
+def taken(change: CheckpointChange) -> InvalidValue:
+    ids = ", ".join(checkpoint.id for _, checkpoint in change.added)
+    return InvalidValue(f"A checkpoint with this id is in the store already: {ids}. Nothing was written.")

@@ -1,0 +1,373 @@
+"""Sessions in a database, through Django's ORM: SQLite, PostgreSQL, and what else Django speaks.
+
+Importing this module needs no Django settings. The first use of a store does, or makes some where the
+process has none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.db import transaction
+from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, Sum
+
+from state_core.events import EventRecord
+from state_core.exceptions import (
+    CheckpointNotFound,
+    ConfigurationError,
+    InvalidId,
+    LeaseHeld,
+    LeaseLost,
+    SessionNotFound,
+)
+from state_core.heads import CheckpointChange, HeadChange
+from state_core.records import Checkpoint, Head, Lease, check_id
+from state_core.storage import configuration, headquery, schema
+from state_core.storage.appending import Append, append_by_orm
+from state_core.storage.base import Guard, HeadQuery, Snapshot, StorageBackend, Usage
+from state_core.storage.clock import FREE, LASTS, seconds_from_now
+from state_core.storage.connecting import address, prepare_django
+from state_core.storage.failures import translated
+from state_core.storage.rows import (
+    CHECKPOINT_COLUMNS,
+    EVENT_COLUMNS,
+    HEAD_COLUMNS,
+    HEADER_COLUMNS,
+    to_checkpoint,
+    to_head,
+    to_record,
+)
+from state_core.storage.threads import ConnectionThreads
+
+if TYPE_CHECKING:
+    from state_core.models import Tables
+
+T = TypeVar("T")
+
+ASKED_AT_ONCE = 900
+"""Ids in one question; some builds of SQLite take no more than 999 parameters."""
+
+_TABLE_NAME = re.compile(r"[a-z_][a-z0-9_]{0,47}")
+
+
+class DatabaseStorageBackend(StorageBackend):
+    """Sessions in a database.
+
+    ``connection_string``: ``postgresql://user:password@host/database?sslmode=require``,
+    ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Without one, Django's own database ``using``.
+    ``table_name``: what its tables' names begin with; several stores may share a database.
+    ``pool_size``: threads, and so connections, that it uses at most.
+    ``create_tables``: on a database that has none of its tables, make them.
+
+    Raises ConfigurationError; at its first use also MigrationNeeded, where tables are old or missing.
+    """
+
+    def __init__(
+        self,
+        connection_string: str | None = None,
+        table_name: str = "marsys_state",
+        pool_size: int = 10,
+        *,
+        using: str = "default",
+        create_tables: bool = True,
+    ) -> None:
+        if not _TABLE_NAME.fullmatch(table_name):
+            raise ConfigurationError(
+                f"table_name is {table_name[:60]!r}. Use 1 to 48 lower-case letters, digits and '_', "
+                "beginning with a letter."
+            )
+        if pool_size < 1:
+            raise ConfigurationError(f"pool_size is {pool_size}; it must be 1 or more.")
+        self._place = address(connection_string, using)
+        self._table_name = table_name
+        self._create_tables = create_tables
+        self._lock = threading.Lock()
+        self._known_tables: Tables | None = None
+        self._threads = ConnectionThreads(self._place.alias, pool_size)
+
+    def __repr__(self) -> str:
+        return f"<DatabaseStorageBackend {self._place.shown}, tables {self._table_name}_*>"
+
+    @property
+    def alias(self) -> str:
+        """Under which Django knows the database."""
+        return self._place.alias
+
+    async def _run(self, work: Callable[[Any, Tables], T]) -> T:
+        """``work`` gets a connection and the models, on a thread of the pool."""
+
+        def on_thread() -> T:
+            with translated(self._place):
+                prepare_django(self._place)
+                with self._threads.connection() as connection:
+                    return work(connection, self._tables(connection))
+
+        return await self._threads.run(on_thread)
+
+    def _tables(self, connection: Any) -> Tables:
+        if self._known_tables is not None:
+            return self._known_tables
+        from state_core.models import tables
+
+        with self._lock:
+            found = tables(self._table_name)
+            schema.ensure_tables(connection.alias, self._place.shown, found, create=self._create_tables)
+            self._known_tables = found
+        return found
+
+    # Events
+
+    async def _append(
+        self,
+        session_id: str,
+        events: Sequence[EventRecord],
+        guard: Guard,
+        change: HeadChange,
+        checkpoints: CheckpointChange,
+    ) -> int:
+        write = Append(session_id, events, guard, change, checkpoints)
+        return await self._run(lambda connection, tables: _appender(connection)(connection, tables, write))
+
+    async def read_events(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        kinds: Collection[str] | None = None,
+        branch_id: str | None = None,
+        bodies: bool = True,
+        newest_first: bool = False,
+    ) -> list[EventRecord]:
+        condition = Q(session__session_id=check_id(session_id), seq__gt=after)
+        if before is not None:
+            condition &= Q(seq__lt=before)
+        if kinds is not None:
+            condition &= Q(kind__in=[str(kind) for kind in kinds])
+        if branch_id is not None:
+            condition &= Q(branch_id=branch_id)
+        columns = EVENT_COLUMNS if bodies else HEADER_COLUMNS
+
+        def read(connection: Any, tables: Tables) -> list[EventRecord]:
+            found = tables.event.objects.using(connection.alias).filter(condition)
+            rows = found.order_by("-seq" if newest_first else "seq").values_list(*columns)[:limit]
+            return [to_record(row) for row in rows]
+
+        return await self._run(read)
+
+    # Heads
+
+    async def head(self, session_id: str) -> Head:
+        check_id(session_id)
+        return await self._run(lambda connection, tables: to_head(_head_row(connection, tables, session_id)))
+
+    async def heads(self, query: HeadQuery) -> list[Head]:
+        def read(connection: Any, tables: Tables) -> list[Head]:
+            found = headquery.page(tables.session.objects.using(connection.alias), query)
+            return [to_head(row) for row in found.values_list(*HEAD_COLUMNS)]
+
+        return await self._run(read)
+
+    async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
+        return await self._run(
+            lambda connection, tables: headquery.status_counts(
+                tables.session.objects.using(connection.alias), query
+            )
+        )
+
+    async def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
+        ids = [session_id for session_id in session_ids if _is_id(session_id)]
+        parts = [ids[start : start + ASKED_AT_ONCE] for start in range(0, len(ids), ASKED_AT_ONCE)]
+
+        def read(connection: Any, tables: Tables) -> dict[str, int]:
+            heads = tables.session.objects.using(connection.alias).values_list("session_id", "last_seq")
+            return {name: seq for part in parts for name, seq in heads.filter(session_id__in=part)}
+
+        return await self._run(read)
+
+    async def usage(self) -> Usage:
+        def read(connection: Any, tables: Tables) -> Usage:
+            sums = {"sessions": Count("pk"), "last": Sum("last_seq"), "places": Sum("checkpoints")}
+            heads = tables.session.objects.using(connection.alias).values("status")
+            rows = list(heads.annotate(**sums, stored=Sum("stored_bytes")))
+            return Usage(
+                sessions=sum(row["sessions"] for row in rows),
+                events=sum(row["last"] for row in rows),
+                checkpoints=sum(row["places"] for row in rows),
+                bytes=sum(row["stored"] for row in rows),
+                by_status={row["status"]: row["sessions"] for row in rows},
+            )
+
+        return await self._run(read)
+
+    # Checkpoints and snapshots
+
+    async def checkpoints(self, session_id: str) -> list[Checkpoint]:
+        check_id(session_id)
+
+        def read(connection: Any, tables: Tables) -> list[Checkpoint]:
+            found = tables.checkpoint.objects.using(connection.alias).filter(session__session_id=session_id)
+            return [to_checkpoint(row) for row in found.order_by("seq").values_list(*CHECKPOINT_COLUMNS)]
+
+        return await self._run(read)
+
+    async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        if not _is_id(checkpoint_id):
+            raise CheckpointNotFound(checkpoint_id)
+
+        def read(connection: Any, tables: Tables) -> Checkpoint:
+            found = tables.checkpoint.objects.using(connection.alias).filter(pk=checkpoint_id)
+            row = found.values_list(*CHECKPOINT_COLUMNS).first()
+            if row is None:
+                raise CheckpointNotFound(checkpoint_id)
+            return to_checkpoint(row)
+
+        return await self._run(read)
+
+    async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
+        if not _is_id(session_id):
+            return
+
+        def write(connection: Any, tables: Tables) -> None:
+            with transaction.atomic(using=connection.alias):
+                # Locked, so that the session is not deleted between looking and writing.
+                heads = tables.session.objects.using(connection.alias).select_for_update()
+                pk = heads.filter(session_id=session_id).values_list("pk", flat=True).first()
+                if pk is None:
+                    return
+                values = {"body": snapshot.body, "encoding": snapshot.encoding}
+                tables.snapshot.objects.using(connection.alias).update_or_create(
+                    session_id=pk, seq=snapshot.seq, defaults=values
+                )
+
+        await self._run(write)
+
+    async def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
+        if not _is_id(session_id):
+            return None
+
+        def read(connection: Any, tables: Tables) -> Snapshot | None:
+            kept = tables.snapshot.objects.using(connection.alias)
+            found = kept.filter(session__session_id=session_id, seq__lte=at_or_before).order_by("-seq")
+            row = found.values_list("seq", "body", "encoding").first()
+            return None if row is None else Snapshot(row[0], bytes(row[1]), row[2])
+
+        return await self._run(read)
+
+    # Leases
+
+    async def acquire(self, session_id: str, owner: str, ttl: float) -> Lease:
+        check_id(session_id)
+
+        def write(connection: Any, tables: Tables) -> Lease:
+            with transaction.atomic(using=connection.alias):
+                heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
+                values = {"owner": owner, "fence": F("fence") + 1, "lease_expires_at": seconds_from_now(ttl)}
+                taken = heads.filter(FREE | Q(owner=owner)).update(**values)
+                head = to_head(_head_row(connection, tables, session_id))
+            if not taken:
+                raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
+            return _lease(head)
+
+        return await self._run(write)
+
+    async def renew(self, session_id: str, fence: int, ttl: float) -> Lease:
+        check_id(session_id)
+
+        def write(connection: Any, tables: Tables) -> Lease:
+            with transaction.atomic(using=connection.alias):
+                heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
+                lasting = heads.filter(LASTS, fence=fence)
+                renewed = lasting.update(lease_expires_at=seconds_from_now(ttl))
+                head = to_head(_head_row(connection, tables, session_id))
+            if not renewed:
+                raise LeaseLost(session_id)
+            return _lease(head)
+
+        return await self._run(write)
+
+    async def release(self, session_id: str, fence: int) -> None:
+        if not _is_id(session_id):
+            return
+
+        def write(connection: Any, tables: Tables) -> None:
+            heads = tables.session.objects.using(connection.alias)
+            heads.filter(session_id=session_id, fence=fence).update(owner="", lease_expires_at=None)
+
+        await self._run(write)
+
+    async def delete(self, session_id: str) -> None:
+        check_id(session_id)
+
+        def write(connection: Any, tables: Tables) -> None:
+            with transaction.atomic(using=connection.alias):
+                lasts = ExpressionWrapper(LASTS, output_field=BooleanField())
+                heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
+                head = heads.select_for_update().annotate(lasts=lasts).first()
+                if head is None:
+                    raise SessionNotFound(session_id)
+                if head.lasts:
+                    raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
+                for model in (tables.event, tables.checkpoint, tables.snapshot):
+                    model.objects.using(connection.alias).filter(session=head.pk).delete()
+                head.delete()
+
+        await self._run(write)
+
+    # Itself
+
+    async def check(self) -> list[str]:
+        return await self._run(lambda connection, tables: configuration.weaknesses(connection, self._place))
+
+    async def migrate(self) -> None:
+        """Bring the tables up to date. Only those of the default name have migrations."""
+        from state_core.models import tables
+
+        def work() -> None:
+            with translated(self._place):
+                prepare_django(self._place)
+                with self._threads.connection() as connection:
+                    schema.migrate(connection.alias)
+
+        await self._threads.run(work)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._threads.close)
+
+
+def _appender(connection: Any) -> Callable[[Any, Tables, Append], int]:
+    if connection.vendor == "postgresql":
+        from state_core.storage import postgres
+
+        return postgres.append
+    if connection.vendor == "sqlite":
+        from state_core.storage import sqlite
+
+        return sqlite.append
+    return lambda connection, tables, write: append_by_orm(tables, connection.alias, write)
+
+
+def _head_row(connection: Any, tables: Tables, session_id: str) -> Sequence[Any]:
+    heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
+    row: Sequence[Any] | None = heads.values_list(*HEAD_COLUMNS).first()
+    if row is None:
+        raise SessionNotFound(session_id)
+    return row
+
+
+def _lease(head: Head) -> Lease:
+    assert head.lease_expires_at is not None  # noqa: S101
+    return Lease(head.session_id, head.owner, head.fence, head.lease_expires_at)
+
+
+def _is_id(value: str) -> bool:
+    """Whether anything can be stored under it; databases refuse to look for some characters."""
+    try:
+        return bool(check_id(value))
+    except InvalidId:
+        return False

@@ -1,0 +1,92 @@
+"""A HeadQuery as Django's ORM asks it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from django.db.models import Count, F, Q, QuerySet, Value
+from django.db.models.functions import StrIndex
+
+from state_core.fields import needle
+from state_core.records import HELD
+from state_core.storage.base import HeadQuery
+from state_core.storage.clock import Clock
+
+NULLABLE = frozenset({"started_at"})
+
+
+def page(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
+    found = matching(heads, query)
+    if query.after is not None:
+        found = found.filter(_behind(query, *query.after))
+    return found.order_by(*_order(query))[: query.limit]
+
+
+def status_counts(heads: QuerySet[Any], query: HeadQuery) -> dict[str, int]:
+    found = matching(heads, replace(query, statuses=())).order_by()
+    return dict(found.values_list("status").annotate(sessions=Count("pk")))
+
+
+def matching(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
+    if not all(map(_storable, (query.text, query.tag, query.agent))):
+        return heads.none()
+    return _labelled(heads, query).filter(_stands(query))
+
+
+def _storable(text: str) -> bool:
+    """No row holds a NUL or half a surrogate pair, and databases refuse to look for one."""
+    return "\x00" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _labelled(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
+    """Positions rather than LIKE: SQLite's LIKE takes no notice of case."""
+    for column, part in (
+        ("search", query.text.lower()),
+        ("tags", query.tag and needle(query.tag)),
+        ("agents", query.agent and needle(query.agent)),
+    ):
+        if part:
+            heads = heads.alias(**{f"{column}_at": StrIndex(column, Value(part))})
+            heads = heads.filter(**{f"{column}_at__gt": 0})
+    return heads
+
+
+def _stands(query: HeadQuery) -> Q:
+    condition = Q()
+    if query.statuses:
+        condition &= Q(status__in=sorted(map(str, query.statuses)))
+    if query.since is not None:
+        condition &= Q(updated_at__gte=query.since)
+    if query.until is not None:
+        condition &= Q(updated_at__lt=query.until)
+    if query.questions:
+        condition &= Q(questions__gt=0)
+    if query.lease_expired:
+        condition &= Q(status__in=sorted(map(str, HELD)), lease_expires_at__lte=Clock())
+    return condition
+
+
+def _order(query: HeadQuery) -> tuple[Any, ...]:
+    """None sorts below every value. Only columns that may be empty say so: an index serves the others."""
+    field = F(query.sort_field)
+    empty = query.sort_field in NULLABLE
+    if query.descending:
+        return field.desc(nulls_last=empty or None), "session_id"
+    return field.asc(nulls_first=empty or None), "session_id"
+
+
+def _behind(query: HeadQuery, value: Any, session_id: str) -> Q:
+    field = query.sort_field
+    tied = Q(session_id__gt=session_id)
+    if value is None:
+        empty = Q(**{f"{field}__isnull": True})
+        return (empty & tied) if query.descending else (empty & tied) | ~empty
+    further = Q(**{f"{field}__{'lt' if query.descending else 'gt'}": value})
+    if field in NULLABLE and query.descending:
+        further |= Q(**{f"{field}__isnull": True})
+    rest = further | (Q(**{field: value}) & tied)
+    if field in NULLABLE:
+        return rest
+    # Says nothing new, and lets the database begin in the index where the page begins.
+    return Q(**{f"{field}__{'lte' if query.descending else 'gte'}": value}) & rest

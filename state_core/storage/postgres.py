@@ -1,0 +1,187 @@
+"""An append to PostgreSQL: one statement, one round trip, one commit.
+
+The head is changed where the guard holds, and the rows are inserted from what that change returns. A guard
+that fails changes no row, and so nothing is inserted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from django.db import IntegrityError
+from psycopg.types.numeric import Float8, Int8
+
+from state_core.exceptions import SessionExists, SessionNotFound
+from state_core.fields import names_json, to_json
+from state_core.records import Checkpoint
+from state_core.storage.appending import Append, append_by_orm, refuse, taken
+
+_EVENT_TYPES = {
+    "kind": "text",
+    "at": "timestamptz",
+    "actor": "text",
+    "branch_id": "text",
+    "step_id": "text",
+    "agent": "text",
+    "status": "text",
+    "duration": "float8",
+    "size": "int8",
+    "data": "text",
+    "encoding": "text",
+    "body": "bytea",
+}
+_CHECKPOINT_COLUMNS = (
+    "id",
+    "name",
+    "kind",
+    "created_at",
+    "size_bytes",
+    "actor",
+    "reason",
+    "pinned",
+    "counts",
+)
+_ATTEMPTS = 10
+
+
+def tune(connection: Any) -> None:
+    """The pool's connections are its own: statements that come again are prepared."""
+    connection.connection.prepare_threshold = 3
+
+
+def append(connection: Any, tables: Any, append: Append) -> int:
+    if not append.is_usual:
+        return append_by_orm(tables, connection.alias, append)
+    for _ in range(_ATTEMPTS):
+        last_seq = _execute(connection, tables, append)
+        if last_seq is not None:
+            return last_seq
+        if append.guard.creates:
+            raise SessionExists(append.session_id)
+        heads = tables.session.objects.using(connection.alias).filter(session_id=append.session_id)
+        refuse(heads, append)
+        # The guard held again when it was looked at: another write came between.
+    return append_by_orm(tables, connection.alias, append)
+
+
+def _execute(connection: Any, tables: Any, append: Append) -> int | None:
+    head, values = (_inserted if append.guard.creates else _updated)(tables, append)
+    one = len(append.events) == 1
+    places = len(append.checkpoints.added)
+    text = _statement(tables.event._meta.db_table, tables.checkpoint._meta.db_table, head, one, places)
+    parameters = [*values, *_event_values(append, one), *_checkpoint_values(append)]
+    try:
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            row = cursor.execute(text, parameters).fetchone()
+    except IntegrityError as error:
+        if append.checkpoints.added:
+            raise taken(append.checkpoints) from error
+        raise
+    return None if row is None else int(row[0])
+
+
+@lru_cache(maxsize=256)
+def _statement(events: str, checkpoints: str, head: str, one: bool, places: int) -> str:
+    columns = ", ".join(_EVENT_TYPES)
+    values = ", ".join(f"%s::{kind}" for kind in _EVENT_TYPES.values())
+    arrays = ", ".join(f"%s::{kind}[]" for kind in _EVENT_TYPES.values())
+    rows = (
+        f"SELECT head.id, head.last_seq, {values} FROM head"
+        if one
+        else f"SELECT head.id, head.last_seq - %s::int8 + e.n, {_of('e', _EVENT_TYPES)} "
+        f"FROM head, unnest({arrays}) WITH ORDINALITY AS e({columns}, n)"
+    )
+    parts = [f"head AS ({head})", f'event AS (INSERT INTO "{events}" (session_id, seq, {columns}) {rows})']
+    parts += [f"place{n} AS ({_place(checkpoints)})" for n in range(places)]
+    return f"WITH {', '.join(parts)} SELECT last_seq FROM head"
+
+
+def _of(table: str, columns: Any) -> str:
+    return ", ".join(f"{table}.{column}" for column in columns)
+
+
+def _place(checkpoints: str) -> str:
+    columns = ", ".join(_CHECKPOINT_COLUMNS)
+    values = ", ".join(["%s"] * len(_CHECKPOINT_COLUMNS))
+    return (
+        f'INSERT INTO "{checkpoints}" (session_id, seq, {columns}) '
+        f"SELECT head.id, head.last_seq - %s::int8, {values} FROM head"
+    )
+
+
+def _inserted(tables: Any, append: Append) -> tuple[str, list[Any]]:
+    row = {field.column: field.get_default() for field in tables.session._meta.local_fields}
+    row.pop("id")
+    row.update(append.new_row())
+    columns = ", ".join(f'"{column}"' for column in row)
+    text = (
+        f'INSERT INTO "{tables.session._meta.db_table}" ({columns}) VALUES ({", ".join(["%s"] * len(row))}) '
+        "ON CONFLICT (session_id) DO NOTHING RETURNING id, last_seq"
+    )
+    return text, [_plain(value) for value in row.values()]
+
+
+def _updated(tables: Any, append: Append) -> tuple[str, list[Any]]:
+    change, guard = append.change, append.guard
+    added, values = sorted(change.add), sorted(append.set)
+    moves = [f'"{name}" = "{name}" + %s' for name in ("last_seq", *added)] + [f'"{n}" = %s' for n in values]
+    where, compared = ["session_id = %s"], [append.session_id]
+    for condition, value in (
+        ("last_seq = %s", guard.expected_seq),
+        ("fence = %s AND lease_expires_at > clock_timestamp()", guard.fence),
+        ("status = ANY(%s)", None if guard.statuses is None else sorted(guard.statuses)),
+    ):
+        if value is not None:
+            where.append(condition)
+            compared.append(_plain(value))
+    text = (
+        f'UPDATE "{tables.session._meta.db_table}" SET {", ".join(moves)} '
+        f"WHERE {' AND '.join(where)} RETURNING id, last_seq"
+    )
+    numbers = [Int8(len(append.events)), *(Int8(change.add[name]) for name in added)]
+    return text, [*numbers, *(_plain(append.set[name], name) for name in values), *compared]
+
+
+def _plain(value: Any, column: str = "") -> Any:
+    if column in {"tags", "agents"} or (not column and isinstance(value, list) and value == []):
+        return names_json(value)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Int8(value)
+    return str(value) if isinstance(value, str) else value
+
+
+def _event_values(append: Append, one: bool) -> list[Any]:
+    rows = [
+        (
+            str(event.kind),
+            event.at,
+            event.actor,
+            event.branch_id,
+            event.step_id,
+            event.agent,
+            str(event.status),
+            None if event.duration is None else Float8(event.duration),
+            Int8(event.size),
+            to_json(event.data),
+            event.encoding,
+            event.body,
+        )
+        for event in append.events
+    ]
+    return list(rows[0]) if one else [Int8(len(rows)), *map(list, zip(*rows, strict=True))]
+
+
+def _checkpoint_values(append: Append) -> list[Any]:
+    last = len(append.events) - 1
+    return [
+        v for index, place in append.checkpoints.added for v in (Int8(last - index), *_place_values(place))
+    ]
+
+
+def _place_values(place: Checkpoint) -> Sequence[Any]:
+    values = {name: getattr(place, name) for name in _CHECKPOINT_COLUMNS}
+    values |= {"kind": str(place.kind), "counts": to_json(place.counts), "size_bytes": Int8(place.size_bytes)}
+    return list(values.values())

@@ -1,0 +1,120 @@
+"""An append to SQLite: one short transaction of plain statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from state_core.fields import names_json, to_json
+from state_core.storage.appending import Append, append_by_orm, refuse
+
+NOW = "STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"
+_EVENT_COLUMNS = (
+    "seq",
+    "kind",
+    "at",
+    "actor",
+    "branch_id",
+    "step_id",
+    "agent",
+    "status",
+    "duration",
+    "size",
+    "data",
+    "encoding",
+    "body",
+)
+_FULL = 2
+
+
+def tune(connection: Any) -> None:
+    """A commit waits for the disk, and a transaction that will write says so when it begins: two that
+    found out later would block each other."""
+    connection.transaction_mode = "IMMEDIATE"
+    if connection.connection.execute("PRAGMA synchronous").fetchone()[0] < _FULL:
+        connection.connection.execute("PRAGMA synchronous=FULL")
+
+
+def append(connection: Any, tables: Any, append: Append) -> int:
+    if append.guard.creates or append.checkpoints or not append.is_usual:
+        return append_by_orm(tables, connection.alias, append)
+    with connection.wrap_database_errors, _immediately(connection.connection) as database:
+        text, values = _update(tables, append)
+        if database.execute(text, values).rowcount:
+            return _insert(database, tables, append)
+    heads = tables.session.objects.using(connection.alias).filter(session_id=append.session_id)
+    refuse(heads, append)
+    # The guard held again when it was looked at: another write came between.
+    return append_by_orm(tables, connection.alias, append)
+
+
+@contextmanager
+def _immediately(database: Any) -> Iterator[Any]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+
+
+def _update(tables: Any, append: Append) -> tuple[str, list[Any]]:
+    change, guard = append.change, append.guard
+    moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{name}" + ?' for name in change.add)]
+    moves += [f'"{name}" = ?' for name in append.set]
+    where, compared = ["session_id = ?"], [append.session_id]
+    if guard.expected_seq is not None:
+        where.append("last_seq = ?")
+        compared.append(guard.expected_seq)
+    if guard.fence is not None:
+        where.append(f"fence = ? AND lease_expires_at > {NOW}")
+        compared.append(guard.fence)
+    if guard.statuses is not None:
+        where.append(f"status IN ({', '.join('?' * len(guard.statuses))})")
+        compared.extend(guard.statuses)
+    text = f'UPDATE "{tables.session._meta.db_table}" SET {", ".join(moves)} WHERE {" AND ".join(where)}'
+    return text, [len(append.events), *change.add.values(), *map(_plain, append.set.values()), *compared]
+
+
+def _insert(database: Any, tables: Any, append: Append) -> int:
+    pk, last_seq = database.execute(
+        f'SELECT id, last_seq FROM "{tables.session._meta.db_table}" WHERE session_id = ?',
+        [append.session_id],
+    ).fetchone()
+    first = last_seq - len(append.events) + 1
+    database.executemany(
+        f'INSERT INTO "{tables.event._meta.db_table}" (session_id, {", ".join(_EVENT_COLUMNS)}) '
+        f"VALUES (?, {', '.join('?' * len(_EVENT_COLUMNS))})",
+        (
+            (
+                pk,
+                first + index,
+                str(event.kind),
+                _plain(event.at),
+                event.actor,
+                event.branch_id,
+                event.step_id,
+                event.agent,
+                str(event.status),
+                event.duration,
+                event.size,
+                to_json(event.data),
+                event.encoding,
+                event.body,
+            )
+            for index, event in enumerate(append.events)
+        ),
+    )
+    return int(last_seq)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return str(value.astimezone(UTC).replace(tzinfo=None))
+    if isinstance(value, list):
+        return names_json(value)
+    return str(value) if isinstance(value, str) else value

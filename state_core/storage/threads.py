@@ -1,0 +1,94 @@
+"""Threads with a Django connection each: the pool that the database store works in."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, TypeVar
+
+from django.db import connections
+
+T = TypeVar("T")
+
+IDLE_SECONDS = 5.0
+"""A connection that was idle for longer is asked whether it still works before it is used."""
+
+_TUNERS = {"postgresql": "state_core.storage.postgres", "sqlite": "state_core.storage.sqlite"}
+
+
+class ConnectionThreads:
+    """Runs work on at most ``size`` threads, none of which is shared with Django's own."""
+
+    def __init__(self, alias: str, size: int) -> None:
+        self._alias = alias
+        self._size = size
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+        self._opened: list[Any] = []
+        self._outages = 0
+        self._local = threading.local()
+
+    async def run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads(), work)
+
+    def _threads(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(self._size, thread_name_prefix=self._alias)
+            return self._executor
+
+    @contextmanager
+    def connection(self) -> Iterator[Any]:
+        """This thread's, open; looked after when work on it fails."""
+        connection = connections[self._alias]
+        if connection.connection is not None and self._is_doubtful():
+            self._look_after(connection)
+        if connection.connection is None:
+            self._open(connection)
+        try:
+            yield connection
+        finally:
+            self._local.used_at = time.monotonic()
+            if connection.errors_occurred:
+                self._look_after(connection)
+
+    def _open(self, connection: Any) -> None:
+        # Read before it connects: an outage that begins meanwhile is then noticed at the next use.
+        self._local.outages = self._outages
+        connection.connect()
+        connection.close_at = None
+        with self._lock:
+            if connection not in self._opened:
+                connection.inc_thread_sharing()  # it is closed from another thread
+                self._opened.append(connection)
+        if connection.vendor in _TUNERS:
+            import_module(_TUNERS[connection.vendor]).tune(connection)
+
+    def _is_doubtful(self) -> bool:
+        idle = time.monotonic() - self._local.used_at
+        return self._local.outages != self._outages or idle > IDLE_SECONDS
+
+    def _look_after(self, connection: Any) -> None:
+        """Close a connection that no longer works, and let the other threads look at theirs."""
+        connection.errors_occurred = True
+        connection.close_if_unusable_or_obsolete()
+        if connection.connection is None:
+            self._outages += 1
+        else:
+            self._local.outages = self._outages
+
+    def close(self) -> None:
+        """Waits for work under way. Blocks."""
+        with self._lock:
+            executor, self._executor = self._executor, None
+            opened, self._opened = self._opened, []
+        if executor is not None:
+            executor.shutdown(wait=True)
+        for connection in opened:
+            connection.close()
+            connection.dec_thread_sharing()
