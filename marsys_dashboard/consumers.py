@@ -1,0 +1,268 @@
+"""The sockets of the dashboard. A socket is a hint, the store is the truth.
+
+A browser says ``{"after": n}`` when it connects, and whenever it finds a gap; it is sent frames from n + 1
+on, and says ``{"ack": n}`` for each. A slow browser costs bounded memory: with too much unacknowledged,
+frames are let go, and it catches up from the store once it has read what it was sent.
+
+Close codes: 4400 a message that makes no sense, 4401 not signed in, 4403 no permission, 4404 no such
+session; 1013 the store cannot be reached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections import deque
+from typing import Any
+
+from channels.auth import get_user
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.urls import path
+
+from marsys_dashboard import feed, frames, managers
+from marsys_dashboard.frames import Frame
+from marsys_dashboard.hub import LIST, Topic
+from marsys_dashboard.permissions import amay, lacks
+from marsys_dashboard.watched import Watched
+from state_core.exceptions import InvalidId, NotFound, SessionNotFound, StateError, StorageUnavailable
+from state_core.records import check_id
+
+logger = logging.getLogger(__name__)
+
+UNREAD_FRAMES = 64
+UNREAD_BYTES = 1_000_000
+"""How much may be on its way to a browser that has not acknowledged it."""
+QUEUE = UNREAD_FRAMES + 16
+LARGEST_MESSAGE = 1_000
+"""Characters of what a browser may say."""
+RECHECK = 60.0
+"""Seconds between two looks whether who watches may still do so."""
+RETRY = 1.0
+MALFORMED, SIGNED_OUT, FORBIDDEN, MISSING, UNAVAILABLE = 4400, 4401, 4403, 4404, 1013
+
+
+class Refused(Exception):
+    """The socket is to be closed, with a reason that people understand."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Socket(AsyncWebsocketConsumer):
+    """Signed-in people with the permission to view; one outgoing queue of bounded length."""
+
+    async def connect(self) -> None:
+        self._outgoing: asyncio.Queue[str] = asyncio.Queue(QUEUE)
+        self._tasks: set[asyncio.Task[None]] = set()
+        await self.accept()
+        try:
+            await self._check_viewer()
+            await self.begin()
+        except Refused as refused:
+            await self._refuse(refused)
+            return
+        self.spawn(self._write())
+        self.spawn(self._recheck())
+
+    async def begin(self) -> None:
+        """Join what is to be watched. Raises Refused."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Leave it. Called once, also when `begin` failed."""
+        raise NotImplementedError
+
+    async def disconnect(self, code: int) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self.end()
+
+    def spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._worked)
+
+    def _worked(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception():
+            logger.error("A socket's task failed.", exc_info=task.exception())
+            self.spawn(self.close(1011))
+
+    async def _check_viewer(self) -> None:
+        user = await get_user(self.scope)
+        if not user.is_authenticated:
+            raise Refused(SIGNED_OUT, "You are not signed in, or no longer. Sign in to go on.")
+        if not await amay(user, "view"):
+            raise Refused(FORBIDDEN, lacks(user, "view"))
+
+    async def _recheck(self) -> None:
+        while True:
+            await asyncio.sleep(RECHECK)
+            try:
+                await self._check_viewer()
+            except Refused as refused:
+                await self._refuse(refused)
+
+    async def _refuse(self, refused: Refused) -> None:
+        refusal = {"type": "refused", "code": refused.code, "message": str(refused)}
+        await self.send(text_data=frames.encode(refusal))
+        await self.close(refused.code)
+
+    async def _write(self) -> None:
+        while True:
+            await self.send(text_data=await self._outgoing.get())
+
+    def tell(self, text: str) -> None:
+        if not self._outgoing.full():
+            self._outgoing.put_nowait(text)
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        try:
+            self.said(_parsed(text_data))
+        except (ValueError, RecursionError) as error:
+            await self._refuse(Refused(MALFORMED, f"The message makes no sense: {error}"))
+
+    def said(self, message: dict[str, Any]) -> None:
+        """Raises ValueError for what makes no sense."""
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
+    if text is None or len(text) > LARGEST_MESSAGE:
+        raise ValueError("it is too long or not text")
+    message = json.loads(text)
+    if not isinstance(message, dict):
+        raise ValueError("it is not an object")
+    return message
+
+
+def _seq(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is not the number of an event")
+    return value
+
+
+class SessionSocket(Socket):
+    """Frames of one session, in order and without gaps, from where the browser says that it is."""
+
+    watched: Watched | None = None
+
+    async def begin(self) -> None:
+        self._sent = 0
+        self._unread: deque[tuple[int, int]] = deque()
+        self._behind = True
+        self._catching_up = False
+        self._asked = False
+        route = self.scope["url_route"]["kwargs"]
+        self.topic: Topic = (route["store"], route["session_id"])
+        try:
+            check_id(route["session_id"])
+            self.watched = await feed.feed.watch(self.topic, self)
+        except (NotFound, InvalidId) as error:
+            raise Refused(MISSING, str(error)) from error
+        except StorageUnavailable as error:
+            raise Refused(UNAVAILABLE, str(error)) from error
+        except StateError as error:
+            raise Refused(1011, str(error)) from error
+        if self._asked:
+            self._catch_up_soon()
+
+    def end(self) -> None:
+        if self.watched:
+            feed.feed.leave(self.topic, self)
+
+    # What the browser says
+
+    def said(self, message: dict[str, Any]) -> None:
+        if "after" in message:
+            self._sent = _seq(message["after"])
+            self._unread.clear()
+            self._behind = self._asked = True
+        elif "ack" in message:
+            self._acknowledged(_seq(message["ack"]))
+        if self._behind and self._asked:
+            self._catch_up_soon()
+
+    def _acknowledged(self, seq: int) -> None:
+        while self._unread and self._unread[0][0] <= seq:
+            self._unread.popleft()
+
+    # What the hub offers
+
+    def offer(self, frame: Frame) -> None:
+        if self._behind or frame.seq < self._sent:
+            return
+        if frame.after > self._sent or not self._has_room:
+            self._behind = True
+            return
+        self._push(frame)
+
+    @property
+    def _has_room(self) -> bool:
+        return (
+            len(self._unread) < UNREAD_FRAMES
+            and sum(size for _seq, size in self._unread) < UNREAD_BYTES
+            and not self._outgoing.full()
+        )
+
+    def _push(self, frame: Frame) -> None:
+        self._outgoing.put_nowait(frame.text)
+        self._unread.append((frame.seq, len(frame.text)))
+        self._sent = frame.seq
+
+    # Catching up from the store
+
+    def _catch_up_soon(self) -> None:
+        if self.watched and not self._catching_up:
+            self._catching_up = True
+            self.spawn(self._catch_up(self.watched))
+
+    async def _catch_up(self, watched: Watched) -> None:
+        try:
+            while self._behind and self._has_room:
+                if self._sent >= watched.seq:
+                    self._behind = False
+                    return
+                await self._send_page(watched)
+        finally:
+            self._catching_up = False
+
+    async def _send_page(self, watched: Watched) -> None:
+        after = self._sent
+        try:
+            frame = await watched.page(after)
+        except SessionNotFound:
+            self._behind = False
+            self.tell(frames.gone())
+            return
+        except StateError as error:
+            self.tell(frames.trouble(str(error)))
+            await asyncio.sleep(RETRY)
+            return
+        if self._sent == after:
+            self._push(frame)
+
+
+class ListSocket(Socket):
+    """Rows of the list of sessions as they change."""
+
+    async def begin(self) -> None:
+        from marsys_dashboard.views import render_row
+
+        try:
+            self.tell(await feed.feed.watch_list(self, managers.store_names(), render_row))
+        except StorageUnavailable as error:
+            raise Refused(UNAVAILABLE, str(error)) from error
+
+    def end(self) -> None:
+        feed.feed.leave(LIST, self)
+
+    def offer(self, frame: Frame) -> None:
+        self.tell(frame.text)
+
+
+websocket_urlpatterns = [
+    path("ws/sessions/", ListSocket.as_asgi()),
+    path("ws/sessions/<str:store>/<str:session_id>/", SessionSocket.as_asgi()),
+]

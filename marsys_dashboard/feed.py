@@ -1,0 +1,257 @@
+"""The feed: watches stores for whoever looks at a session, and tells them what the logs say.
+
+Its cost grows with what is watched, not with what exists. The first watcher of a store starts it, the
+last one stops it. A store that cannot be reached is asked again until it can; then everybody catches up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from functools import partial
+
+from marsys_dashboard import frames, managers
+from marsys_dashboard.hub import LIST, Hub, Listener, Topic
+from marsys_dashboard.list_watch import ListWatch, RenderRow
+from marsys_dashboard.outlines import OutlineCache
+from marsys_dashboard.watched import Watched
+from state_core.exceptions import SessionNotFound, StateError, StorageUnavailable
+from state_core.manager import StateManager
+from state_core.records import HELD, Checkpoint, Document
+
+logger = logging.getLogger(__name__)
+
+BEAT = 0.1
+"""Seconds between two looks at a store, and so between two frames of a session."""
+SLOW_BEAT = 2.0
+"""Seconds after which a store that wakes us up is asked all the same."""
+LIST_BEAT = 0.3
+TEND = 2.0
+"""Seconds between two looks for orchestrators that fell silent."""
+LEASE_BEAT = 5.0
+PULSE = 10.0
+PATIENCE = (0.2, 0.5, 1.0, 2.0)
+"""Seconds to wait after the first, second … failure to reach a store; the last one from then on."""
+
+
+class Feed:
+    def __init__(self, manager_of: Callable[[str], StateManager] = managers.manager) -> None:
+        self.hub = Hub()
+        self.cache = OutlineCache()
+        self.watched: dict[Topic, Watched] = {}
+        self.listing: ListWatch | None = None
+        self._manager_of = manager_of
+        self._stores: dict[str, StoreFeed] = {}
+
+    async def watch(self, topic: Topic, listener: Listener) -> Watched:
+        """From now on ``listener`` is offered the session's frames. Raises StoreNotFound, SessionNotFound."""
+        store, session_id = topic
+        manager = self._manager_of(store)
+        watched = self.watched.setdefault(topic, Watched(store, manager, session_id))
+        self.hub.join(topic, listener)
+        try:
+            await watched.open(self.cache)
+        except BaseException:
+            self.leave(topic, listener)
+            raise
+        self._store_feed(store).start()
+        return watched
+
+    async def watch_list(self, listener: Listener, stores: list[str], render_row: RenderRow) -> str:
+        """From now on ``listener`` is told rows that change; returns the newest rows, as a frame."""
+        self.listing = self.listing or ListWatch(self._manager_of, stores, render_row)
+        self.hub.join(LIST, listener)
+        try:
+            first = await self.listing.snapshot()
+        except BaseException:
+            self.leave(LIST, listener)
+            raise
+        for store in stores:
+            self._store_feed(store).start()
+        return first
+
+    def leave(self, topic: Topic, listener: Listener) -> None:
+        self.hub.leave(topic, listener)
+        if self.hub.watched(topic):
+            return
+        self.watched.pop(topic, None)
+        if topic == LIST:
+            self.listing = None
+        for store, store_feed in list(self._stores.items()):
+            if not self.hub.topics(store) and not self.hub.watched(LIST):
+                store_feed.stop()
+                del self._stores[store]
+
+    def _store_feed(self, store: str) -> StoreFeed:
+        if store not in self._stores:
+            self._stores[store] = StoreFeed(self, store, self._manager_of(store))
+        return self._stores[store]
+
+    @property
+    def running(self) -> list[str]:
+        """The stores that are being watched."""
+        return list(self._stores)
+
+    async def outline_of(self, store: str, session_id: str) -> tuple[Document, list[Checkpoint]]:
+        """What headers say of a session now, and its checkpoints; for reading only."""
+        manager = self._manager_of(store)
+        outline = await self.cache.outline(store, manager, session_id)
+        return outline.document, await manager.storage.checkpoints(session_id)
+
+
+class StoreFeed:
+    """Notices what happens in one store."""
+
+    def __init__(self, feed: Feed, store: str, manager: StateManager) -> None:
+        self._feed = feed
+        self._store = store
+        self._manager = manager
+        self._tasks: list[asyncio.Task[None]] = []
+        self._woken = asyncio.Event()
+        self._away_since: float | None = None
+        self._leases_looked_at = self._pulsed = 0.0
+
+    def start(self) -> None:
+        if self._tasks:
+            return
+        rounds: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = [
+            (self._look, self._next_look),
+            (self._look_at_list, lambda: asyncio.sleep(LIST_BEAT)),
+            (self._tend, lambda: asyncio.sleep(TEND)),
+        ]
+        self._tasks = [asyncio.create_task(self._repeat(act, rest)) for act, rest in rounds]
+        if self._manager.storage.supports_wakeups:
+            self._tasks.append(asyncio.create_task(self._repeat(self._listen, self._rest)))
+
+    def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        self._tasks = []
+
+    async def _repeat(self, act: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[None]]) -> None:
+        """For ever. Nothing that goes wrong in one round ends it."""
+        failures = 0
+        while True:
+            try:
+                await act()
+            except StorageUnavailable as error:
+                self._lost(error)
+                failures += 1
+            except Exception:
+                logger.exception("The feed of store %r stumbled and goes on.", self._store)
+                failures += 1
+            else:
+                failures = 0
+            if failures:
+                await asyncio.sleep(PATIENCE[min(failures, len(PATIENCE)) - 1])
+            else:
+                await rest()
+
+    @staticmethod
+    async def _rest() -> None:
+        await asyncio.sleep(BEAT)
+
+    def _lost(self, error: StorageUnavailable) -> None:
+        if self._away_since is None:
+            self._away_since = time.monotonic()
+            logger.warning("Store %r cannot be reached: %s Trying again.", self._store, error)
+            self._tell_all(frames.store_away("The store cannot be reached, retrying."))
+
+    def _reached(self) -> None:
+        if self._away_since is not None:
+            logger.warning(
+                "Store %r can be reached again after %.1f s.",
+                self._store,
+                time.monotonic() - self._away_since,
+            )
+            self._away_since = None
+            self._tell_all(frames.store_back())
+
+    def _tell_all(self, text: str) -> None:
+        self._feed.hub.tell_all(self._store, text)
+
+    # Sessions
+
+    async def _next_look(self) -> None:
+        if not self._manager.storage.supports_wakeups:
+            await asyncio.sleep(BEAT)
+            return
+        began = time.monotonic()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), SLOW_BEAT)
+        self._woken.clear()
+        # A lone event goes out at once; in a burst the looks are a beat apart.
+        if time.monotonic() - began < BEAT:
+            await asyncio.sleep(BEAT - (time.monotonic() - began))
+
+    async def _listen(self) -> None:
+        async for _session_id in self._manager.storage.wakeups():
+            self._woken.set()
+
+    async def _look(self) -> None:
+        topics = self._feed.hub.topics(self._store)
+        if not topics:
+            return
+        last = await self._manager.storage.last_seqs([session_id for _store, session_id in topics])
+        self._reached()
+        for topic in topics:
+            watched = self._feed.watched.get(topic)
+            if watched and watched.outline and last.get(topic[1]) != watched.seq:
+                await self._advance(topic, watched)
+
+    async def _advance(self, topic: Topic, watched: Watched) -> None:
+        try:
+            await watched.advance(partial(self._feed.hub.publish, topic))
+        except SessionNotFound:
+            self._feed.hub.tell(topic, frames.gone())
+        except StorageUnavailable:
+            raise
+        except StateError as error:
+            logger.error("Session %s: %s", topic[1], error)
+            self._feed.hub.tell(topic, frames.trouble(str(error)))
+
+    # The list
+
+    async def _look_at_list(self) -> None:
+        listing = self._feed.listing
+        if listing is None:
+            return
+        text = await listing.changed(self._store)
+        self._reached()
+        if text:
+            self._feed.hub.tell(LIST, text)
+
+    # What is in no event
+
+    async def _tend(self) -> None:
+        await self._manager.interrupt_expired()
+        now = time.monotonic()
+        if now - self._leases_looked_at >= LEASE_BEAT:
+            self._leases_looked_at = now
+            await self._look_at_leases()
+        if now - self._pulsed >= PULSE:
+            self._pulsed = now
+            self._pulse()
+
+    async def _look_at_leases(self) -> None:
+        for topic in self._feed.hub.topics(self._store):
+            watched = self._feed.watched.get(topic)
+            if watched and watched.outline and watched.outline.document["status"] in HELD:
+                with suppress(SessionNotFound):
+                    await watched.refresh_head(
+                        lambda frame, topic=topic: self._feed.hub.publish(topic, frame)
+                    )
+
+    def _pulse(self) -> None:
+        for topic in self._feed.hub.topics(self._store):
+            watched = self._feed.watched.get(topic)
+            if watched:
+                self._feed.hub.tell(topic, frames.pulse(watched.seq))
+        self._feed.hub.tell(LIST, frames.pulse(0))
+
+
+feed = Feed()
+"""The one of this process."""

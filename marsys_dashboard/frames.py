@@ -1,0 +1,217 @@
+"""Frames: what a browser is told of a session, encoded once for everybody who watches it.
+
+A frame says "these are the events after ``after``, up to ``seq``". Its rows show the present state of
+whatever those events touched, so that applying one twice, or late, does no harm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from django.template.loader import render_to_string
+
+from marsys_dashboard.contents import Contents
+from marsys_dashboard.outlines import CONTENT_KINDS, MESSAGE_KINDS, QUESTION_KINDS, STEP_KINDS, Outline, Place
+from marsys_dashboard.rows import Row, checkpoint_row, log_row, message_rows, question_row, step_row
+from marsys_dashboard.standing import standing
+from state_core.events import EventKind, Header
+from state_core.fold import open_questions
+from state_core.records import Checkpoint, Document, Head, show_time, utc_now
+
+CHECKPOINT_KINDS = frozenset(
+    {
+        EventKind.CHECKPOINT_CREATED,
+        EventKind.CHECKPOINT_RENAMED,
+        EventKind.CHECKPOINT_PINNED,
+        EventKind.CHECKPOINT_DELETED,
+    }
+)
+BACKWARDS = frozenset({EventKind.SESSION_RESTORED, EventKind.SESSION_SAVED})
+"""After these a page asks for its panels anew: rows that it shows may not count any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """``text`` is JSON, ready to be sent; ``after`` and ``seq`` say where it fits."""
+
+    after: int
+    seq: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """What a frame is made of."""
+
+    store: str
+    head: Head
+    outline: Outline
+    events: Sequence[Header]
+    contents: Contents
+    checkpoints: Sequence[Checkpoint]
+    """Of the session now; needed only where the events touch them."""
+
+
+def encode(value: Mapping[str, Any]) -> str:
+    return orjson.dumps(value, default=str).decode()
+
+
+def session_frame(beat: Beat, after: int, seq: int) -> Frame:
+    document = beat.outline.document
+    message = {
+        "type": "frame",
+        "store": beat.store,
+        "session": beat.head.session_id,
+        "after": after,
+        "seq": seq,
+        "last": beat.outline.seq,
+        "at": show_time(utc_now()),
+        "reset": any(event.kind in BACKWARDS for event in beat.events),
+        "status": document["status"],
+        "head": head_values(beat.head, document),
+        "header_html": header_html(beat.store, beat.head, document),
+        "events": [event_values(event) for event in beat.events],
+        "rows": _rows(beat),
+    }
+    return Frame(after, seq, encode(message))
+
+
+def header_html(store: str, head: Head, document: Document) -> str:
+    return render_to_string("session/_standing.html", header_values(store, head, document))
+
+
+def header_values(store: str, head: Head, document: Document) -> dict[str, Any]:
+    return {
+        "store": store,
+        "head": head,
+        "counts": head.counts,
+        "status": document["status"],
+        "standing": standing(document, head),
+    }
+
+
+def head_values(head: Head, document: Document) -> dict[str, Any]:
+    """The head as JSON; the status is the outline's, so that it fits the frame's seq."""
+    return {
+        "status": document["status"],
+        "reason": head.reason,
+        "error": head.error,
+        "title": head.title,
+        "workflow": head.workflow,
+        "agents": head.agents,
+        "owner": head.owner,
+        "lease_expires_at": show_time(head.lease_expires_at),
+        "created_at": show_time(head.created_at),
+        "started_at": show_time(head.started_at),
+        "ended_at": show_time(head.ended_at),
+        "updated_at": show_time(head.updated_at),
+        "counts": head.counts,
+    }
+
+
+def event_values(event: Header) -> dict[str, Any]:
+    return {
+        "seq": event.seq,
+        "kind": str(event.kind),
+        "at": show_time(event.at),
+        "actor": event.actor,
+        "branch": event.branch_id,
+        "step": event.step_id,
+        "agent": event.agent,
+        "status": event.status,
+        "duration": event.duration,
+        "data": dict(event.data),
+    }
+
+
+def content_places(events: Iterable[Header]) -> list[Place]:
+    """The events whose bodies a frame needs."""
+    return [
+        Place(event.seq, event.kind, event.branch_id, event.size)
+        for event in events
+        if event.kind in CONTENT_KINDS
+    ]
+
+
+def _rows(beat: Beat) -> dict[str, list[dict[str, Any]]]:
+    return {
+        "steps": [row.as_json() for row in _step_rows(beat)],
+        "messages": [row.as_json() for row in _message_rows(beat)],
+        "log": [log_row(event).as_json() for event in beat.events],
+        "checkpoints": _checkpoints(beat),
+        "questions": _questions(beat),
+    }
+
+
+def _step_rows(beat: Beat) -> list[Row]:
+    touched = dict.fromkeys((e.branch_id, e.step_id) for e in beat.events if e.kind in STEP_KINDS)
+    return [step_row(beat.outline, key, beat.contents) for key in touched if beat.outline.step(key)]
+
+
+def _message_rows(beat: Beat) -> list[Row]:
+    return [
+        row
+        for event in beat.events
+        if event.kind in MESSAGE_KINDS
+        for row in message_rows(
+            beat.outline,
+            Place(event.seq, event.kind, event.branch_id, event.size),
+            beat.contents.get(event.seq),
+        )
+    ]
+
+
+def _checkpoints(beat: Beat) -> list[dict[str, Any]]:
+    """Those that the events touch; without HTML where they are gone."""
+    events = [event for event in beat.events if event.kind in CHECKPOINT_KINDS]
+    touched = dict.fromkeys(i for event in events for i in (event.data.get("ids") or [event.data["id"]]))
+    present = {checkpoint.id: checkpoint for checkpoint in beat.checkpoints}
+    return [
+        checkpoint_row(present[i]).as_json() if i in present else {"key": i, "html": None} for i in touched
+    ]
+
+
+def _questions(beat: Beat) -> list[dict[str, Any]]:
+    """Those that were asked or answered; without HTML where they are open no more."""
+    touched = dict.fromkeys(e.data["question"] for e in beat.events if e.kind in QUESTION_KINDS)
+    still_open = {question["question_id"]: question for question in open_questions(beat.outline.document)}
+    return [_question(beat, i, still_open.get(i)) for i in touched]
+
+
+def _question(beat: Beat, question_id: str, question: Document | None) -> dict[str, Any]:
+    if question is None:
+        return {"key": question_id, "html": None}
+    place = beat.outline.questions[question_id]
+    return question_row(beat.outline, question, beat.contents.get(place.seq)).as_json()
+
+
+# What is not about events
+
+
+def pulse(seq: int) -> str:
+    """Says that the line is good, and how far the session is."""
+    return encode({"type": "pulse", "seq": seq, "at": show_time(utc_now())})
+
+
+def store_away(message: str) -> str:
+    return encode({"type": "store", "reachable": False, "message": message, "at": show_time(utc_now())})
+
+
+def store_back() -> str:
+    return encode({"type": "store", "reachable": True, "at": show_time(utc_now())})
+
+
+def trouble(message: str) -> str:
+    """What is wrong with this session alone."""
+    return encode({"type": "trouble", "message": message, "at": show_time(utc_now())})
+
+
+def gone() -> str:
+    return encode({"type": "gone", "message": "This session was deleted.", "at": show_time(utc_now())})
+
+
+def list_frame(rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str:
+    return encode({"type": "list", "rows": rows, "counts": counts, "at": show_time(utc_now())})

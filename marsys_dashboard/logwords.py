@@ -1,0 +1,51 @@
+"""An event of the log as a line that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from state_core.events import Header
+
+_DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
+    ("name", lambda value: f"“{value}”"),
+    ("parents", lambda value: "after " + ", ".join(map(str, value))),
+    ("parent", lambda value: f"from {value}"),
+    ("attempt", lambda value: f"attempt {value}" if value != 1 else ""),
+    ("count", lambda value: f"{value:+d} message{'' if abs(value) == 1 else 's'}"),
+    ("role", str),
+    ("to", lambda value: f"back to event {value}"),
+    ("for", lambda value: f"for {value}"),
+    ("ids", lambda value: f"{len(value)} removed"),
+    ("pinned", lambda value: "kept" if value else "no longer kept"),
+    ("origin", lambda value: f"from {value}"),
+    ("owner", lambda value: f"by {value}"),
+    ("title", lambda value: f"“{value}”"),
+    ("reason", str),
+    ("error", str),
+)
+"""What of an event's data is said, in this order."""
+
+
+def title(event: Header) -> str:
+    """``step.completed`` → ``Step completed``."""
+    return event.kind.replace(".", " ").capitalize()
+
+
+def detail(event: Header) -> str:
+    said = [_say(words, event.data[key]) for key, words in _DETAILS if key in event.data]
+    return " · ".join(part for part in said if part)
+
+
+def _say(words: Callable[[Any], str], value: Any) -> str:
+    """Data is written by programs: what does not fit is shown as it is."""
+    try:
+        return words(value)
+    except (TypeError, ValueError):
+        return str(value)
+
+
+def tone(event: Header) -> str:
+    """The status whose colour the line has, or ``""``."""
+    outcome = event.kind.partition(".")[2]
+    return {"completed": "completed", "failed": "failed", "interrupted": "interrupted"}.get(outcome, "")

@@ -1,0 +1,218 @@
+"""Outlines: what event headers say of a session, folded once and moved forward as the log grows.
+
+An outline has no content. It knows where in the log the content of each step and message lies, so that
+a page reads just the bodies that it shows.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from state_core.events import Event, EventKind
+from state_core.fold import apply_event, empty_document
+from state_core.log import Range
+from state_core.manager import StateManager
+from state_core.records import Document, Head, parse_time
+
+STEP_KINDS = frozenset(
+    {EventKind.STEP_STARTED, EventKind.STEP_RETRIED, EventKind.STEP_COMPLETED, EventKind.STEP_FAILED}
+)
+MESSAGE_KINDS = frozenset({EventKind.MESSAGE_ADDED, EventKind.MEMORY_REWRITTEN})
+QUESTION_KINDS = frozenset({EventKind.INPUT_REQUESTED, EventKind.INPUT_ANSWERED})
+CONTENT_KINDS = STEP_KINDS | MESSAGE_KINDS | QUESTION_KINDS
+"""Kinds whose bodies rows show something of."""
+WHOLE_STATE_KINDS = frozenset({EventKind.SESSION_FORKED, EventKind.SESSION_SAVED})
+"""Kinds whose bodies may hold steps and messages that no event of their own tells of."""
+
+KEPT = 64
+"""Outlines kept in this process for the next page view."""
+
+StepKey = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in the log some content lies, and about how many bytes it is."""
+
+    seq: int
+    kind: str
+    branch_id: str
+    size: int
+
+
+@dataclass(slots=True)
+class Outline:
+    """A session at ``document["seq"]``, as headers tell it."""
+
+    document: Document
+    steps: dict[StepKey, list[Place]] = field(default_factory=dict)
+    """Every step's events, the steps in the order in which they began."""
+    messages: list[Place] = field(default_factory=list)
+    questions: dict[str, Place] = field(default_factory=dict)
+    holds_whole_states: bool = False
+    """Some content may lie in events that are not in ``steps`` and ``messages``."""
+
+    @property
+    def seq(self) -> int:
+        return int(self.document["seq"])
+
+    def apply(self, event: Event) -> None:
+        apply_event(self.document, event)
+        place = Place(event.seq, event.kind, event.branch_id, event.size)
+        if event.kind in STEP_KINDS:
+            self.steps.setdefault((event.branch_id, event.step_id), []).append(place)
+        elif event.kind in MESSAGE_KINDS:
+            self.messages.append(place)
+        elif event.kind == EventKind.INPUT_REQUESTED:
+            self.questions[event.data["question"]] = place
+        elif event.kind in WHOLE_STATE_KINDS:
+            self.holds_whole_states = True
+            self._index_carried(event)
+
+    def _index_carried(self, event: Event) -> None:
+        """A fork carries steps and memories that no event of its own log tells of."""
+        for branch_id, branch in self.document["branches"].items():
+            for step_id in branch["steps"]:
+                self.steps.setdefault((branch_id, step_id), [])
+            if branch["memory"]:
+                self.messages.append(Place(event.seq, event.kind, branch_id, 0))
+
+    def began(self, key: StepKey) -> int:
+        """The event with which a step began; 0 when it was carried here."""
+        places = self.steps.get(key)
+        return places[0].seq if places else 0
+
+    def copy(self) -> Outline:
+        """One that may be read in another thread, or moved on, while this one changes."""
+        return Outline(
+            copy_document(self.document),
+            {key: list(places) for key, places in self.steps.items()},
+            list(self.messages),
+            dict(self.questions),
+            self.holds_whole_states,
+        )
+
+    def step(self, key: StepKey) -> Document | None:
+        branch = self.document["branches"].get(key[0])
+        found: Document | None = branch["steps"].get(key[1]) if branch else None
+        return found
+
+    def newest_steps(self, *, branch_id: str = "", before: int | None = None, limit: int) -> list[StepKey]:
+        """Oldest first; those that began before event ``before``."""
+        found: list[StepKey] = []
+        for key in reversed(self.steps):
+            if (branch_id and key[0] != branch_id) or (before and self.began(key) >= before):
+                continue
+            found.append(key)
+            if len(found) == limit:
+                break
+        return found[::-1]
+
+    def newest_messages(self, *, branch_id: str = "", before: int | None = None, limit: int) -> list[Place]:
+        """Oldest first; those of events before ``before``."""
+        found: list[Place] = []
+        for place in reversed(self.messages):
+            if (branch_id and place.branch_id != branch_id) or (before and place.seq >= before):
+                continue
+            found.append(place)
+            if len(found) == limit:
+                break
+        return found[::-1]
+
+
+def copy_document(document: Document) -> Document:
+    """A copy of an outline's document that shares only values which the fold replaces, never changes."""
+    return {
+        **document,
+        "branches": {key: _copy_branch(branch) for key, branch in document["branches"].items()},
+        "questions": {key: dict(question) for key, question in document["questions"].items()},
+    }
+
+
+def _copy_branch(branch: Document) -> Document:
+    return {
+        **branch,
+        "child_ids": list(branch["child_ids"]),
+        "joined_ids": list(branch["joined_ids"]),
+        "steps": {key: dict(step) for key, step in branch["steps"].items()},
+    }
+
+
+async def fold_outline(manager: StateManager, session_id: str, seq: int | None = None) -> Outline:
+    """From the log's beginning to ``seq``, or to its end. Raises SessionNotFound, DamagedError."""
+    head = await manager.storage.head(session_id)
+    last = head.last_seq if seq is None else seq
+    outline = Outline(empty_document(session_id))
+    ranges = [Range(0, last)]
+    if head.counts["restores"]:
+        ranges = await manager.log.line(session_id, last)
+    if head.origin:
+        for event in await manager.log.read(session_id, limit=1):
+            outline.apply(event)
+        ranges[0] = Range(1, ranges[0].upto)
+    for span in ranges:
+        async for event in manager.log.iterate(session_id, span, bodies=False):
+            outline.apply(event)
+    return outline
+
+
+def fold_forward(outline: Outline, events: Iterable[Event]) -> None:
+    for event in events:
+        outline.apply(event)
+
+
+def goes_back(events: Iterable[Event]) -> bool:
+    """Is there an event that the outline cannot simply be moved over?"""
+    return any(event.kind == EventKind.SESSION_RESTORED for event in events)
+
+
+def is_of(outline: Outline, head: Head) -> bool:
+    """False when the session was deleted meanwhile and another has its id."""
+    created = parse_time(outline.document["created_at"])
+    return outline.seq <= head.last_seq and created == head.created_at
+
+
+async def missing_headers(manager: StateManager, session_id: str, after: int, upto: int) -> Sequence[Event]:
+    return [event async for event in manager.log.iterate(session_id, Range(after, upto), bodies=False)]
+
+
+class OutlineCache:
+    """The last outlines that pages asked for, so that the next page folds only what is new.
+
+    An outline in here is never changed: who moves one on copies it first.
+    """
+
+    def __init__(self, size: int = KEPT) -> None:
+        self._size = size
+        self._kept: OrderedDict[tuple[str, str], Outline] = OrderedDict()
+
+    async def outline(
+        self, store: str, manager: StateManager, session_id: str, base: Outline | None = None
+    ) -> Outline:
+        """At the session's present seq. ``base``: one that is known elsewhere. Raises SessionNotFound."""
+        key = (store, session_id)
+        kept = base or self._kept.get(key)
+        head = await manager.storage.head(session_id)
+        if kept is None or not is_of(kept, head):
+            kept = await fold_outline(manager, session_id)
+        elif kept.seq < head.last_seq:
+            kept = await self._moved_on(manager, session_id, kept, head.last_seq)
+        self._keep(key, kept)
+        return kept
+
+    @staticmethod
+    async def _moved_on(manager: StateManager, session_id: str, kept: Outline, last: int) -> Outline:
+        events = await missing_headers(manager, session_id, kept.seq, last)
+        if goes_back(events):
+            return await fold_outline(manager, session_id)
+        outline = kept.copy()
+        fold_forward(outline, events)
+        return outline
+
+    def _keep(self, key: tuple[str, str], outline: Outline) -> None:
+        self._kept[key] = outline
+        self._kept.move_to_end(key)
+        while len(self._kept) > self._size:
+            self._kept.popitem(last=False)

@@ -1,0 +1,122 @@
+"""The page of a session, the panels that it fetches, and its state as files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import path
+
+from marsys_dashboard import charts, panels
+from marsys_dashboard.feed import feed
+from marsys_dashboard.frames import header_values
+from marsys_dashboard.managers import manager
+from marsys_dashboard.pages import page
+from marsys_dashboard.permissions import permissions_of, require
+from state_core.records import ENDED, check_id
+
+TABS = {
+    "graph": "Timeline & graph",
+    "steps": "Steps",
+    "messages": "Messages",
+    "checkpoints": "Checkpoints",
+    "state": "State",
+    "log": "Log",
+}
+
+
+@require("view")
+async def session(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
+    chosen = manager(store)
+    outline = await feed.cache.outline(store, chosen, check_id(session_id))
+    head = await chosen.storage.head(session_id)
+    asked = request.GET.get("tab", "")
+    view = panels.View(store, chosen, session_id, head, outline, _choice(request))
+    context = {
+        **header_values(store, head, outline.document),
+        "section": "sessions",
+        "store": store,
+        "session_id": session_id,
+        "seq": outline.seq,
+        "live": outline.document["status"] not in ENDED,
+        "tabs": TABS,
+        "tab": asked if asked in TABS else "graph",
+        "choice": view.choice,
+        "may": " ".join(sorted(await permissions_of(request.user))),
+        "questions": await panels.questions(view),
+        "checkpoints": await panels.checkpoints(view),
+        **await panels.side(view),
+    }
+    return await page(request, "session/session.html", context)
+
+
+def _choice(request: HttpRequest) -> panels.Choice:
+    before = request.GET.get("before", "")
+    return panels.Choice(
+        branch=request.GET.get("branch", "")[:128],
+        step=request.GET.get("step", "")[:128],
+        before=int(before) if before.isdecimal() and len(before) < 16 else None,
+        everything=request.GET.get("all") == "1",
+        at=request.GET.get("at", "")[:40],
+    )
+
+
+@require("view")
+async def panel(request: HttpRequest, store: str, session_id: str, name: str) -> HttpResponse:
+    """A part of the page as HTML, with the seq that it is at in the header ``X-Seq``."""
+    make = panels.PANELS.get(name)
+    if make is None:
+        raise Http404(f"There is no panel {name!r}.")
+    chosen = manager(store)
+    outline = await feed.cache.outline(store, chosen, check_id(session_id))
+    head = await chosen.storage.head(session_id)
+    view = panels.View(store, chosen, session_id, head, outline, _choice(request))
+    context = {**view.context, **await make(view)}
+    response = await page(request, f"session/panels/{name}.html", context)
+    response.headers["X-Seq"] = str(outline.seq)
+    return response
+
+
+# Files
+
+
+@require("view")
+async def state_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
+    state = await manager(store).get_session_state(check_id(session_id))
+    return _file(state.to_document(), f"{session_id}-{state.seq}.json")
+
+
+@require("view")
+async def visualization_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
+    state = await manager(store).get_session_state(check_id(session_id))
+    return _file(state.to_visualization_format(), f"{session_id}-{state.seq}-visualization.json")
+
+
+@require("view")
+async def content_json(request: HttpRequest, store: str, session_id: str, seq: int) -> HttpResponse:
+    """What one event changed."""
+    events = await manager(store).log.read(check_id(session_id), after=seq - 1, before=seq + 1) if seq else []
+    if not events:
+        raise Http404(f"Session {session_id} has no event {seq}.")
+    return _file(events[0].changes, f"{session_id}-event-{seq}.json")
+
+
+def _file(value: Any, name: str) -> HttpResponse:
+    body = orjson.dumps(value, option=orjson.OPT_INDENT_2)
+    response = HttpResponse(body, content_type="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="{name.replace(":", "_")}"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+_HERE = "sessions/<store:store>/<session_id:session_id>"
+
+urlpatterns = [
+    path(f"{_HERE}/", session, name="session"),
+    path(f"{_HERE}/panels/<slug:name>/", panel, name="panel"),
+    path(f"{_HERE}/charts.json", charts.view, name="charts"),
+    path(f"{_HERE}/state.json", state_json, name="state-json"),
+    path(f"{_HERE}/visualization.json", visualization_json, name="visualization-json"),
+    path(f"{_HERE}/events/<int:seq>.json", content_json, name="event-json"),
+]
