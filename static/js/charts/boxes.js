@@ -1,0 +1,119 @@
+// The words, colours and lines of the graph's boxes.
+
+import { ENDED, clip, count, duration, icon, safe, STATUSES } from "./words.js";
+import { isRunning, missingParents, now, openEnd, runningStep } from "./model.js";
+
+// Which of many stands for all: what needs a person first.
+const URGENCY = ["failed", "waiting", "running", "paused", "pending", "completed", "cancelled"];
+
+// A node as the model has it at present: { status, title, detail, branches, ahead }.
+export function present(node, model) {
+  const branches = (node.members ?? [node.id]).map((id) => model.branches.get(id)).filter(Boolean);
+  if (!branches.length) return { status: "pending", title: node.name, detail: "", branches };
+  const status = mostUrgent(branches);
+  return branches.length === 1 ? one(branches[0], model) : { status, branches, title: `${familyName(branches)} ×${branches.length}`, detail: tally(branches) };
+}
+
+function one(branch, model) {
+  return { status: branch.status, title: branch.name, detail: detail(branch, model), branches: [branch] };
+}
+
+export function mostUrgent(branches) {
+  const present_ = new Set(branches.map((branch) => branch.status));
+  return URGENCY.find((status) => present_.has(status)) ?? "pending";
+}
+
+export function mostUrgentBranch(branches) {
+  const status = mostUrgent(branches);
+  return branches.find((branch) => branch.status === status);
+}
+
+export function tally(branches) {
+  const counts = {};
+  for (const { status } of branches) counts[status] = (counts[status] ?? 0) + 1;
+  return URGENCY.filter((status) => counts[status]).map((status) => `${icon(status)} ${counts[status]}`).join("  ");
+}
+
+// What the siblings' names have in common: "Researcher-1" and "Researcher-2" are "Researcher".
+function familyName(branches) {
+  let common = branches[0].name;
+  for (const { name } of branches) while (common && !name.startsWith(common)) common = common.slice(0, -1);
+  const trimmed = common.replace(/[\s\d_.:#/-]+$/, "");
+  return trimmed.length > 1 ? trimmed : branches[0].name;
+}
+
+export function detail(branch, model) {
+  const missing = missingParents(branch);
+  if (missing.length && branch.status !== "running") return `${branch.parents.length - missing.length} of ${branch.parents.length} arrived`;
+  const steps = count(branch.steps.size, "step");
+  if (branch.status === "pending") return "pending";
+  const step = runningStep(branch);
+  if (step && isRunning(model)) {
+    return branch.status === "waiting" ? `waiting · ${brief(now(model) - step.start)}` : `${steps} · step ${brief(now(model) - step.start)}`;
+  }
+  return branch.ended || !isRunning(model) ? `${steps} · ${brief((branch.ended ?? openEnd(model)) - branch.opened)}` : `${steps} · ${branch.status}`;
+}
+
+// As short as a box needs it: "4 m", "2 h 15 m".
+function brief(milliseconds) {
+  if (milliseconds >= 60000 && milliseconds < 3600000) return `${Math.floor(milliseconds / 60000)} m`;
+  return duration(milliseconds < 60000 ? Math.floor(milliseconds / 1000) * 1000 : milliseconds).replace(".0 s", " s").replace(/^0 ms$/, "0 s");
+}
+
+// "3 of 4 arrived, waiting for Researcher-2 · 2 m 10 s", for the joins that are open.
+export function openJoins(model) {
+  const joins = [...model.branches.values()].filter((branch) => missingParents(branch).length && branch.joined.length);
+  if (!joins.length) return "";
+  const [branch] = joins;
+  const missing = missingParents(branch);
+  const names = missing.slice(0, 2).map((id) => clip(model.branches.get(id)?.name ?? id, 24)).join(" and ");
+  const more = missing.length > 2 ? ` and ${missing.length - 2} more` : "";
+  const others = joins.length > 1 ? ` · ${joins.length - 1} more open ${joins.length === 2 ? "join" : "joins"}` : "";
+  return `${branch.parents.length - missing.length} of ${branch.parents.length} arrived at ${clip(branch.name, 24)}, waiting for ${names}${more}${others}`;
+}
+
+// Has anything come along this edge yet?
+export function isWalked(source, target) {
+  return target.branches.every((branch) => {
+    const parents = source.branches.filter((parent) => branch.parents.includes(parent.id));
+    if (parents.length && parents.every((parent) => branch.joined.includes(parent.id))) return true;
+    const begun = branch.steps.size > 0 || branch.status === "running" || ENDED.has(branch.status);
+    return begun && (branch.status !== "cancelled" || branch.steps.size > 0);
+  });
+}
+
+export function hoverText(shown) {
+  if (shown.branches.length !== 1) return `${safe(shown.title, 60)}<br>${shown.detail}`;
+  const [branch] = shown.branches;
+  const agent = branch.agent ? `<br>${safe(branch.agent, 60)}` : "";
+  return `${safe(branch.name, 60)}<br>${icon(branch.status)} ${STATUSES[branch.status]?.word ?? ""} · ${shown.detail}${agent}`;
+}
+
+const HEIGHT = 40;
+const CORNER = 8;
+
+export function boxShape(node, shown, { colours, selected, dimmed }) {
+  const [l, r, t, b] = [node.x - node.w / 2, node.x + node.w / 2, node.y - HEIGHT / 2, node.y + HEIGHT / 2];
+  const c = CORNER;
+  return {
+    type: "path", layer: "above", opacity: dimmed ? 0.4 : 1,
+    path: `M${l + c},${t} L${r - c},${t} Q${r},${t} ${r},${t + c} L${r},${b - c} Q${r},${b} ${r - c},${b} L${l + c},${b} Q${l},${b} ${l},${b - c} L${l},${t + c} Q${l},${t} ${l + c},${t} Z`,
+    fillcolor: selected ? colours.soft : colours.panel,
+    line: { color: colours[shown.status], width: selected ? 2.5 : 1.5, dash: shown.status === "pending" ? "dot" : "solid" },
+  };
+}
+
+// The icon and the name; under it, where there is room, what it did.
+export function boxWords(node, shown, { colours, scale, dimmed }) {
+  const left = node.x - node.w / 2 + 10;
+  const common = { x: left, xanchor: "left", yanchor: "middle", showarrow: false, borderpad: 0, opacity: dimmed ? 0.45 : 1 };
+  const room = Math.floor((node.w - 34) / 6.6);
+  const second = scale >= 0.8;
+  const title = {
+    ...common, y: second ? node.y - 8 : node.y, text: `${icon(shown.status)} ${safe(shown.title, room)}`,
+    font: { color: colours.text, size: Math.min(13, Math.max(8, 11.5 * scale)), weight: 600, family: colours.font },
+  };
+  if (!second) return [title];
+  const words = safe(shown.detail, Math.floor((node.w - 18) / 5.9));
+  return [title, { ...common, y: node.y + 9, text: words, font: { color: colours.muted, size: Math.min(12, 11 * scale), family: colours.font } }];
+}

@@ -1,0 +1,333 @@
+// The branches that ran, from left to right. Boxes where they can be read, points where there are too many.
+
+import { boxShape, boxWords, hoverText, isWalked, mostUrgentBranch, openJoins, present } from "./boxes.js";
+import { isActive } from "./model.js";
+import { button, checkbox, fillLegend, make, onPress, onZoomWheel, toolRow } from "./tools.js";
+import { Twin } from "./twin.js";
+import { count, icon, STATUSES } from "./words.js";
+
+const READABLE = 0.62;
+const MOST_BOXES = 140;
+const CURVED_EDGES = 1200;
+const MARGIN = 16;
+const HEIGHTS = [150, 440];
+const BOX_HEIGHT = 40;
+
+export class Graph {
+  constructor(host, actions) {
+    this.host = host;
+    this.actions = actions;
+    this.view = null;
+    this.cursor = null;
+    this.build();
+  }
+
+  build() {
+    const { note, legend, controls } = toolRow(this.host, "branch graph");
+    Object.assign(this, { note, legend });
+    this.groupSwitch = checkbox(controls, "Group siblings", true, (grouped) => this.actions.group(grouped));
+    this.groupSwitch.label.hidden = true;
+    this.activeSwitch = checkbox(controls, "Active only", false, (active) => this.actions.activeOnly(active));
+    button(controls, "−", "Zoom out of the graph", () => this.zoom(1.4));
+    button(controls, "+", "Zoom into the graph", () => this.zoom(1 / 1.4));
+    button(controls, "Fit", "Show the whole graph", () => this.fit());
+    this.plot = make("div", "graph-plot");
+    this.host.append(this.plot);
+    this.announcer = make("p", "chart-announcer");
+    this.announcer.setAttribute("aria-live", "polite");
+    this.host.append(this.announcer);
+    this.twin = new Twin(this.host, "Branches as a table", ["Branch", "Status", "Steps", "After", "What"], (branch) => this.actions.select(branch, null));
+    this.listen();
+  }
+
+  listen() {
+    this.plot.tabIndex = 0;
+    this.plot.setAttribute("role", "application");
+    this.plot.setAttribute("aria-label", "Branch graph. Arrow keys move along branches, Enter selects. A table follows.");
+    this.plot.addEventListener("keydown", (event) => this.key(event));
+    this.plot.addEventListener("dblclick", () => this.fit(), true);
+    onZoomWheel(this.plot, (factor, event) => this.zoom(factor, event));
+    onPress(this.plot, (x, y) => this.press(x, y));
+    this.resizing = new ResizeObserver(() => this.draw());
+    this.resizing.observe(this.host);
+  }
+
+  setLayout(graph) {
+    const old = this.selectedNode;
+    this.graph = graph;
+    this.nodes = new Map(graph.nodes.map((node) => [node.id, node]));
+    this.nodeOf = new Map(graph.nodes.flatMap((node) => (node.members ?? [node.id]).map((id) => [id, node])));
+    if (graph.groups) this.groupSwitch.label.hidden = false;
+    if (this.cursor && !this.nodes.has(this.cursor)) this.cursor = null;
+    return old;
+  }
+
+  show({ model, selection, colours, activeOnly }, Plotly) {
+    Object.assign(this, { model, selection, colours, activeOnly, Plotly });
+    this.draw();
+  }
+
+  get selectedNode() {
+    return this.selection && this.nodeOf?.get(this.selection.branch);
+  }
+
+  // Geometry: one unit of data is one pixel at scale 1.
+
+  get size() {
+    const width = this.host.clientWidth;
+    const scale = Math.min(1, (width - 2 * MARGIN) / Math.max(1, this.graph.width));
+    const wanted = this.graph.height * (scale < READABLE ? 1 : scale) + 2 * MARGIN + 12;
+    return [width, Math.min(Math.max(wanted, HEIGHTS[0]), HEIGHTS[1])];
+  }
+
+  fitScale([width, height]) {
+    return Math.min(1, (width - 2 * MARGIN) / Math.max(1, this.graph.width), (height - 2 * MARGIN) / Math.max(1, this.graph.height));
+  }
+
+  // { x, y (the middle), scale }; the reader's own until "Fit".
+  currentView(size) {
+    if (this.view) return this.view;
+    const scale = this.fitScale(size);
+    const middle = { x: this.graph.width / 2, y: this.graph.height / 2, scale };
+    if (scale >= READABLE || this.whole || this.graph.nodes.length > 300) return middle;
+    return this.closeUp(size);
+  }
+
+  // Too large to be read as a whole: begin where work is going on.
+  closeUp([width, height]) {
+    const scale = 0.85;
+    const active = this.graph.nodes.find((node) => present(node, this.model).branches.some(isActive)) ?? this.graph.nodes[0];
+    const inside = (at, visible, all) => (all < visible ? all / 2 : Math.min(Math.max(at, visible / 2 - MARGIN), all - visible / 2 + MARGIN));
+    return { x: inside(active.x, width / scale, this.graph.width), y: inside(active.y, height / scale, this.graph.height), scale };
+  }
+
+  draw() {
+    if (!this.Plotly || !this.graph || !this.host.clientWidth) return;
+    const size = this.size;
+    const view = (this.drawn = this.currentView(size));
+    const [halfWidth, halfHeight] = [size[0] / 2 / view.scale, size[1] / 2 / view.scale];
+    this.box = { x0: view.x - halfWidth, x1: view.x + halfWidth, y0: view.y - halfHeight, y1: view.y + halfHeight };
+    this.shown = new Map(this.graph.nodes.map((node) => [node.id, present(node, this.model)]));
+    this.boxed = this.boxesInSight(view.scale);
+    this.Plotly.react(this.plot, [...this.edgeTraces(), ...this.pointTraces()], this.layout(size, view), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
+    this.followPan();
+    this.drawWords();
+  }
+
+  followPan() {
+    if (this.following) return;
+    this.following = true;
+    this.plot.on("plotly_relayout", (change) => {
+      if (change["xaxis.range[0]"] === undefined && change["yaxis.range[0]"] === undefined) return;
+      const { xaxis, yaxis } = this.plot.layout;
+      this.view = { x: (xaxis.range[0] + xaxis.range[1]) / 2, y: (yaxis.range[0] + yaxis.range[1]) / 2, scale: this.drawn.scale };
+      this.draw();
+    });
+  }
+
+  boxesInSight(scale) {
+    if (scale < READABLE) return [];
+    const { x0, x1, y0, y1 } = this.box;
+    const inSight = this.graph.nodes.filter((node) => node.x + node.w > x0 && node.x - node.w < x1 && node.y + BOX_HEIGHT > y0 && node.y - BOX_HEIGHT < y1);
+    return inSight.length <= MOST_BOXES ? inSight : [];
+  }
+
+  isDimmed(shown) {
+    return this.activeOnly && !shown.branches.some(isActive);
+  }
+
+  edgeTraces() {
+    const lines = [{ x: [], y: [] }, { x: [], y: [] }];
+    const curved = this.graph.edges.length <= CURVED_EDGES;
+    for (const [source, target] of this.graph.edges) {
+      const walked = isWalked(this.shown.get(source), this.shown.get(target));
+      addEdge(lines[walked ? 0 : 1], this.nodes.get(source), this.nodes.get(target), curved);
+    }
+    const quiet = this.graph.nodes.length > 300;
+    return lines.map((line, i) => {
+      const trace = this.graph.figure.data[i];
+      return { ...trace, ...line, opacity: quiet ? 0.5 : 1, line: { ...trace.line, width: quiet ? 1 : 2, color: this.colours.line } };
+    });
+  }
+
+  // In sight as points; behind boxes they are only there to be hovered over.
+  pointTraces() {
+    const hidden = this.boxed.length > 0;
+    const columns = Object.fromEntries(Object.keys(STATUSES).map((status) => [status, { x: [], y: [], text: [] }]));
+    for (const node of hidden ? this.boxed : this.graph.nodes) {
+      const shown = this.shown.get(node.id);
+      if (this.isDimmed(shown) && !hidden) continue;
+      const column = columns[shown.status];
+      column.x.push(node.x);
+      column.y.push(node.y);
+      column.text.push(hoverText(shown));
+    }
+    const size = Math.min(12, Math.max(4, 30 * this.drawn.scale));
+    return this.graph.figure.data.slice(2).map((trace) => ({
+      ...trace, ...columns[trace.name],
+      marker: { ...trace.marker, color: this.colours[trace.name], size, opacity: hidden ? 0 : 1 },
+    }));
+  }
+
+  layout([width, height], view) {
+    const base = this.graph.figure.layout;
+    const { x0, x1, y0, y1 } = this.box;
+    const style = (node) => ({
+      colours: this.colours, scale: view.scale, dimmed: this.isDimmed(this.shown.get(node.id)), selected: node === this.selectedNode,
+    });
+    return {
+      ...base, width, height, hoverdistance: this.boxed.length ? 70 : 16,
+      xaxis: { ...base.xaxis, range: [x0, x1], autorange: false },
+      yaxis: { ...base.yaxis, range: [y1, y0] },
+      hoverlabel: { bgcolor: this.colours.panel, bordercolor: this.colours.line, font: { color: this.colours.text, size: 12, family: this.colours.font }, align: "left" },
+      shapes: [...this.boxed.map((node) => boxShape(node, this.shown.get(node.id), style(node))), ...this.rings()],
+      annotations: this.boxed.flatMap((node) => boxWords(node, this.shown.get(node.id), style(node))),
+    };
+  }
+
+  // Around the place of the arrow keys, and around a selected point.
+  rings() {
+    const wanted = [[this.nodes.get(this.cursor), "dot"]];
+    if (!this.boxed.length) wanted.push([this.selectedNode, "solid"]);
+    return wanted.filter(([node]) => node).map(([node, dash]) => {
+      const [w, h] = this.boxed.length ? [node.w / 2 + 4, BOX_HEIGHT / 2 + 4] : [9 / this.drawn.scale, 9 / this.drawn.scale];
+      return { type: "rect", x0: node.x - w, x1: node.x + w, y0: node.y - h, y1: node.y + h, line: { width: 2, dash, color: this.colours.accent } };
+    });
+  }
+
+  drawWords() {
+    const counts = {};
+    for (const branch of this.model.branches.values()) counts[branch.status] = (counts[branch.status] ?? 0) + 1;
+    fillLegend(this.legend, counts);
+    this.note.textContent = openJoins(this.model) || this.summary();
+    this.twin.show(() => this.tableRows(), "branches");
+  }
+
+  summary() {
+    const { nodes } = this.graph;
+    const branches = count(this.model.branches.size, "branch");
+    if (this.graph.groups) return `${branches} in ${count(nodes.length, "box").replace("boxs", "boxes")}`;
+    return this.boxed.length < nodes.length && !this.boxed.length && nodes.length ? `${branches} as points · zoom in to read them` : branches;
+  }
+
+  tableRows() {
+    const branches = [...this.model.branches.values()].filter((branch) => !this.activeOnly || isActive(branch));
+    return branches.map((branch) => ({
+      id: branch.id,
+      texts: [branch.name, `${icon(branch.status)} ${STATUSES[branch.status]?.word ?? branch.status}`, String(branch.steps.size),
+        branch.parents.slice(0, 5).map((id) => this.model.branches.get(id)?.name ?? id).join(", ") + (branch.parents.length > 5 ? ` and ${branch.parents.length - 5} more` : "") || "—",
+        present({ id: branch.id }, this.model).detail],
+    }));
+  }
+
+  tick() {
+    if (!this.boxed?.length) return;
+    const words = this.boxed.flatMap((node) => boxWords(node, present(node, this.model), { colours: this.colours, scale: this.drawn.scale }));
+    const patch = {};
+    words.forEach(({ text }, i) => {
+      if (this.plot.layout.annotations[i]?.text !== text) patch[`annotations[${i}].text`] = text;
+    });
+    if (Object.keys(patch).length) this.Plotly.relayout(this.plot, patch);
+    const note = openJoins(this.model);
+    if (note) this.note.textContent = note;
+  }
+
+  // Moving about
+
+  zoom(factor, event = null) {
+    const { x, y, scale } = this.drawn;
+    const next = Math.min(2, Math.max(scale / factor, Math.min(0.5, this.fitScale(this.size)) / 2));
+    const at = event ? this.toData(event) : { x, y };
+    const ratio = scale / next;
+    this.view = { x: at.x + (x - at.x) * ratio, y: at.y + (y - at.y) * ratio, scale: next };
+    this.draw();
+  }
+
+  toData(event) {
+    const box = this.plot.getBoundingClientRect();
+    return { x: this.box.x0 + (event.clientX - box.left) / this.drawn.scale, y: this.box.y0 + (event.clientY - box.top) / this.drawn.scale };
+  }
+
+  fit() {
+    this.view = null;
+    this.whole = true;
+    this.draw();
+  }
+
+  press(x, y) {
+    if (!this.box) return;
+    const at = { x: this.box.x0 + x / this.drawn.scale, y: this.box.y0 + y / this.drawn.scale };
+    const node = this.boxed.length
+      ? this.boxed.find((one) => Math.abs(one.x - at.x) <= one.w / 2 && Math.abs(one.y - at.y) <= BOX_HEIGHT / 2)
+      : this.nearest(at, 10 / this.drawn.scale);
+    if (node) this.choose(node);
+  }
+
+  nearest(at, most) {
+    let [found, best] = [null, most];
+    for (const node of this.graph.nodes) {
+      const distance = Math.hypot(node.x - at.x, node.y - at.y);
+      if (distance <= best) [found, best] = [node, distance];
+    }
+    return found;
+  }
+
+  choose(node) {
+    this.cursor = null;
+    const branch = mostUrgentBranch(this.shown.get(node.id).branches);
+    if (branch) this.actions.select(branch.id, null);
+  }
+
+  key(event) {
+    const move = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (move) this.moveCursor(...move);
+    else if (event.key === "Enter" && this.cursor) this.choose(this.nodes.get(this.cursor));
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  moveCursor(right, down) {
+    const from = this.nodes.get(this.cursor) ?? this.selectedNode;
+    const to = from ? this.neighbour(from, right, down) : this.graph.nodes[0];
+    if (!to) return;
+    this.cursor = to.id;
+    const { title, status, detail } = this.shown.get(to.id);
+    this.announcer.textContent = `${title}, ${STATUSES[status].word}, ${detail}`;
+    this.bringIntoSight(to);
+    this.draw();
+  }
+
+  // Along an edge where there is one, else the nearest in that direction.
+  neighbour(from, right, down) {
+    const [end, start] = right > 0 ? [1, 0] : [0, 1];
+    const linked = right ? this.graph.edges.filter((edge) => edge[start] === from.id).map((edge) => this.nodes.get(edge[end])) : [];
+    const others = linked.length ? linked : this.graph.nodes.filter((node) => (right ? false : node.x === from.x && (node.y - from.y) * down > 0));
+    return others.reduce((best, node) => (!best || Math.abs(node.y - from.y) < Math.abs(best.y - from.y) ? node : best), null);
+  }
+
+  bringIntoSight(node) {
+    const { x0, x1, y0, y1 } = this.box;
+    const inside = node.x - node.w / 2 > x0 && node.x + node.w / 2 < x1 && node.y - 20 > y0 && node.y + 20 < y1;
+    if (!inside) this.view = { ...this.drawn, x: node.x, y: node.y };
+  }
+}
+
+function addEdge(line, source, target, curved) {
+  const [x0, x1] = [source.x + source.w / 2, target.x - target.w / 2];
+  if (!curved || source.y === target.y) {
+    line.x.push(x0, x1, null);
+    line.y.push(source.y, target.y, null);
+    return;
+  }
+  const reach = Math.min(60, (x1 - x0) / 2);
+  for (let i = 0; i <= 14; i += 1) {
+    const t = i / 14;
+    const [a, b, c, d] = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
+    line.x.push(a * x0 + b * (x0 + reach) + c * (x1 - reach) + d * x1);
+    line.y.push(a * source.y + b * source.y + c * target.y + d * target.y);
+  }
+  line.x.push(null);
+  line.y.push(null);
+}

@@ -1,0 +1,176 @@
+// Draws the branch graph into #graph and the timeline into #timeline, and keeps them current.
+//
+//   <div id="graph" data-charts-url="…/charts.json" data-plotly-url="…"></div>  <div id="timeline"></div>
+//
+// Listens on document: state:frame, state:reset, state:select, state:checkpoint.
+// Sends: state:select { branch, step }, state:checkpoint { id }, both with by: "charts"; charts:ready.
+
+import { onThemeChange, palette } from "./colours.js";
+import { foldFrame } from "./fold.js";
+import { Graph } from "./graph.js";
+import { loadPlotly } from "./load.js";
+import { modelFrom } from "./model.js";
+import { make } from "./tools.js";
+import { Timeline } from "./timeline.js";
+
+const PAINT_EVERY = 100;
+const FETCH_AFTER = 300;
+const MOST_RETRY = 30000;
+
+class Charts {
+  constructor(graphHost, timelineHost) {
+    this.host = graphHost;
+    this.state = { model: null, selection: { branch: null, step: null, checkpoint: null }, activeOnly: false, colours: palette(graphHost) };
+    this.grouped = true;
+    this.early = [];
+    const actions = {
+      select: (branch, step) => this.tell("state:select", { branch, step }),
+      pick: (id) => this.tell("state:checkpoint", { id }),
+      group: (grouped) => this.regroup(grouped),
+      activeOnly: (active) => this.change({ activeOnly: active }),
+    };
+    this.graph = new Graph(graphHost, actions);
+    this.timeline = new Timeline(timelineHost, actions);
+    this.listen();
+  }
+
+  listen() {
+    document.addEventListener("state:frame", ({ detail }) => this.take(detail));
+    document.addEventListener("state:reset", () => this.fetchSoon(0));
+    document.addEventListener("state:select", ({ detail }) => this.select(detail));
+    document.addEventListener("state:checkpoint", ({ detail }) => this.pick(detail.id));
+    document.addEventListener("visibilitychange", () => this.paintSoon());
+    onThemeChange(() => this.change({ colours: palette(this.host) }));
+    setInterval(() => this.tick(), 1000);
+  }
+
+  async start() {
+    const address = this.host.dataset.plotlyUrl ?? new URL("../../vendor/plotly/plotly-strict.min.js", import.meta.url).href;
+    const [Plotly] = await Promise.all([loadPlotly(address), this.fetch()]);
+    this.Plotly = Plotly;
+    this.paint();
+    document.dispatchEvent(new CustomEvent("charts:ready"));
+  }
+
+  tell(name, detail) {
+    document.dispatchEvent(new CustomEvent(name, { detail: { ...detail, by: "charts" } }));
+  }
+
+  // Data
+
+  async fetch() {
+    const began = performance.now();
+    const address = new URL(this.host.dataset.chartsUrl, location.href);
+    if (!this.grouped) address.searchParams.set("groups", "open");
+    const response = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store" });
+    const json = await response.json();
+    if (!response.ok) throw new Error(json.error ?? `The server answered ${response.status}.`);
+    this.cost = performance.now() - began;
+    this.accept(json);
+  }
+
+  accept(json) {
+    if (this.state.model && json.seq < this.state.model.seq && json.session_id === this.state.model.sessionId) return this.fetchSoon();
+    this.state.model = modelFrom(json, Date.now());
+    this.state.figure = json.timeline.figure;
+    this.graph.setLayout(json.graph);
+    const waiting = this.early.splice(0);
+    for (const frame of waiting) this.take(frame);
+    this.complain("");
+    this.paintSoon();
+  }
+
+  // Again after a while; a costly picture is asked for less often.
+  fetchSoon(delay = Math.max(FETCH_AFTER, 4 * (this.cost ?? 0))) {
+    if (this.fetching) return void (this.again = true);
+    this.fetching = setTimeout(async () => {
+      try {
+        await this.fetch();
+        this.failures = 0;
+      } catch (error) {
+        this.failures = (this.failures ?? 0) + 1;
+        this.complain(`The charts could not be read: ${error.message}`);
+        this.again = true;
+      }
+      this.fetching = null;
+      if (this.again) this.fetchAgain();
+    }, delay);
+  }
+
+  fetchAgain() {
+    this.again = false;
+    this.fetchSoon(this.failures ? Math.min(MOST_RETRY, 1000 * 2 ** this.failures) : undefined);
+  }
+
+  take(frame) {
+    const { model } = this.state;
+    if (!model) return void this.early.push(frame);
+    if (frame.after > model.seq) return this.fetchSoon();
+    const changes = foldFrame(model, frame);
+    if (changes.structure || changes.refetch) this.fetchSoon();
+    if (changes.branches.size || changes.session || changes.checkpoints) this.paintSoon();
+  }
+
+  complain(text) {
+    this.complaint ??= this.host.appendChild(make("p", "chart-error"));
+    this.complaint.setAttribute("role", "status");
+    this.complaint.textContent = text;
+  }
+
+  regroup(grouped) {
+    this.grouped = grouped;
+    this.graph.view = null;
+    this.fetchSoon(0);
+  }
+
+  // Selection
+
+  select({ branch = null, step = null }) {
+    this.change({ selection: { branch, step, checkpoint: null } });
+    if (branch) this.timeline.revealBranch(branch);
+  }
+
+  pick(id) {
+    this.change({ selection: { ...this.state.selection, checkpoint: id } });
+  }
+
+  change(values) {
+    Object.assign(this.state, values);
+    if (this.Plotly && this.state.model) this.paint();
+  }
+
+  // Painting: at most ten times a second, and never while nobody looks.
+
+  paintSoon() {
+    if (!this.Plotly || this.painting || document.hidden) return;
+    const wait = Math.max(0, PAINT_EVERY - (performance.now() - (this.painted ?? 0)), 3 * (this.paintCost ?? 0));
+    this.painting = setTimeout(() => requestAnimationFrame(() => this.paint()), wait);
+  }
+
+  paint() {
+    clearTimeout(this.painting);
+    this.painting = null;
+    const began = performance.now();
+    this.graph.show(this.state, this.Plotly);
+    this.timeline.show(this.state, this.Plotly);
+    this.painted = performance.now();
+    this.paintCost = this.painted - began;
+    this.host.dataset.seq = this.state.model.seq;
+  }
+
+  tick() {
+    if (!this.Plotly || !this.state.model || document.hidden || !this.host.offsetParent) return;
+    this.graph.tick();
+    this.timeline.tick();
+  }
+}
+
+const graphHost = document.getElementById("graph");
+const timelineHost = document.getElementById("timeline");
+if (graphHost && timelineHost) {
+  const charts = new Charts(graphHost, timelineHost);
+  charts.start().catch((error) => {
+    charts.complain(`The charts could not be drawn: ${error.message}`);
+    throw error;
+  });
+}

@@ -1,0 +1,94 @@
+// Time on an axis: milliseconds to seconds since the start, long idle gaps folded, ticks in local time.
+
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
+export const TICK_DISTANCE = 88;
+
+// `spans`: [start, end] in ms. Returns a scale with to(ms) → u and from(u) → ms.
+export function makeScale(spans, start, end, folded) {
+  const gaps = folded ? idleGaps(spans, start, end) : [];
+  return new Scale(start, Math.max(end, start + 1000), gaps);
+}
+
+function idleGaps(spans, start, end) {
+  const busy = merge(spans);
+  const total = busy.reduce((sum, [from, to]) => sum + to - from, 0);
+  const kept = 2 ** Math.round(Math.log2(Math.max(2000, total * 0.04)));
+  const gaps = [];
+  let at = start;
+  for (const [from, to] of [...busy, [end, end]]) {
+    if (from - at > 4 * kept) gaps.push({ from: at + kept / 2, to: from - kept / 2, kept: kept / 2 });
+    at = Math.max(at, to);
+  }
+  return gaps;
+}
+
+function merge(spans) {
+  const merged = [];
+  for (const [from, to] of [...spans].sort((a, b) => a[0] - b[0])) {
+    const last = merged.at(-1);
+    if (last && from <= last[1]) last[1] = Math.max(last[1], to);
+    else merged.push([from, to]);
+  }
+  return merged;
+}
+
+class Scale {
+  constructor(start, end, gaps) {
+    this.start = start;
+    this.end = end;
+    this.gaps = gaps;
+    this.length = this.to(end);
+  }
+
+  to(at) {
+    let shown = at - this.start;
+    for (const gap of this.gaps) {
+      if (at <= gap.from) break;
+      const inside = Math.min(at, gap.to) - gap.from;
+      shown -= inside * (1 - gap.kept / (gap.to - gap.from));
+    }
+    return shown / 1000;
+  }
+
+  from(u) {
+    let at = this.start + u * 1000;
+    for (const gap of this.gaps) {
+      if (at <= gap.from) break;
+      const passed = Math.min(at - gap.from, gap.kept);
+      at += passed * ((gap.to - gap.from) / gap.kept - 1);
+    }
+    return at;
+  }
+
+  ticks(range, pixels) {
+    const perSecond = pixels / (range[1] - range[0]);
+    const step = (STEPS.find((seconds) => seconds * perSecond >= TICK_DISTANCE) ?? STEPS.at(-1)) * 1000;
+    const values = [];
+    let [at, last] = [firstTick(this.from(range[0]), step), -Infinity];
+    while (values.length < 60) {
+      const u = this.to(at);
+      if (u > range[1]) break;
+      const gap = this.gaps.find((one) => at > one.from && at < one.to);
+      if (!gap && u >= range[0] && (u - last) * perSecond >= TICK_DISTANCE) values.push(at), (last = u);
+      at = gap ? firstTick(gap.to, step) : at + step;
+    }
+    return { values: values.map((value) => this.to(value)), texts: values.map((value, i) => tickText(value, step, values[i - 1])) };
+  }
+}
+
+// The next round local time.
+function firstTick(at, step) {
+  const zone = new Date(at).getTimezoneOffset() * 60000;
+  return Math.ceil((at - zone) / step) * step + zone;
+}
+
+const SECONDS = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const MINUTES = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
+
+function tickText(at, step, before) {
+  if (step >= 86400000) return DAY.format(at);
+  const time = (step < 60000 ? SECONDS : MINUTES).format(at);
+  const newDay = before !== undefined && new Date(before).getDate() !== new Date(at).getDate();
+  return newDay ? `${DAY.format(at)} ${time}` : time;
+}

@@ -1,0 +1,384 @@
+// Branches as lanes, steps as bars, pauses as bands, checkpoints as marks. Only lanes in sight are drawn.
+
+import { barsInSight } from "./bars.js";
+import { faded } from "./colours.js";
+import { isActive, isHeld, isRunning, openEnd, runningStep, stepEnd } from "./model.js";
+import { makeScale } from "./scale.js";
+import { button, checkbox, fillLegend, make, onPress, onZoomWheel, toolRow } from "./tools.js";
+import { Twin } from "./twin.js";
+import { clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
+
+const LANE = 28;
+const STRIP = 30;
+const MARGIN = { t: 22, r: 18, b: 26 };
+const MOST_ROWS = 12;
+const OVERSCAN = 8;
+const WHY = { paused: "paused", interrupted: "interrupted", restored: "restored", forked: "forked" };
+
+export class Timeline {
+  constructor(host, actions) {
+    this.host = host;
+    this.actions = actions;
+    this.zoomed = null;
+    this.cursor = null;
+    this.build();
+  }
+
+  build() {
+    const { note, legend, controls } = toolRow(this.host, "timeline");
+    Object.assign(this, { note, legend });
+    this.foldSwitch = checkbox(controls, "Fold idle gaps", true, () => this.draw());
+    button(controls, "−", "Zoom out of the timeline", () => this.zoom(1.6));
+    button(controls, "+", "Zoom into the timeline", () => this.zoom(1 / 1.6));
+    button(controls, "Fit", "Show the whole timeline", () => this.fit());
+    this.scroll = make("div", "timeline-scroll");
+    this.space = make("div", "timeline-space");
+    this.plot = make("div", "timeline-plot");
+    this.space.append(this.plot);
+    this.scroll.append(this.space);
+    this.host.append(this.scroll);
+    this.announcer = make("p", "chart-announcer");
+    this.announcer.setAttribute("aria-live", "polite");
+    this.host.append(this.announcer);
+    this.twin = new Twin(this.host, "Timeline as a table", ["Branch", "Status", "Began", "Lasted", "Steps", "Failed", "Now at work"],
+      (branch) => this.actions.select(branch, null));
+    this.listen();
+  }
+
+  listen() {
+    this.scroll.tabIndex = 0;
+    this.scroll.setAttribute("role", "application");
+    this.scroll.setAttribute("aria-label",
+      "Timeline of branches. Up and down: branch. Left and right: step. Enter: select. [ and ]: checkpoint. A table follows.");
+    this.scroll.addEventListener("scroll", () => this.scrolled(), { passive: true });
+    this.scroll.addEventListener("keydown", (event) => this.key(event));
+    onZoomWheel(this.scroll, (factor, event) => this.zoom(factor, event.clientX - this.plot.getBoundingClientRect().left));
+    onPress(this.plot, (x, y) => this.press(x, y));
+    this.plot.addEventListener("dblclick", () => this.fit(), true);
+    this.resizing = new ResizeObserver(() => this.draw());
+    this.resizing.observe(this.host);
+  }
+
+  // What to draw; `figure` is the skeleton that the server made.
+  show({ model, figure, selection, colours, activeOnly }, Plotly) {
+    Object.assign(this, { model, figure, selection, colours, activeOnly, Plotly });
+    this.draw();
+  }
+
+  draw() {
+    if (!this.Plotly || !this.host.clientWidth) return;
+    this.lanes = [...this.model.branches.values()].filter((branch) => !this.activeOnly || isActive(branch));
+    this.rows = Math.min(Math.max(this.lanes.length, 1), MOST_ROWS);
+    this.scale = this.makeScale();
+    this.space.style.height = `${this.height + Math.max(0, this.lanes.length - this.rows) * LANE}px`;
+    this.scroll.style.height = `${this.height}px`;
+    this.drawPlot();
+    this.drawWords();
+  }
+
+  get height() {
+    return MARGIN.t + this.rows * LANE + STRIP + MARGIN.b;
+  }
+
+  get left() {
+    const longest = Math.max(6, ...this.lanes.map((branch) => Math.min(branch.name.length, this.labelLength)));
+    return 34 + longest * 6.4;
+  }
+
+  get labelLength() {
+    return this.host.clientWidth < 520 ? 12 : 22;
+  }
+
+  get end() {
+    return this.last;
+  }
+
+  makeScale() {
+    const { model } = this;
+    const spans = [];
+    let [first, last] = [Infinity, -Infinity];
+    for (const branch of model.branches.values()) {
+      if (branch.opened) first = Math.min(first, branch.opened);
+      for (const step of branch.steps.values()) {
+        const end = stepEnd(step, model);
+        spans.push([step.start, end]);
+        first = Math.min(first, step.start);
+        last = Math.max(last, end);
+      }
+    }
+    if (first === Infinity) [first, last] = [openEnd(model), openEnd(model)];
+    for (const { at } of model.checkpoints) last = Math.max(last, at);
+    if (isRunning(model)) last = Math.max(last, openEnd(model));
+    this.last = last;
+    return makeScale(spans, first, last, this.foldSwitch.input.checked);
+  }
+
+  get range() {
+    if (this.zoomed) return this.zoomed.map((at) => this.scale.to(at));
+    const room = Math.max(this.scale.length, 1);
+    return [-room * 0.01, room * 1.02];
+  }
+
+  get sight() {
+    const top = this.scroll.scrollTop / LANE;
+    const range = this.range;
+    const width = Math.max(60, this.host.clientWidth - this.left - MARGIN.r);
+    return {
+      top,
+      first: Math.max(0, Math.floor(top) - OVERSCAN),
+      last: Math.min(this.lanes.length - 1, Math.ceil(top + this.rows) + OVERSCAN),
+      range,
+      width,
+      pixels: width / (range[1] - range[0]),
+    };
+  }
+
+  drawPlot() {
+    const sight = (this.drawn = this.sight);
+    const columns = barsInSight(this.lanes, this.model, this.scale, sight, this.figure.data.slice(0, -1).map((trace) => trace.name));
+    const bars = this.figure.data.slice(0, -1).map((trace) => ({
+      ...trace, ...columns[trace.name], marker: { ...trace.marker, color: this.colours[trace.name] },
+      insidetextfont: { color: this.colours.panel, size: 10 },
+    }));
+    this.Plotly.react(this.plot, [...bars, this.marks()], this.layout(sight), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
+    this.followZoom();
+  }
+
+  followZoom() {
+    if (this.following) return;
+    this.following = true;
+    this.plot.on("plotly_relayout", (change) => {
+      if (change["xaxis.range[0]"] === undefined || this.own) return;
+      this.zoomed = [change["xaxis.range[0]"], change["xaxis.range[1]"]].map((u) => this.scale.from(u));
+      this.drawPlot();
+    });
+  }
+
+  marks() {
+    const { checkpoints } = this.model;
+    const picked = this.selection.checkpoint;
+    const trace = this.figure.data.at(-1);
+    return {
+      ...trace,
+      x: checkpoints.map((place) => this.scale.to(place.at)),
+      y: checkpoints.map(() => 0),
+      text: checkpoints.map((place) => `◆ ${safe(place.name, 60)}<br>${safe(place.kind)} checkpoint · ${stamp(place.at)}`),
+      marker: {
+        ...trace.marker, color: this.colours.accent, size: checkpoints.map((place) => (place.id === picked ? 15 : 11)),
+        line: { color: this.colours.text, width: checkpoints.map((place) => (place.id === picked ? 2 : 0)) },
+      },
+    };
+  }
+
+  layout(sight) {
+    const base = this.figure.layout;
+    const inner = this.rows * LANE + STRIP;
+    const ticks = this.scale.ticks(sight.range, sight.width);
+    const shown = this.lanes.slice(sight.first, sight.last + 1);
+    const muted = { color: this.colours.muted, size: 11, family: this.colours.font };
+    return {
+      ...base,
+      width: this.host.clientWidth, height: this.height,
+      margin: { ...MARGIN, l: this.left, pad: 0 },
+      font: muted,
+      xaxis: { ...base.xaxis, range: sight.range, autorange: false, tickvals: ticks.values, ticktext: ticks.texts, tickfont: muted, ticklabelstandoff: 2 },
+      yaxis: {
+        ...base.yaxis, domain: [STRIP / inner, 1], range: [sight.top + this.rows - 0.5, sight.top - 0.5],
+        tickvals: shown.map((_, i) => sight.first + i), tickfont: muted, ticklabelstandoff: 10,
+        ticktext: shown.map((branch) => `${icon(branch.status)}  ${safe(branch.name, this.labelLength)}`),
+      },
+      yaxis2: { ...base.yaxis2, domain: [0, STRIP / inner] },
+      hoverlabel: { bgcolor: this.colours.panel, bordercolor: this.colours.line, font: { ...muted, color: this.colours.text, size: 12 }, align: "left" },
+      shapes: [...this.bands(sight), ...this.gaps(sight), ...this.marksOfSelection(sight), ...this.nowLine()],
+      annotations: this.bandWords(sight),
+    };
+  }
+
+  bands() {
+    return this.model.pauses.map((pause) => ({
+      type: "rect", xref: "x", yref: "paper", x0: this.scale.to(pause.start), x1: this.scale.to(pause.end ?? Math.max(this.end, pause.start)),
+      y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: faded(this.colours.paused, 0.12),
+    }));
+  }
+
+  gaps() {
+    return this.scale.gaps.map((gap) => ({
+      type: "rect", xref: "x", yref: "paper", x0: this.scale.to(gap.from), x1: this.scale.to(gap.to), y0: 0, y1: 1, layer: "below",
+      line: { width: 1, dash: "dot", color: this.colours.line }, fillcolor: "rgba(0,0,0,0)",
+    }));
+  }
+
+  bandWords(sight) {
+    const words = [
+      ...this.scale.gaps.map((gap) => [gap.from, gap.to, `⋯ ${duration(gap.to - gap.from)}`, 34]),
+      ...this.model.pauses.filter((pause) => !this.scale.gaps.some((gap) => gap.from < (pause.end ?? this.end) && gap.to > pause.start))
+        .map((pause) => [pause.start, pause.end ?? this.end, `❚❚ ${WHY[pause.why] ?? "paused"}`, 64]),
+    ];
+    const inSight = words.map(([from, to, text, room]) => [this.scale.to(from), this.scale.to(to), text, room])
+      .filter(([from, to, , room]) => (to - from) * sight.pixels >= room && to > sight.range[0] && from < sight.range[1]);
+    return inSight.slice(0, 40).map(([from, to, text]) => ({
+      x: (from + to) / 2, y: 1, yref: "paper", yanchor: "bottom", text, showarrow: false, font: { size: 10, color: this.colours.muted },
+    }));
+  }
+
+  marksOfSelection(sight) {
+    const shapes = [];
+    const row = this.lanes.findIndex((branch) => branch.id === this.selection.branch);
+    if (row >= sight.first && row <= sight.last) {
+      shapes.push({ type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5, layer: "below", line: { width: 0 }, fillcolor: this.colours.soft });
+      const step = this.lanes[row].steps.get(this.selection.step);
+      if (step) shapes.push(this.around(step, row, "solid", sight));
+    }
+    if (this.cursor && this.lanes[this.cursor.row]) {
+      const step = [...this.lanes[this.cursor.row].steps.values()][this.cursor.step];
+      shapes.push(step ? this.around(step, this.cursor.row, "dot", sight)
+        : { type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: this.cursor.row - 0.5, y1: this.cursor.row + 0.5, line: { width: 1.5, dash: "dot", color: this.colours.accent } });
+    }
+    return shapes;
+  }
+
+  around(step, row, dash, sight) {
+    const room = 3 / sight.pixels;
+    return {
+      type: "rect", xref: "x", yref: "y", x0: this.scale.to(step.start) - room, x1: this.scale.to(stepEnd(step, this.model)) + room,
+      y0: row - 0.38, y1: row + 0.38, line: { width: 2, dash, color: this.colours.accent },
+    };
+  }
+
+  nowLine() {
+    if (!isRunning(this.model)) return [];
+    const at = this.scale.to(openEnd(this.model));
+    return [{ type: "line", xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line: { width: 1.5, color: this.colours.accent } }];
+  }
+
+  drawWords() {
+    const counts = {};
+    for (const branch of this.model.branches.values()) counts[branch.status] = (counts[branch.status] ?? 0) + 1;
+    fillLegend(this.legend, counts);
+    const [shown, all] = [this.lanes.length, this.model.branches.size];
+    const held = isHeld(this.model) ? `❚❚ ${WHY[this.model.pauses.at(-1).why] ?? "paused"} since ${clock(this.model.pauses.at(-1).start)} · ` : "";
+    this.note.textContent = `${held}${shown === all ? count(all, "branch") : `${shown} of ${count(all, "branch")}`} · ◆ ${count(this.model.checkpoints.length, "checkpoint")}`;
+    this.twin.show(() => this.lanes.map((branch) => this.tableRow(branch)), "branches");
+  }
+
+  tableRow(branch) {
+    const steps = [...branch.steps.values()];
+    const lasted = (branch.ended ?? openEnd(this.model)) - branch.opened;
+    return {
+      id: branch.id,
+      texts: [branch.name, `${icon(branch.status)} ${STATUSES[branch.status]?.word ?? branch.status}`, stamp(branch.opened), duration(lasted),
+        String(steps.length), String(steps.filter((step) => step.status === "failed").length), runningStep(branch)?.agent ?? "—"],
+    };
+  }
+
+  // The clock moved: bars that run grow, and the line of now with them.
+  tick() {
+    if (isRunning(this.model)) this.draw();
+  }
+
+  // Moving about
+
+  scrolled() {
+    if (!this.drawn) return;
+    const { top, first, last } = this.sight;
+    const redraw = Math.floor(top) < this.drawn.first || Math.min(this.lanes.length - 1, Math.ceil(top + this.rows)) > this.drawn.last;
+    if (redraw || last < first) return void this.drawPlot();
+    this.own = true;
+    this.Plotly.relayout(this.plot, { "yaxis.range": [top + this.rows - 0.5, top - 0.5] });
+    this.own = false;
+  }
+
+  zoom(factor, x = null) {
+    const { range, width } = this.sight;
+    const centre = x === null ? (range[0] + range[1]) / 2 : range[0] + ((x - this.left) / width) * (range[1] - range[0]);
+    const wanted = range.map((u) => centre + (u - centre) * factor);
+    if (wanted[1] - wanted[0] < 0.02) return;
+    this.zoomed = wanted.map((u) => this.scale.from(u));
+    this.drawPlot();
+  }
+
+  fit() {
+    this.zoomed = null;
+    this.draw();
+  }
+
+  press(x, y) {
+    const { top, range, pixels } = this.sight;
+    const u = range[0] + (x - this.left) / pixels;
+    const row = Math.floor(top + (y - MARGIN.t) / LANE);
+    this.cursor = null;
+    if (y > MARGIN.t + this.rows * LANE) return this.pressMark(u, pixels);
+    const branch = this.lanes[row];
+    if (branch) this.actions.select(branch.id, this.stepAt(branch, u, pixels)?.id ?? null);
+  }
+
+  stepAt(branch, u, pixels) {
+    let found = null;
+    for (const step of branch.steps.values()) {
+      const from = this.scale.to(step.start) - 2 / pixels;
+      if (u >= from && u <= this.scale.to(stepEnd(step, this.model)) + 2 / pixels) found = step;
+    }
+    return found;
+  }
+
+  pressMark(u, pixels) {
+    const distance = (place) => Math.abs(this.scale.to(place.at) - u) * pixels;
+    const near = [...this.model.checkpoints].sort((a, b) => distance(a) - distance(b))[0];
+    if (near && distance(near) < 12) this.actions.pick(near.id);
+  }
+
+  key(event) {
+    const move = { ArrowDown: [1, 0], ArrowUp: [-1, 0], ArrowRight: [0, 1], ArrowLeft: [0, -1] }[event.key];
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (move) this.moveCursor(...move);
+    else if (event.key === "Enter" && this.cursor) this.enter();
+    else if (event.key === "[" || event.key === "]") this.nextMark(event.key === "]" ? 1 : -1);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  moveCursor(rows, steps) {
+    const selected = Math.max(0, this.lanes.findIndex((branch) => branch.id === this.selection.branch));
+    const old = this.cursor ?? { row: selected - (rows > 0 ? 1 : 0), step: -1 };
+    const row = Math.min(Math.max(old.row + rows, 0), this.lanes.length - 1);
+    const branch = this.lanes[row];
+    if (!branch) return;
+    const step = rows ? -1 : Math.min(Math.max(old.step + steps, -1), branch.steps.size - 1);
+    this.cursor = { row, step };
+    this.reveal(row);
+    this.drawPlot();
+    this.announce(branch, [...branch.steps.values()][step]);
+  }
+
+  announce(branch, step) {
+    const what = step ? `, step ${step.id}, ${step.agent}, ${STATUSES[step.status].word}, ${duration(stepEnd(step, this.model) - step.start)}` : `, ${count(branch.steps.size, "step")}`;
+    this.announcer.textContent = `${branch.name}, ${branch.status}${what}`;
+  }
+
+  enter() {
+    const branch = this.lanes[this.cursor.row];
+    if (branch) this.actions.select(branch.id, [...branch.steps.values()][this.cursor.step]?.id ?? null);
+  }
+
+  nextMark(direction) {
+    const { checkpoints } = this.model;
+    const at = checkpoints.findIndex((place) => place.id === this.selection.checkpoint);
+    const next = at < 0 ? (direction > 0 ? 0 : checkpoints.length - 1) : at + direction;
+    const place = checkpoints[Math.min(Math.max(next, 0), checkpoints.length - 1)];
+    if (!place) return;
+    this.announcer.textContent = `Checkpoint ${place.name}`;
+    this.actions.pick(place.id);
+  }
+
+  reveal(row) {
+    const top = this.scroll.scrollTop / LANE;
+    if (row < top) this.scroll.scrollTop = row * LANE;
+    else if (row > top + this.rows - 1) this.scroll.scrollTop = (row - this.rows + 1) * LANE;
+  }
+
+  revealBranch(id) {
+    const row = this.lanes?.findIndex((branch) => branch.id === id) ?? -1;
+    if (row >= 0) this.reveal(row);
+  }
+}

@@ -1,0 +1,49 @@
+// Words, icons, durations, and the making safe of text that agents chose.
+
+export const STATUSES = {
+  pending: { icon: "◷", word: "pending" },
+  running: { icon: "◐", word: "running" },
+  waiting: { icon: "?", word: "waiting" },
+  paused: { icon: "❚❚", word: "paused" },
+  completed: { icon: "✓", word: "completed" },
+  failed: { icon: "✕", word: "failed" },
+  cancelled: { icon: "⊘", word: "cancelled" },
+};
+
+export const ENDED = new Set(["completed", "failed", "cancelled"]);
+
+export function icon(status) {
+  return STATUSES[status]?.icon ?? "·";
+}
+
+export function clip(text, length) {
+  const characters = Array.from(String(text ?? ""));
+  return characters.length <= length ? characters.join("") : characters.slice(0, length - 1).join("") + "…";
+}
+
+// Plotly reads a little HTML in every text that it draws; nothing of it may come from an agent.
+export function safe(text, length = 120) {
+  const plain = clip(String(text ?? "").replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, " "), length);
+  return plain.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "＄");
+}
+
+const two = (number) => String(number).padStart(2, "0");
+
+export function duration(milliseconds) {
+  if (milliseconds < 1000) return `${Math.max(0, Math.round(milliseconds))} ms`;
+  const seconds = milliseconds / 1000;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} m ${two(Math.floor(seconds % 60))} s`;
+  if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${two(Math.floor((seconds % 3600) / 60))} m`;
+  return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
+}
+
+export function count(number, word) {
+  return `${number.toLocaleString("en").replace(/,/g, "\u2009")} ${word}${number === 1 ? "" : word.endsWith("ch") ? "es" : "s"}`;
+}
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const STAMP = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+
+export const clock = (at) => CLOCK.format(at);
+export const stamp = (at) => STAMP.format(at);
