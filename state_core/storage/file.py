@@ -169,15 +169,21 @@ class FileStorageBackend(StorageBackend):
     def _take_stock(self, index: FileIndex) -> None:
         """Index what was written by a process that was killed before it could."""
         known = index.known()
-        for folder in os.scandir(self._sessions):
-            session_id = _session_id(folder.name)
-            if folder.name.startswith("~") or not folder.is_dir():
-                continue
+        with os.scandir(self._sessions) as folders:
+            names = [folder.name for folder in folders if not folder.name.startswith("~")]
+        for session_id in map(_session_id, names):
             if known.pop(session_id, None) != _file_size(self._log_path(session_id)):
-                with self._flock(session_id), self._scanned(session_id) as log:
-                    self._reindex(index, session_id, log)
+                self._take_stock_of(index, session_id)
         for session_id in known:
             index.delete(session_id)
+
+    def _take_stock_of(self, index: FileIndex, session_id: str) -> None:
+        try:
+            with self._flock(session_id), self._scanned(session_id) as log:
+                self._reindex(index, session_id, log)
+        except DamagedError as error:
+            # The others must stay usable; whoever asks for this one is told again.
+            logger.error("%s", error)
 
     # Places
 
@@ -215,23 +221,12 @@ class FileStorageBackend(StorageBackend):
         with self._lock:
             opened = self._opened.get(session_id)
             if opened is None:
-                log = LogFile(self._log_path(session_id), session_id, self._framing_of(session_id))
+                log = LogFile(self._log_path(session_id), session_id, self._framing)
                 opened = self._opened[session_id] = _Opened(log)
             self._opened.move_to_end(session_id)
             while len(self._opened) > KEPT_OPEN:
                 self._opened.popitem(last=False)
             return opened
-
-    def _framing_of(self, session_id: str) -> JsonLines | BinaryFrames:
-        """A log goes on as it was begun."""
-        try:
-            with self._log_path(session_id).open("rb") as file:
-                first = file.read(4)
-        except FileNotFoundError:
-            return self._framing
-        if not first:
-            return self._framing
-        return BinaryFrames() if first == b"ev1\n" else JsonLines()
 
     # Appending
 
@@ -318,14 +313,14 @@ class FileStorageBackend(StorageBackend):
                 f"its log {log.path.name}",
                 f"it ends at event {log.last_seq}, {found[0].last_seq} were acknowledged",
             )
-        head = found[0] if found else Head(session_id)
+        head = self._with_lease(found[0] if found else Head(session_id))
         events = list(log.read(head.last_seq, log.last_seq))
         if events:
             first = head.last_seq + 1
             change, checkpoints = derived(session_id, events)
             apply_head_change(head, change, len(events))
             self._put(index, head, log, checkpoints, first)
-        return self._with_lease(head)
+        return head
 
     def _with_lease(self, head: Head) -> Head:
         try:

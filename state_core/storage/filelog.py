@@ -28,6 +28,8 @@ from state_core.exceptions import DamagedError
 
 _PREFIX = struct.Struct("<4sIII")
 _MAGIC = b"ev1\n"
+_BEGINNING_BYTES = _PREFIX.size
+"""As much of a file as tells it from any other: in both forms the first checksum is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +93,22 @@ class JsonLines:
 
 
 def _readable(record: EventRecord) -> dict[str, Any]:
-    if record.encoding == FORMAT and len(record.body) > CHECKSUM_BYTES:
-        payload = record.body[CHECKSUM_BYTES:]
-        changes = orjson.loads(payload)
-        if orjson.dumps(changes) == payload:
-            return {"sum": record.body[:CHECKSUM_BYTES].hex(), "changes": changes}
+    changes = _changes_of(record)
+    if changes is not None:
+        return {"sum": record.body[:CHECKSUM_BYTES].hex(), "changes": changes}
     return {"body": base64.b64encode(record.body).decode()} if record.body else {}
+
+
+def _changes_of(record: EventRecord) -> Any:
+    """The body as JSON, where it is JSON that comes back to the same bytes."""
+    payload = record.body[CHECKSUM_BYTES:]
+    if record.encoding != FORMAT or not payload:
+        return None
+    try:
+        changes = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None
+    return changes if orjson.dumps(changes) == payload else None
 
 
 def _body(values: dict[str, Any]) -> bytes:
@@ -134,7 +146,7 @@ class BinaryFrames:
 class LogFile:
     """One log, as far as this process has scanned it. Not safe for threads: its owner locks.
 
-    ``ends``: for each seq where its frame ends, so that any event is found without reading those before.
+    A log goes on in the form it was begun in; ``framing`` is for one that is not begun yet.
     """
 
     def __init__(self, path: Path, session_id: str, framing: Framing) -> None:
@@ -142,7 +154,8 @@ class LogFile:
         self.session_id = session_id
         self._framing = framing
         self._ends = array("Q", [0])
-        self._inode = 0
+        """For each seq where its frame ends: any event is found without reading those before it."""
+        self._beginning = b""
         self.torn_bytes = 0
         """Bytes after the last whole append: a write that is under way, or one that was cut off."""
 
@@ -159,23 +172,24 @@ class LogFile:
         """Take in what was appended since. Raises DamagedError."""
         try:
             with self.path.open("rb") as file:
-                status = os.fstat(file.fileno())
-                self._notice_new_file(status.st_ino)
-                length = status.st_size
-                if length < self.size:
-                    raise self._damaged(self.last_seq, f"the file was cut to {length} bytes")
+                self._notice_new_file(file.read(_BEGINNING_BYTES), os.fstat(file.fileno()).st_size)
                 file.seek(self.size)
-                tail = file.read(length - self.size)
+                tail = file.read()
         except FileNotFoundError:
             self._ends = array("Q", [0])
             return
         self._take(tail)
 
-    def _notice_new_file(self, inode: int) -> None:
-        """The session was deleted and created anew by another process."""
-        if self._inode not in (0, inode):
+    def _notice_new_file(self, beginning: bytes, size: int) -> None:
+        """Another process deleted the session and created it anew, or cut the file: begin again.
+
+        The first frame begins with its checksum, and its moment is in it: no two logs begin alike.
+        """
+        if beginning != self._beginning or size < self.size:
             self._ends = array("Q", [0])
-        self._inode = inode
+        if beginning:
+            self._framing = BinaryFrames() if beginning.startswith(_MAGIC) else JsonLines()
+        self._beginning = beginning
 
     def _take(self, tail: bytes) -> None:
         start, base = 0, self.size
