@@ -20,6 +20,7 @@ from state_core.events import EventKind
 from state_core.exceptions import StateError
 from state_core.manager import StateManager
 from state_core.models import Checkpoint, Event, Session
+from state_core.storage import stores
 from state_core.words import ACTIONS, OPERATE, RESTORE, STATUSES, VIEW, Action
 
 ALIAS = "default"
@@ -29,8 +30,6 @@ SHOWN_CHARACTERS = 20_000
 
 
 def manager() -> StateManager:
-    from state_core.storage import stores
-
     return StateManager(stores[ALIAS], actor="admin")
 
 

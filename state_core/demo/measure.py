@@ -124,6 +124,15 @@ def complexity(function: Function) -> int:
     return 1 + sum(_ways(node) for node in ast.walk(function))
 
 
+def hardest_functions(source: str) -> list[dict[str, Any]]:
+    """Each function with its complexity, the hardest first."""
+    found = [
+        {"name": f.name, "line": f.lineno, "lines": _length(f), "complexity": complexity(f)}
+        for f in _functions(ast.parse(source))
+    ]
+    return sorted(found, key=lambda function: (-function["complexity"], function["line"]))
+
+
 def _ways(node: ast.AST) -> int:
     if isinstance(node, ast.BoolOp):
         return len(node.values) - 1

@@ -1,0 +1,92 @@
+"""Recovery: steps that fail on real conditions, are attempted again in another way, or are done without."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import django
+import orjson.orjson as compiled
+
+from state_core.demo.measure import Findings, measure_files, measure_source, spread
+from state_core.demo.pace import take_time
+from state_core.demo.sources import installed_packages
+from state_core.orchestra import Node, Topology
+
+SECONDS = 3.0
+"""What the census may take: too little for every file on this machine."""
+FEWER_FILES = 60
+"""What its second attempt reads."""
+AT_ONCE = 5
+
+TOPOLOGY = Topology(
+    [
+        Node("templates", ["Template reader"], max_attempts=2),
+        Node("census", ["Census taker"], after=["templates"], step_timeout=SECONDS, max_attempts=3),
+        Node("compiled", ["Optimist"], after=["templates"], max_attempts=2, on_error="continue"),
+        Node("summary", ["Chronicler"], after=["census", "compiled"]),
+    ],
+    name="recovery",
+)
+
+
+async def read_templates(task: Any, context: Any) -> dict[str, Any]:
+    """Django's project templates look like Python and are not, until their placeholders are filled in."""
+    total = Findings()
+    for path in _templates():
+        source = path.read_text()
+        if context.attempt > 1:
+            source = re.sub(r"{{.*?}}", "placeholder", source)
+        total += measure_source(source, path.name)  # raises SyntaxError in the first attempt
+        await take_time(context, 0.3)
+    await context.say(f"{total.files} templates read in attempt {context.attempt}.")
+    return total.as_result()
+
+
+def _templates() -> list[Path]:
+    return sorted((Path(django.__file__).parent / "conf" / "app_template").rglob("*.py-tpl"))
+
+
+async def take_census(request: Any, context: Any) -> dict[str, Any]:
+    """Count every file; after a time-out, a sample that fits into the time."""
+    files = [path for package in installed_packages() for path in package.files()]
+    if context.attempt > 1:
+        files = spread(files, FEWER_FILES // (context.attempt - 1))
+    await context.say(f"Attempt {context.attempt}: {len(files)} files in {SECONDS:g} seconds.")
+    total = Findings()
+    for start in range(0, len(files), AT_ONCE):
+        total += await asyncio.to_thread(measure_files, files[start : start + AT_ONCE], Path("/"))
+    return total.as_result()
+
+
+async def read_compiled(request: Any, context: Any) -> Any:
+    """A compiled extension is no Python source, in the second attempt neither: this branch fails."""
+    await take_time(context, 2)
+    await context.say("Perhaps a compiled module can be read like any other.")
+    return await asyncio.to_thread(_parsed, Path(compiled.__file__))
+
+
+def _parsed(path: Path) -> str:
+    return ast.dump(ast.parse(path.read_bytes()))
+
+
+async def tell(results: dict[str, Any], context: Any) -> str:
+    """Of the branches before it, those that failed and were optional are missing."""
+    census = results["census"]
+    await take_time(context)
+    missing = "" if "compiled" in results else " The compiled module could not be read; the rest went on."
+    return (
+        f"{census['files']} files with {census['functions']} functions were counted in time; "
+        f"the hardest is {census['hardest_function']['where']}.{missing}"
+    )
+
+
+AGENTS = {
+    "Template reader": read_templates,
+    "Census taker": take_census,
+    "Optimist": read_compiled,
+    "Chronicler": tell,
+}
