@@ -62,7 +62,7 @@ class AbstractSession(models.Model):
         abstract = True
 
     def __str__(self) -> str:
-        return self.session_id
+        return str(self.session_id)
 
 
 class AbstractEvent(models.Model):
@@ -185,22 +185,22 @@ def _session_key(to: type[models.Model] | str) -> Any:
 
 
 class Session(AbstractSession):
-    Meta = _meta(_session_meta(TABLE_NAME))
+    Meta = _meta(_session_meta(TABLE_NAME))  # type: ignore[assignment]
 
 
 class Event(AbstractEvent):
     session = _session_key(Session)
-    Meta = _meta(_log_meta(TABLE_NAME, "event"))
+    Meta = _meta(_log_meta(TABLE_NAME, "event"))  # type: ignore[assignment]
 
 
 class Checkpoint(AbstractCheckpoint):
     session = _session_key(Session)
-    Meta = _meta(_checkpoint_meta(TABLE_NAME))
+    Meta = _meta(_checkpoint_meta(TABLE_NAME))  # type: ignore[assignment]
 
 
 class Snapshot(AbstractSnapshot):
     session = _session_key(Session)
-    Meta = _meta(_log_meta(TABLE_NAME, "snapshot"))
+    Meta = _meta(_log_meta(TABLE_NAME, "snapshot"))  # type: ignore[assignment]
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,8 @@ def _postgresql(text: str) -> Address:
     except ProgrammingError:
         # Its message quotes parts of the string.
         raise ConfigurationError(
-            "The connection string for PostgreSQL cannot be read. Use postgresql://user:password@host/database "
+            "The connection string for PostgreSQL cannot be read. "
+            "Use postgresql://user:password@host/database, "
             "and write special characters of the password as %XX (urllib.parse.quote)."
         ) from None
     settings = {
@@ -98,8 +99,10 @@ def _sqlite(text: str) -> Address:
 
 
 def _seconds(text: str | None) -> float:
+    if text is None:
+        return LOCK_SECONDS
     try:
-        return LOCK_SECONDS if text is None else float(text)
+        return float(text)
     except ValueError:
         raise ConfigurationError(f"timeout={text[:20]} is not a number of seconds.") from None
 
@@ -132,7 +135,8 @@ def _set_up(place: Address) -> None:
     if not settings.configured and not os.environ.get("DJANGO_SETTINGS_MODULE"):
         if place.settings is None:
             raise ConfigurationError(
-                "DatabaseStorageBackend() uses Django's own database, and this process has no Django settings. "
+                "DatabaseStorageBackend() uses Django's own database, "
+                "and this process has no Django settings. "
                 f"Set DJANGO_SETTINGS_MODULE, or pass a connection string: {SHAPES}."
             )
         settings.configure(
@@ -164,5 +168,6 @@ def _register(place: Address) -> None:
         raise ConfigurationError(f"Django's DATABASES has no {place.alias!r}. It has: {known}.")
     if connections.settings[place.alias]["ENGINE"] == "django.db.backends.dummy":
         raise ConfigurationError(
-            f"Django's DATABASES[{place.alias!r}] is empty. Fill it in, or pass a connection string: {SHAPES}."
+            f"Django's DATABASES[{place.alias!r}] is empty. Fill it in, "
+            f"or pass a connection string: {SHAPES}."
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import transaction
@@ -326,7 +326,6 @@ class DatabaseStorageBackend(StorageBackend):
 
     async def migrate(self) -> None:
         """Bring the tables up to date. Only those of the default name have migrations."""
-        from state_core.models import tables
 
         def work() -> None:
             with translated(self._place):

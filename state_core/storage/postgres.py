@@ -4,6 +4,8 @@ The head is changed where the guard holds, and the rows are inserted from what t
 that fails changes no row, and so nothing is inserted.
 """
 
+# ruff: noqa: S608 - the text is made of our own tables' and columns' names; values are parameters
+
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ import psycopg
 from django.db import IntegrityError
 from psycopg.types.numeric import Float8, Int8
 
-from state_core.exceptions import SessionExists, SessionNotFound
+from state_core.exceptions import SessionExists
 from state_core.fields import names_json, to_json
 from state_core.records import Checkpoint
 from state_core.storage.appending import Append, append_by_orm, refuse, taken
@@ -128,7 +130,8 @@ def _updated(tables: Any, append: Append) -> tuple[str, list[Any]]:
     change, guard = append.change, append.guard
     added, values = sorted(change.add), sorted(append.set)
     moves = [f'"{name}" = "{name}" + %s' for name in ("last_seq", *added)] + [f'"{n}" = %s' for n in values]
-    where, compared = ["session_id = %s"], [append.session_id]
+    where: list[str] = ["session_id = %s"]
+    compared: list[Any] = [append.session_id]
     for condition, value in (
         ("last_seq = %s", guard.expected_seq),
         ("fence = %s AND lease_expires_at > clock_timestamp()", guard.fence),
@@ -136,17 +139,17 @@ def _updated(tables: Any, append: Append) -> tuple[str, list[Any]]:
     ):
         if value is not None:
             where.append(condition)
-            compared.append(_plain(value))
+            compared.append(Int8(value) if isinstance(value, int) else value)
     text = (
         f'UPDATE "{tables.session._meta.db_table}" SET {", ".join(moves)} '
         f"WHERE {' AND '.join(where)} RETURNING id, last_seq"
     )
     numbers = [Int8(len(append.events)), *(Int8(change.add[name]) for name in added)]
-    return text, [*numbers, *(_plain(append.set[name], name) for name in values), *compared]
+    return text, [*numbers, *(_plain(append.set[name]) for name in values), *compared]
 
 
-def _plain(value: Any, column: str = "") -> Any:
-    if column in {"tags", "agents"} or (not column and isinstance(value, list) and value == []):
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
         return names_json(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return Int8(value)

@@ -75,7 +75,7 @@ def _sentence(alias: str, shown: str, tables: Any, lacking: list[str]) -> str:
             f"{', '.join(lacking)}. Add them, or choose another table_name."
         )
     command = (
-        f"python -m state_core.storage.migrate '<connection string>'"
+        "python -m state_core.storage.migrate '<connection string>'"
         if alias.startswith("state_")
         else f"python manage.py migrate state_core{'' if alias == 'default' else f' --database {alias}'}"
     )

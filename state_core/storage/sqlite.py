@@ -1,5 +1,7 @@
 """An append to SQLite: one short transaction of plain statements."""
 
+# ruff: noqa: S608 - the text is made of our own tables' and columns' names; values are parameters
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -66,7 +68,8 @@ def _update(tables: Any, append: Append) -> tuple[str, list[Any]]:
     change, guard = append.change, append.guard
     moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{name}" + ?' for name in change.add)]
     moves += [f'"{name}" = ?' for name in append.set]
-    where, compared = ["session_id = ?"], [append.session_id]
+    where: list[str] = ["session_id = ?"]
+    compared: list[Any] = [append.session_id]
     if guard.expected_seq is not None:
         where.append("last_seq = ?")
         compared.append(guard.expected_seq)

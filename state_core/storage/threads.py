@@ -71,7 +71,7 @@ class ConnectionThreads:
 
     def _is_doubtful(self) -> bool:
         idle = time.monotonic() - self._local.used_at
-        return self._local.outages != self._outages or idle > IDLE_SECONDS
+        return bool(self._local.outages != self._outages or idle > IDLE_SECONDS)
 
     def _look_after(self, connection: Any) -> None:
         """Close a connection that no longer works, and let the other threads look at theirs."""
