@@ -1,6 +1,6 @@
 """Settings of the dashboard. Everything that an operator changes is read from the environment.
 
-DATABASE_URL          postgresql://user:password@host:5432/name or sqlite:////path (default: var/state.sqlite3)
+DATABASE_URL          postgresql://user:password@host:5432/name or sqlite:////path (var/state.sqlite3)
 SECRET_KEY            default: made once in var/secret_key
 STATE_VAR             folder for what the dashboard writes (default: var)
 ALLOWED_HOSTS         names under which it is reached, with commas (default: this machine only)

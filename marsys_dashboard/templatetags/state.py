@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from state_core.words import STATUSES, StatusWord
 
@@ -127,13 +127,6 @@ def status(value: str, detail: str = "") -> dict[str, Any]:
     return {"value": str(value), "word": word, "detail": detail}
 
 
-@register.simple_tag(takes_context=True)
-def address(context: dict[str, Any], **changes: Any) -> SafeString:
-    """The present address with other query values; a value of "" goes away."""
-    query = context["request"].GET.copy()
-    for name, value in changes.items():
-        query.pop(name, None)
-        if value not in ("", None):
-            query[name] = value
-    text = query.urlencode()
-    return mark_safe(f"?{text}" if text else "?")  # noqa: S308 - urlencode leaves nothing to escape but &
+@register.simple_tag
+def colour_of(status: str) -> str:
+    return STATUSES.get(str(status), UNKNOWN).colour

@@ -1,0 +1,239 @@
+"""What people can have done to a session: when it is possible, what follows, and how it is done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
+from state_core.manager import StateManager
+from state_core.records import HELD, Checkpoint, Head, Question, SessionStatus
+from state_core.words import ACTIONS, RESTORE, STATUSES, Action
+
+logger = logging.getLogger(__name__)
+
+_EVERY = frozenset(SessionStatus)
+
+FORK = Action(
+    verb="fork",
+    label="Fork…",
+    title="Fork session",
+    permission=RESTORE,
+    possible=_EVERY,
+    otherwise="",
+    consequences=(
+        "A new session is made that carries this one's state, and is paused there, ready to be resumed.",
+        "This session stays as it is.",
+    ),
+)
+DELETE = Action(
+    verb="delete",
+    label="Delete…",
+    title="Delete session",
+    permission=RESTORE,
+    possible=_EVERY - HELD,
+    otherwise="An orchestrator holds it; pause or cancel it first.",
+    result="Gone",
+    consequences=(
+        "Its log, checkpoints and messages are removed from the store for good.",
+        "This cannot be undone.",
+    ),
+    reason_required=True,
+)
+
+ALL: Mapping[str, Action] = {**ACTIONS, FORK.verb: FORK, DELETE.verb: DELETE}
+KEYS = {"pause": "Shift+P", "resume": "Shift+P", "restore": "Shift+R", "answer": "Shift+N"}
+DESTRUCTIVE = frozenset({"cancel", "delete"})
+
+_SHORT = {codename: short for short, codename in PERMISSIONS.items()}
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a person may have this done to a session now, and if not, why."""
+
+    action: Action
+    why_not: str = ""
+
+    @property
+    def allowed(self) -> bool:
+        return not self.why_not
+
+    @property
+    def verb(self) -> str:
+        return self.action.verb
+
+    @property
+    def label(self) -> str:
+        return self.action.label
+
+
+def available(head: Head, permissions: Collection[str]) -> dict[str, Availability]:
+    """For each verb. ``permissions``: which of view, operate, restore the person has."""
+    return {verb: Availability(action, _why_not(action, head, permissions)) for verb, action in ALL.items()}
+
+
+def _why_not(action: Action, head: Head, permissions: Collection[str]) -> str:
+    permission = permission_of(action)
+    if permission not in permissions:
+        return f"You have no permission to {MEANINGS[permission]}."
+    if action.verb == "answer" and not head.counts["questions"]:
+        return "No question is open."
+    if action.verb == "restore" and not head.counts["checkpoints"]:
+        return "It has no checkpoint yet."
+    return action.why_not(head.status)
+
+
+def permission_of(action: Action) -> str:
+    """``operate`` or ``restore``."""
+    return _SHORT[action.permission]
+
+
+def primary(head: Head, acts: Mapping[str, Availability]) -> str:
+    """The verb that most likely is wanted next, or ""."""
+    likely = ("answer", "resume") if head.status == SessionStatus.WAITING else ("resume",)
+    return next((verb for verb in likely if acts[verb].allowed), "")
+
+
+def title(action: Action, checkpoint: Checkpoint | None = None) -> str:
+    """What the dialog and its button say: the verb and its object."""
+    if "{name}" in action.title:
+        return action.title.format(name=checkpoint.name if checkpoint else "…")
+    if action.verb == "fork" and checkpoint:
+        return f"Fork from checkpoint “{checkpoint.name}”"
+    return action.title
+
+
+def becomes(action: Action, head: Head) -> str:
+    if action.verb == "fork":
+        return f"{STATUSES[head.status].label}; the fork is paused"
+    return action.becomes(head.status)
+
+
+SET_ASIDE = (("steps", "step"), ("messages", "message"), ("branches", "branch"))
+
+
+def consequences(action: Action, head: Head, checkpoint: Checkpoint | None = None) -> list[str]:
+    """A sentence each. Going back to a checkpoint says how much is set aside."""
+    if action.verb == "restore" and checkpoint:
+        return [set_aside(head, checkpoint), *action.consequences]
+    return list(action.consequences)
+
+
+def set_aside(head: Head, checkpoint: Checkpoint) -> str:
+    behind = [
+        counted(head.counts[name] - checkpoint.counts.get(name, 0), noun)
+        for name, noun in SET_ASIDE
+        if head.counts[name] > checkpoint.counts.get(name, 0)
+    ]
+    events = counted(head.last_seq - checkpoint.seq, "event")
+    if not behind:
+        return f"Set aside: {events} since the checkpoint; no step, message or branch among them."
+    return f"Set aside: {', '.join(behind)} ({events} since the checkpoint)."
+
+
+def counted(number: int, noun: str) -> str:
+    plural = noun if number == 1 else f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number:,} {plural}".replace(",", "\u202f")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a person adds to an act."""
+
+    actor: str
+    reason: str = ""
+    name: str = ""
+    context: Mapping[str, Any] | None = None
+    checkpoint: Checkpoint | None = None
+    question: Question | None = None
+    answer: Any = None
+    new_session_id: str = ""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What to tell. ``session_id``: where to go on, where that is another session."""
+
+    message: str
+    session_id: str = ""
+
+
+async def _pause(manager: StateManager, head: Head, given: Given) -> Done:
+    state = await manager.pause_execution(head.session_id, reason=given.reason, actor=given.actor)
+    if state.status == SessionStatus.PAUSED:
+        return Done("The session is paused.")
+    return Done("Pause requested. Each branch finishes its present step first.")
+
+
+async def _resume(manager: StateManager, head: Head, given: Given) -> Done:
+    await manager.resume_execution(
+        head.session_id, given.context or None, reason=given.reason, actor=given.actor
+    )
+    return Done("Resume requested. It goes on as soon as an orchestrator takes it.")
+
+
+async def _answer(manager: StateManager, head: Head, given: Given) -> Done:
+    question_id = given.question.question_id if given.question else ""
+    await manager.answer(head.session_id, question_id, given.answer, actor=given.actor)
+    return Done("The answer is recorded.")
+
+
+async def _checkpoint(manager: StateManager, head: Head, given: Given) -> Done:
+    await manager.create_checkpoint(head.session_id, given.name, reason=given.reason, actor=given.actor)
+    return Done(f"Checkpoint “{given.name}” is saved.")
+
+
+async def _restore(manager: StateManager, head: Head, given: Given) -> Done:
+    checkpoint = _needed(given.checkpoint)
+    state = await manager.restore_checkpoint(
+        checkpoint.id, session_id=head.session_id, reason=given.reason, actor=given.actor
+    )
+    if state.status == SessionStatus.PAUSED:
+        return Done(f"The session is back at “{checkpoint.name}”, paused.")
+    return Done(f"Going back to “{checkpoint.name}” requested. Each branch finishes its present step first.")
+
+
+async def _cancel(manager: StateManager, head: Head, given: Given) -> Done:
+    state = await manager.cancel_execution(head.session_id, reason=given.reason, actor=given.actor)
+    if state.status == SessionStatus.CANCELLED:
+        return Done("The session is cancelled.")
+    return Done("Cancellation requested. Each branch finishes its present step first.")
+
+
+async def _fork(manager: StateManager, head: Head, given: Given) -> Done:
+    new_id = await manager.fork_session(
+        head.session_id,
+        given.new_session_id or None,
+        checkpoint_id=given.checkpoint.id if given.checkpoint else None,
+        reason=given.reason,
+        actor=given.actor,
+    )
+    return Done(f"Forked as {new_id}, paused.", session_id=new_id)
+
+
+async def _delete(manager: StateManager, head: Head, given: Given) -> Done:
+    await manager.delete_session(head.session_id)
+    # Its log is gone with it, so that who did it and why can only stand in the server's.
+    logger.warning("%s deleted session %s: %s", given.actor, head.session_id, given.reason)
+    return Done(f"Session {head.session_id} is deleted.")
+
+
+def _needed(checkpoint: Checkpoint | None) -> Checkpoint:
+    if checkpoint is None:
+        raise ValueError("a checkpoint is needed; the form asks for it")
+    return checkpoint
+
+
+DO: Mapping[str, Callable[[StateManager, Head, Given], Awaitable[Done]]] = {
+    "pause": _pause,
+    "resume": _resume,
+    "answer": _answer,
+    "checkpoint": _checkpoint,
+    "restore": _restore,
+    "cancel": _cancel,
+    "fork": _fork,
+    "delete": _delete,
+}

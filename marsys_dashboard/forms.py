@@ -1,0 +1,151 @@
+"""The forms of the dialogs: what a person adds to an act, checked before it is done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NoReturn
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from state_core.exceptions import InvalidId
+from state_core.records import Checkpoint, Question, check_id
+from state_core.words import Action
+
+LONGEST_REASON = 500
+
+
+def read_json(text: str) -> Any:
+    """JSON as the standard has it. Raises ValidationError that says where it is not."""
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise ValidationError(
+            f"This is no JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}."
+        ) from error
+    except RecursionError as error:
+        raise ValidationError("This JSON is nested too deeply.") from error
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValidationError(f"This is no JSON: {name} is not a value that it knows.")
+
+
+def read_object(text: str) -> dict[str, Any]:
+    """A JSON object; nothing is an empty one."""
+    if not text.strip():
+        return {}
+    value = read_json(text)
+    if not isinstance(value, dict):
+        raise ValidationError('It must be a JSON object, in braces: {"key": "value"}.')
+    return value
+
+
+def _read_text(text: str) -> str:
+    return text
+
+
+READERS: Mapping[str, Callable[[str], Any]] = {"string": _read_text}
+"""Type in a question's schema → how an answer is read; JSON where it is none of these."""
+
+
+def read_answer(question: Question, text: str) -> Any:
+    if question.choices:
+        return _choice(question.choices, text)
+    if question.schema is None:
+        return text
+    kind = question.schema.get("type")
+    return READERS.get(kind if isinstance(kind, str) else "", read_json)(text)
+
+
+def _choice(choices: list[Any], text: str) -> Any:
+    if not text.isdecimal() or int(text) >= len(choices):
+        raise ValidationError("Choose one of the answers.")
+    return choices[int(text)]
+
+
+def wants_json_answer(question: Question) -> bool:
+    return not question.choices and question.schema is not None and question.schema.get("type") != "string"
+
+
+class ActForm(forms.Form):
+    """Only the fields that the act takes."""
+
+    checkpoint = forms.ChoiceField(label="Checkpoint")
+    question = forms.ChoiceField(label="Question")
+    answer = forms.CharField(label="Answer", max_length=100_000, strip=False)
+    name = forms.CharField(label="Name", max_length=200, initial="")
+    context = forms.CharField(label="Additional context", required=False, strip=False)
+    new_session_id = forms.CharField(label="Id of the new session", required=False, max_length=128)
+    confirm = forms.CharField(label="Session id", max_length=128)
+    reason = forms.CharField(label="Reason", max_length=LONGEST_REASON)
+
+    FIELDS: Mapping[str, tuple[str, ...]] = {
+        "pause": ("reason",),
+        "resume": ("context", "reason"),
+        "answer": ("question", "answer"),
+        "checkpoint": ("name", "reason"),
+        "restore": ("checkpoint", "reason"),
+        "cancel": ("reason",),
+        "fork": ("checkpoint", "new_session_id", "reason"),
+        "delete": ("confirm", "reason"),
+    }
+
+    def __init__(
+        self,
+        action: Action,
+        session_id: str,
+        checkpoints: Iterable[Checkpoint] = (),
+        questions: Iterable[Question] = (),
+        data: Mapping[str, Any] | None = None,
+        initial: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(data, initial=initial, auto_id="act-%s")
+        self.session_id = session_id
+        self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
+        self.questions = {question.question_id: question for question in questions}
+        self.fields = {name: self.fields[name] for name in self.FIELDS[action.verb]}
+        self._prepare(action)
+
+    def _prepare(self, action: Action) -> None:
+        if "reason" in self.fields:
+            self.fields["reason"].required = action.reason_required
+        if "question" in self.fields:
+            self.fields["question"].choices = [(name, name) for name in self.questions]
+        if "checkpoint" in self.fields:
+            places = [(place.id, place.name) for place in self.checkpoints.values()]
+            fork = action.verb == "fork"
+            self.fields["checkpoint"].choices = [("", "now"), *places] if fork else places
+            self.fields["checkpoint"].required = not fork
+
+    def clean_checkpoint(self) -> Checkpoint | None:
+        return self.checkpoints.get(self.cleaned_data["checkpoint"])
+
+    def clean_question(self) -> Question:
+        return self.questions[self.cleaned_data["question"]]
+
+    def clean_answer(self) -> Any:
+        question = self.cleaned_data.get("question")
+        return read_answer(question, self.cleaned_data["answer"]) if question else None
+
+    def clean_context(self) -> dict[str, Any]:
+        return read_object(self.cleaned_data["context"])
+
+    def clean_new_session_id(self) -> str:
+        value = self.cleaned_data["new_session_id"].strip()
+        try:
+            return check_id(value) if value else ""
+        except InvalidId as error:
+            raise ValidationError(str(error)) from error
+
+    def clean_confirm(self) -> str:
+        if self.cleaned_data["confirm"].strip() != self.session_id:
+            raise ValidationError(f"Type {self.session_id} to confirm.")
+        return self.session_id
+
+    def first_error(self) -> str:
+        for name, errors in self.errors.items():
+            label = self.fields[name].label if name in self.fields else ""
+            return f"{label}: {errors[0]}" if label else str(errors[0])
+        return ""

@@ -1,0 +1,165 @@
+"""The list of sessions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from django.views.decorators.http import require_safe
+
+from marsys_dashboard.failures import wants_json
+from marsys_dashboard.listing import DEFAULT_SORT, Asked, Listing, find, read_address
+from marsys_dashboard.managers import store_names
+from marsys_dashboard.pages import page
+from marsys_dashboard.permissions import require
+from state_core.records import HELD, Head, SessionStatus
+from state_core.words import STATUSES
+
+LIVE = HELD | {SessionStatus.RESUMING}
+"""Statuses in which something may happen at any moment."""
+COLUMNS = (
+    ("Session", "session_id"),
+    ("Status", "status"),
+    ("At work", ""),
+    ("Steps", "-steps"),
+    ("Started", "-started_at"),
+    ("Duration", ""),
+    ("Last event", "-updated_at"),
+)
+"""Title, and how a first click on it sorts."""
+CHIPS = (
+    "running", "waiting", "pausing", "paused", "resuming", "pending",
+    "interrupted", "failed", "cancelling", "cancelled", "completed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Link:
+    """Something of the list that can be chosen: a chip, a column, a page."""
+
+    label: str
+    href: str
+    value: str = ""
+    count: int = 0
+    chosen: bool = False
+    direction: str = ""
+
+
+@require_safe
+@require("view")
+async def sessions(request: HttpRequest) -> HttpResponse:
+    listing = await find(read_address(request.GET))
+    if wants_json(request):
+        return JsonResponse(counts_json(listing))
+    return await page(request, "sessions/list.html", _context(listing))
+
+
+def counts_json(listing: Listing) -> dict[str, Any]:
+    return {"ok": True, "counts": listing.counts, "questions": listing.questions}
+
+
+def render_row(head: Head, store: str) -> str:
+    """A session's row of the list, for the first paint and for live frames alike."""
+    return render_to_string("sessions/_row.html", row_context(head, store))
+
+
+def row_context(head: Head, store: str) -> dict[str, Any]:
+    return {
+        "head": head,
+        "store": store,
+        "show_store": len(store_names()) > 1,
+        "live": head.status in LIVE,
+        "ticks": head.started_at if head.status in LIVE else None,
+        "done": head.counts["steps_completed"],
+        "steps": head.counts["steps"],
+        "failed": head.counts["steps_failed"],
+        "questions": head.counts["questions"],
+        "last_event": head.last_kind.replace(".", " ").capitalize(),
+    }
+
+
+def _context(listing: Listing) -> dict[str, Any]:
+    asked = listing.asked
+    return {
+        "section": "sessions",
+        "listing": listing,
+        "asked": asked,
+        "rows": [row_context(found.head, found.store) for found in listing.rows],
+        "columns": [_column(asked, title, sort) for title, sort in COLUMNS],
+        "chips": list(_chips(listing)),
+        "stores": list(_stores(asked)),
+        "everything": Link("All", _href(asked, status=(), trail=()), count=listing.total),
+        "needs_answer": Link(
+            "Needs an answer",
+            _href(asked, questions="" if asked.questions else "1", trail=()),
+            count=listing.questions,
+            chosen=asked.questions,
+        ),
+        "pills": list(_pills(asked)),
+        "is_default_sort": asked.sort == DEFAULT_SORT,
+        "first": _href(asked, trail=()) if asked.trail else "",
+        "previous": _href(asked, trail=asked.trail[:-1]) if asked.trail else "",
+        "next": _href(asked, trail=listing.next_trail) if listing.next_trail else "",
+    }
+
+
+def _href(asked: Asked, **changes: Any) -> str:
+    """The address of the list as it is asked for, with changes. What is not chosen is not in it."""
+    values = {
+        "status": asked.statuses,
+        "q": asked.text,
+        "tag": asked.tag,
+        "store": asked.store,
+        "questions": "1" if asked.questions else "",
+        "sort": "" if asked.sort == DEFAULT_SORT else asked.sort,
+        "trail": asked.trail,
+        **changes,
+    }
+    values["after"] = values.pop("trail")
+    query = urlencode({name: value for name, value in values.items() if value}, doseq=True)
+    return f"?{query}" if query else "?"
+
+
+def _chips(listing: Listing) -> Iterable[Link]:
+    chosen = listing.asked.statuses
+    for status in CHIPS:
+        others = tuple(s for s in chosen if s != status)
+        yield Link(
+            STATUSES[status].label,
+            _href(listing.asked, status=others if status in chosen else (*chosen, status), trail=()),
+            value=status,
+            count=listing.counts.get(status, 0),
+            chosen=status in chosen,
+        )
+
+
+def _stores(asked: Asked) -> Iterable[Link]:
+    names = store_names()
+    for name in names if len(names) > 1 else ():
+        chosen = name == asked.store
+        yield Link(name, _href(asked, store="" if chosen else name, trail=()), value=name, chosen=chosen)
+
+
+def _column(asked: Asked, title: str, sort: str) -> Link:
+    if not sort:
+        return Link(title, "")
+    opposite = sort.removeprefix("-") if sort.startswith("-") else f"-{sort}"
+    chosen = asked.sort in {sort, opposite}
+    return Link(
+        title,
+        _href(asked, sort=opposite if asked.sort == sort else sort, trail=()),
+        chosen=chosen,
+        direction=("descending" if asked.sort.startswith("-") else "ascending") if chosen else "",
+    )
+
+
+def _pills(asked: Asked) -> Iterable[Link]:
+    """The filters that are on, each a link that takes it off."""
+    if asked.text:
+        yield Link(f"“{asked.text}”", _href(asked, q="", trail=()))
+    if asked.tag:
+        yield Link(f"tag {asked.tag}", _href(asked, tag="", trail=()))
