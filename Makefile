@@ -6,7 +6,7 @@ PYTHON ?=
 CHROMIUM ?=
 export PYTHON CHROMIUM
 RUN := .venv/bin/python
-BIOME := npx --yes @biomejs/biome@2.3.8
+BIOME := npx --yes @biomejs/biome@2.6.8
 
 .PHONY: run demo test lint format clean install
 
@@ -29,12 +29,12 @@ lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	@if command -v npx >/dev/null; then $(BIOME) ci static/js; else echo "No node: the JavaScript is not checked."; fi
+	@if command -v npx >/dev/null; then $(BIOME) lint static/js static/css; else echo "No node: the JavaScript is not checked."; fi
 
 format: install
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
-	@if command -v npx >/dev/null; then $(BIOME) check --write static/js; fi
+	@if command -v npx >/dev/null; then $(BIOME) lint --write static/js; fi
 
 # What was installed, built or cached; the data in var/ stays.
 clean:
