@@ -6,6 +6,19 @@ from typing import TYPE_CHECKING, Any
 from state_core.codec import new_encryption_key
 from state_core.config import CheckpointConfig, StateManagerConfig
 from state_core.manager import StateManager
+from state_core.orchestra import (
+    Again,
+    Handoff,
+    Node,
+    Orchestra,
+    OrchestraInstance,
+    OrchestraResult,
+    OrchestraWorker,
+    PatternConfig,
+    StepContext,
+    Topology,
+    agent,
+)
 from state_core.records import (
     BranchState,
     BranchStatus,
@@ -28,6 +41,7 @@ if TYPE_CHECKING:
     from state_core.storage.database import DatabaseStorageBackend
 
 __all__ = [
+    "Again",
     "BranchState",
     "BranchStatus",
     "BranchType",
@@ -35,19 +49,29 @@ __all__ = [
     "CheckpointConfig",
     "CheckpointKind",
     "DatabaseStorageBackend",
+    "Handoff",
     "Head",
     "HeadQuery",
     "MemoryStorageBackend",
     "Message",
+    "Node",
+    "Orchestra",
+    "OrchestraInstance",
+    "OrchestraResult",
+    "OrchestraWorker",
+    "PatternConfig",
     "Question",
     "Session",
     "SessionState",
     "SessionStatus",
     "StateManager",
     "StateManagerConfig",
+    "StepContext",
     "StepState",
     "StepStatus",
     "StorageBackend",
+    "Topology",
+    "agent",
     "new_encryption_key",
 ]
 

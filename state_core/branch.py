@@ -13,7 +13,7 @@ from state_core.changes import differences, set_value
 from state_core.codec import plain
 from state_core.compose import error_line, message_document, messages_added, trace
 from state_core.events import Changes, Event, EventKind
-from state_core.exceptions import CancelRequested, LeaseLost, PauseRequested
+from state_core.exceptions import CancelRequested, InvalidValue, LeaseLost, PauseRequested
 from state_core.heads import short
 from state_core.records import BRANCH_ENDED, BranchStatus, Document, Message, StepStatus, check_id
 
@@ -65,12 +65,22 @@ class Branch:
         return [step["output"] for step in steps if step["status"] == StepStatus.COMPLETED]
 
     @asynccontextmanager
-    async def step(self, agent: str, input: Any = None, *, step_id: str | None = None) -> AsyncIterator[Step]:
+    async def step(
+        self,
+        agent: str,
+        input: Any = None,
+        *,
+        step_id: str | None = None,
+        messages: Sequence[Message] = (),
+    ) -> AsyncIterator[Step]:
         """One invocation of an agent: a pause point, then ``step.started``; on leaving,
         ``step.completed`` with ``step.output``, or ``step.failed`` with the traceback.
 
         In a resumed session a step that was completed comes back with ``done`` true and its recorded
         ``output``: skip the work then.
+
+        ``messages`` join the branch's memory in the same commit as the step's start, those in
+        ``step.messages`` in the same as its completion.
         """
         step = Step(
             self, check_id(step_id or self.session.next_step_id(self.branch_id), "step id"), agent, input
@@ -79,7 +89,7 @@ class Branch:
             yield step
             return
         await self.session.pause_point()
-        await step.begin()
+        await step.begin(messages)
         try:
             yield step
         except UNWINDING:
@@ -88,7 +98,11 @@ class Branch:
         except BaseException as error:
             await step.fail(error)
             raise
-        await step.complete()
+        try:
+            await step.complete()
+        except InvalidValue as error:
+            await step.fail(error)
+            raise
 
     async def run(self, agent: str, function: Callable[[Any], Awaitable[Any]], input: Any = None) -> Any:
         """``await function(input)`` as a step; its recorded output where it was completed before."""
@@ -104,7 +118,10 @@ class Branch:
 
     async def add_messages(self, *messages: Message, step_id: str = "") -> None:
         """Durably append to the branch's memory, in one commit."""
-        event = messages_added(
+        await self.session.append(self.messages_event(messages, step_id))
+
+    def messages_event(self, messages: Sequence[Message], step_id: str = "") -> Event:
+        return messages_added(
             ["branches", self.branch_id, "memory"],
             messages,
             self.session.document,
@@ -113,7 +130,6 @@ class Branch:
             step_id=step_id,
             agent=messages[-1].agent or "",
         )
-        await self.session.append(event)
 
     async def rewrite_memory(self, messages: Sequence[Message]) -> None:
         """Replace the branch's memory, as when an agent compacts it; only what differs is written."""
@@ -138,6 +154,16 @@ class Branch:
         parent_id = parent.branch_id if isinstance(parent, Branch) else parent
         status = BranchStatus.RUNNING if last else BranchStatus.WAITING
         await self._move(EventKind.BRANCH_JOINED, status, {"parent": parent_id})
+
+    async def go_on(self) -> None:
+        """It waited, and runs again."""
+        if self.status == BranchStatus.WAITING:
+            await self._move(EventKind.BRANCH_RESUMED, BranchStatus.RUNNING, {})
+
+    async def reopen(self, status: BranchStatus = BranchStatus.RUNNING) -> None:
+        """It had failed or was cancelled, and goes on."""
+        if self.status in BRANCH_ENDED:
+            await self._move(EventKind.BRANCH_RESUMED, status, {"reopened": True})
 
     async def complete(self) -> None:
         if self.status not in BRANCH_ENDED:
@@ -172,6 +198,7 @@ class Step:
         self.done = bool(known and known["status"] == StepStatus.COMPLETED)
         self.attempt: int = known["attempt"] if known else 0
         self.output: Any = deepcopy(known["output"]) if known else None
+        self.messages: list[Message] = []
         self._previous: str = known["status"] if known else ""
         self._questions = 0
         self._began = 0.0
@@ -179,17 +206,18 @@ class Step:
     def __repr__(self) -> str:
         return f"<Step {self.step_id} attempt {self.attempt}>"
 
-    async def begin(self) -> None:
-        session = self.branch.session
+    async def begin(self, messages: Sequence[Message] = ()) -> None:
         self.attempt += 1
         self._began = time.monotonic()
-        if self._previous:
-            event = self._retried("")
-        else:
-            path = self._path("input")
-            changes = [] if self.input is None else [set_value(path, plain(self.input, "input"))]
-            event = self._event(EventKind.STEP_STARTED, changes, data={"attempt": self.attempt})
-        await session.step_begins(self.step_id, self.agent, event)
+        events = [self._retried("")] if self._previous else [self._started(), *self._message_events(messages)]
+        await self.branch.session.step_begins(self.step_id, self.agent, *events)
+
+    def _started(self) -> Event:
+        changes = [] if self.input is None else [set_value(self._path("input"), plain(self.input, "input"))]
+        return self._event(EventKind.STEP_STARTED, changes, data={"attempt": self.attempt})
+
+    def _message_events(self, messages: Sequence[Message]) -> list[Event]:
+        return [self.branch.messages_event(messages, self.step_id)] if messages else []
 
     async def retry(self, error: BaseException | str) -> None:
         """The attempt under way failed and another begins."""
@@ -197,15 +225,16 @@ class Step:
         self._began = time.monotonic()
         self._previous = str(StepStatus.RUNNING)
         self._questions = 0
-        await self.branch.session.append(self._retried(short(error_line(error))))
+        detail = [set_value(self._path("error"), trace(error))]
+        await self.branch.session.append(self._retried(short(error_line(error)), detail))
 
-    def _retried(self, error: str) -> Event:
+    def _retried(self, error: str, changes: Changes | None = None) -> Event:
         data: dict[str, Any] = {"attempt": self.attempt, "previous": self._previous}
         if error:
             data["error"] = error
         if self.branch.status in BRANCH_ENDED:
             data["reopened"] = True
-        return self._event(EventKind.STEP_RETRIED, [], data=data)
+        return self._event(EventKind.STEP_RETRIED, changes or [], data=data)
 
     async def complete(self) -> None:
         self.output = plain(self.output, f"output of {self.agent}")
@@ -213,7 +242,7 @@ class Step:
         event = self._event(
             EventKind.STEP_COMPLETED, changes, status=StepStatus.COMPLETED, duration=self._elapsed()
         )
-        await self.branch.session.step_ends(self.step_id, event)
+        await self.branch.session.step_completes(self.step_id, *self._message_events(self.messages), event)
 
     async def fail(self, error: BaseException | str) -> None:
         event = self._event(
@@ -223,7 +252,7 @@ class Step:
             duration=self._elapsed(),
             data={"error": short(error_line(error)), "attempt": self.attempt},
         )
-        await self.branch.session.step_ends(self.step_id, event)
+        await self.branch.session.step_fails(self.step_id, event)
 
     async def ask(
         self,

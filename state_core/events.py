@@ -53,7 +53,8 @@ class EventKind(StrEnum):
     BRANCH_JOINED = "branch.joined"
     """A parent arrived at a join. data: parent."""
     BRANCH_RESUMED = "branch.resumed"
-    """A branch goes on after waiting. data: session (the session's status, where it changes)."""
+    """A branch goes on after waiting. data: session (the session's status, where it changes), reopened
+    (true when it had ended)."""
     BRANCH_COMPLETED = "branch.completed"
     BRANCH_FAILED = "branch.failed"
     """data: error (short)."""

@@ -203,7 +203,10 @@ def _branch_opened(document: Document, event: Header) -> None:
 
 
 def _branch_moved(document: Document, event: Header) -> None:
-    document["branches"][event.branch_id]["status"] = event.status
+    branch = document["branches"][event.branch_id]
+    branch["status"] = event.status
+    if event.data.get("reopened"):
+        branch["ended_at"] = branch["error"] = None
 
 
 def _branch_joined(document: Document, event: Header) -> None:

@@ -96,6 +96,7 @@ _COUNTERS: dict[str, Callable[[Header], dict[str, int]]] = {
     EventKind.BRANCH_COMPLETED: _BRANCH_ENDED,
     EventKind.BRANCH_FAILED: _BRANCH_ENDED,
     EventKind.BRANCH_CANCELLED: _BRANCH_ENDED,
+    EventKind.BRANCH_RESUMED: lambda event: {"branches_ended": -bool(event.data.get("reopened"))},
     EventKind.STEP_STARTED: lambda event: {"steps": 1},
     EventKind.STEP_COMPLETED: lambda event: {"steps_completed": 1},
     EventKind.STEP_FAILED: lambda event: {"steps_failed": 1},

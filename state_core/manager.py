@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -52,6 +53,7 @@ from state_core.records import (
     SessionStatus,
     StorageMetrics,
     check_id,
+    parse_time,
     utc_now,
 )
 from state_core.saving import saving_events
@@ -87,7 +89,8 @@ class StateManager:
         self.owner = _owner_name()
         self.actor = actor or self.owner
         self.log = EventLog(storage, _codec(self.config))
-        self._finished_here: dict[str, int] = {}
+        self._finished_here: dict[str, datetime | None] = {}
+        """Session id → when it was completed by this manager."""
 
     def __repr__(self) -> str:
         return f"<StateManager on {self.storage!r}>"
@@ -134,7 +137,7 @@ class StateManager:
 
     def _session_left(self, session: Session) -> None:
         if session.status == SessionStatus.COMPLETED:
-            self._finished_here[session.session_id] = session.seq
+            self._finished_here[session.session_id] = parse_time(session.document["ended_at"])
 
     async def create_session(
         self,
@@ -253,16 +256,27 @@ class StateManager:
         (to hand it on for a further part). Raises TransitionError for other sessions that have ended.
         """
         changes = content_changes(metadata=metadata)
-        head = await self.storage.head(check_id(session_id))
-        if head.status in ENDED and self._finished_here.get(session_id) != head.last_seq:
-            raise TransitionError(session_id, head.status, "pause", GO_ON)
+        async for attempt in _again_on_conflict():
+            with attempt:
+                await self._pause(await self.storage.head(check_id(session_id)), changes, reason, actor)
+        return await self.get_session_state(session_id)
+
+    async def _pause(self, head: Head, changes: Changes, reason: str, actor: str) -> None:
+        if head.status in ENDED and not self._has_just_completed(head):
+            raise TransitionError(head.session_id, head.status, "pause", GO_ON)
         if head.status in {SessionStatus.PAUSED, SessionStatus.PAUSING, SessionStatus.CANCELLING}:
             await self._merge_metadata(head, changes, actor)
         elif not await self._request_of_holder(
             head, EventKind.PAUSE_REQUESTED, changes, {"reason": short(reason)}, actor
         ):
-            await self._at_once(session_id, EventKind.SESSION_PAUSED, changes, reason, actor)
-        return await self.get_session_state(session_id)
+            await self._at_once(head, EventKind.SESSION_PAUSED, changes, reason, actor)
+
+    def _has_just_completed(self, head: Head) -> bool:
+        return (
+            head.status == SessionStatus.COMPLETED
+            and head.session_id in self._finished_here
+            and self._finished_here[head.session_id] == head.ended_at
+        )
 
     async def _merge_metadata(self, head: Head, changes: Changes, actor: str) -> None:
         if head.status == SessionStatus.CANCELLING:
@@ -299,15 +313,19 @@ class StateManager:
 
     async def cancel_execution(self, session_id: str, *, reason: str = "", actor: str = "") -> SessionState:
         """Stop a session for good, at the next step boundaries. Raises TransitionError when it has ended."""
-        head = await self.storage.head(check_id(session_id))
-        if head.status in ENDED:
-            raise TransitionError(session_id, head.status, "cancel", "There is nothing to stop.")
-        data = {"reason": short(reason)}
-        if head.status != SessionStatus.CANCELLING and not await self._request_of_holder(
-            head, EventKind.CANCEL_REQUESTED, [], data, actor
-        ):
-            await self._at_once(session_id, EventKind.SESSION_CANCELLED, [], reason, actor)
+        async for attempt in _again_on_conflict():
+            with attempt:
+                await self._cancel(await self.storage.head(check_id(session_id)), reason, actor)
         return await self.get_session_state(session_id)
+
+    async def _cancel(self, head: Head, reason: str, actor: str) -> None:
+        if head.status in ENDED:
+            raise TransitionError(head.session_id, head.status, "cancel", "There is nothing to stop.")
+        is_asked = head.status == SessionStatus.CANCELLING and _is_held(head)
+        if not is_asked and not await self._request_of_holder(
+            head, EventKind.CANCEL_REQUESTED, [], {"reason": short(reason)}, actor
+        ):
+            await self._at_once(head, EventKind.SESSION_CANCELLED, [], reason, actor)
 
     async def _request_of_holder(
         self, head: Head, kind: EventKind, changes: Changes, data: Mapping[str, Any], actor: str
@@ -316,23 +334,31 @@ class StateManager:
         if not _is_held(head):
             return False
         event = make_event(kind, changes, actor=actor or self.actor, data=data)
-        await self.log.append(head.session_id, [event], statuses=HELD)
+        try:
+            await self.log.append(head.session_id, [event], statuses=HELD)
+        except TransitionError as error:
+            raise ConflictError(head.session_id, head.last_seq, head.last_seq + 1) from error
         return True
 
-    async def _at_once(
-        self, session_id: str, kind: EventKind, changes: Changes, reason: str, actor: str
-    ) -> None:
-        """Do it ourselves under a short lease, since nobody runs the session."""
+    async def _at_once(self, head: Head, kind: EventKind, changes: Changes, reason: str, actor: str) -> None:
+        """Do it ourselves under a short lease, since nobody runs the session. Raises ConflictError where
+        it moved on since ``head`` was read."""
+        session_id = head.session_id
         async with self._short_lease(session_id) as lease:
             document = await self.log.document(session_id)
+            if document["seq"] != head.last_seq:
+                raise ConflictError(session_id, head.last_seq, document["seq"])
             who = actor or self.actor
             before = interruption(document, who) if document["status"] in HELD else []
             event = make_event(kind, changes, document=document, actor=who, data={"reason": short(reason)})
-            await self.log.append(session_id, [*before, event], fence=lease.fence)
+            await self.log.append(
+                session_id, [*before, event], fence=lease.fence, expected_seq=document["seq"]
+            )
 
     @asynccontextmanager
     async def _short_lease(self, session_id: str) -> AsyncIterator[Lease]:
-        lease = await self.storage.acquire(session_id, f"{self.owner}.hand", self.config.lease_ttl)
+        hand = f"{self.owner}.hand-{secrets.token_hex(2)}"
+        lease = await self.storage.acquire(session_id, hand, self.config.lease_ttl)
         try:
             yield lease
         finally:
@@ -434,10 +460,12 @@ class StateManager:
         """
         checkpoint = await self._checkpoint_of(checkpoint_id, session_id)
         session_id = checkpoint.session_id
-        head = await self.storage.head(session_id)
         data = {"checkpoint": checkpoint.id, "to": checkpoint.seq, "reason": short(reason)}
-        if not await self._request_of_holder(head, EventKind.RESTORE_REQUESTED, [], data, actor):
-            await self._restore_at_once(checkpoint, reason, actor or self.actor)
+        async for attempt in _again_on_conflict():
+            with attempt:
+                head = await self.storage.head(session_id)
+                if not await self._request_of_holder(head, EventKind.RESTORE_REQUESTED, [], data, actor):
+                    await self._restore_at_once(checkpoint, reason, actor or self.actor)
         return await self.get_session_state(session_id)
 
     async def _restore_at_once(self, checkpoint: Checkpoint, reason: str, actor: str) -> None:

@@ -41,6 +41,7 @@ from state_core.exceptions import (
     CancelRequested,
     ConflictError,
     DamagedError,
+    InvalidValue,
     LeaseError,
     LeaseLost,
     PauseRequested,
@@ -128,6 +129,8 @@ class Session:
         """Change it freely; it is saved with each step and at the auto-save interval."""
         self.metadata: dict[str, Any] = {}
         self.results: dict[str, Any] = {}
+        self.on_lost: Callable[[], object] = lambda: None
+        """Called once when the lease is lost: nothing that goes on now can be recorded."""
         self._log = log
         self._config = config
         self._auto = AutoCheckpoints(checkpoint_config)
@@ -140,9 +143,12 @@ class Session:
         self._on_left = on_left
         self._writer = Writer(log, session_id, owner, config, self._on_foreign)
         self._request: _Request | None = None
+        self._asked = asyncio.Event()
         self._pausing_done = asyncio.Event()
         self._is_paused = False
+        self._restored_elsewhere = False
         self._created = False
+        self._saving = asyncio.Lock()
         self._answers: dict[str, asyncio.Future[None]] = {}
         self._step_numbers: dict[str, int] = {}
         self._watcher: asyncio.Task[None] | None = None
@@ -253,9 +259,24 @@ class Session:
 
     async def save(self) -> None:
         """Durably save what was changed in ``context``, ``metadata`` and ``results``."""
-        events = self._unsaved()
-        if events:
+        await self._append_after_unsaved()
+
+    async def _append_after_unsaved(self, *events: Event) -> None:
+        """Append in one commit with what is unsaved. One at a time while something is, so that two that
+        end at the same moment do not both save the same change."""
+        await self._pause_ends()
+        async with self._saving:
+            if self._is_paused:
+                unsaved = []
+            elif unsaved := self._unsaved():
+                await self._writer.append(*unsaved, *events)
+        if events and not unsaved:
             await self.append(*events)
+
+    async def _append_in_the_end(self, *events: Event) -> None:
+        """With what is unsaved, unless that cannot be stored: an end is recorded all the same."""
+        async with self._saving:
+            await self._writer.append(*self._unsaved_if_storable(), *events)
 
     def _unsaved(self) -> list[Event]:
         changes: dict[str, Changes] = {}
@@ -268,9 +289,18 @@ class Session:
         )
         return [self.event(kind, found) for kind, found in pairs if found]
 
-    def _unsaved_with_step(self) -> list[Event]:
-        config = self._config
-        return self._unsaved() if config.auto_save_enabled and config.auto_save_on_step else []
+    async def _append_of_step(self, *events: Event) -> None:
+        if self._config.auto_save_enabled and self._config.auto_save_on_step:
+            await self._append_after_unsaved(*events)
+        else:
+            await self.append(*events)
+
+    def _unsaved_if_storable(self) -> list[Event]:
+        try:
+            return self._unsaved()
+        except InvalidValue as error:
+            logger.warning("Session %s: its last changes are not saved: %s", self.session_id, error)
+            return []
 
     # Checkpoints
 
@@ -278,11 +308,10 @@ class Session:
         self, name: str, *, kind: CheckpointKind = CheckpointKind.MANUAL, reason: str = ""
     ) -> str:
         """Name the present place in the log; returns the checkpoint's id."""
-        unsaved = self._unsaved()
+        await self.save()
         counts = state_counts(self.document)
-        counts["state_bytes"] += sum(event.size for event in unsaved)
         event = checkpoint_event(name, counts, kind=kind, actor=self.owner, reason=reason)
-        await self.append(*unsaved, event)
+        await self.append(event)
         self._auto.made()
         surplus = self._auto.surplus(await self._log.storage.checkpoints(self.session_id))
         if surplus:
@@ -296,18 +325,18 @@ class Session:
         if result is not None:
             self.results["final_response"] = plain(result, "result")
         closed = self._close_branches({BranchStatus.RUNNING}, BranchStatus.COMPLETED)
-        await self.append(*self._unsaved(), *closed, self.event(EventKind.SESSION_COMPLETED))
+        await self._append_after_unsaved(*closed, self.event(EventKind.SESSION_COMPLETED))
 
     async def fail(self, error: BaseException | str) -> None:
         """End it badly. Branches that were open fail with it."""
         line = short(error_line(error))
         end = self.event(EventKind.SESSION_FAILED, [set_value(["error"], trace(error))], data={"error": line})
-        await self.append(*self._unsaved(), *self._stop_branches(BranchStatus.FAILED, line), end)
+        await self._append_in_the_end(*self._stop_branches(BranchStatus.FAILED, line), end)
 
     async def cancel(self, reason: str = "", actor: str = "") -> None:
         """Stop it for good."""
         end = self.event(EventKind.SESSION_CANCELLED, actor=actor, data={"reason": short(reason)})
-        await self.append(*self._unsaved(), *self._stop_branches(BranchStatus.CANCELLED, "cancelled"), end)
+        await self._append_in_the_end(*self._stop_branches(BranchStatus.CANCELLED, "cancelled"), end)
 
     def _stop_branches(self, status: BranchStatus, why: str) -> list[Event]:
         still_open = set(BranchStatus) - BRANCH_ENDED
@@ -325,19 +354,34 @@ class Session:
     async def pause_point(self) -> None:
         """A step boundary: where a request to pause or to cancel takes effect."""
         while self._request or self._is_paused or self._writer.lost:
-            if self._writer.lost:
-                raise self._writer.lost
-            if self.requested == EventKind.CANCEL_REQUESTED:
-                raise CancelRequested
-            if self._unwinds:
-                raise PauseRequested
+            self._unwind_if_asked()
             await self._pause_if_idle()
             await self._pausing_done.wait()
+
+    def _unwind_if_asked(self) -> None:
+        self.check_lease()
+        if self.requested == EventKind.CANCEL_REQUESTED:
+            raise CancelRequested
+        if self._unwinds:
+            raise PauseRequested
+
+    async def wait_until_asked(self) -> None:
+        """Until a pause, a restore or a cancellation is asked for, or the lease is lost."""
+        await self._asked.wait()
+
+    def check_lease(self) -> None:
+        """Raises LeaseLost where it is known to be lost."""
+        if self._writer.lost:
+            raise self._writer.lost
 
     @property
     def _unwinds(self) -> bool:
         """A restore cannot be waited for: the program has to start again from an earlier place."""
-        return self._on_pause == "raise" or self.requested == EventKind.RESTORE_REQUESTED
+        return (
+            self._on_pause == "raise"
+            or self._restored_elsewhere
+            or self.requested == EventKind.RESTORE_REQUESTED
+        )
 
     async def request_pause(self, reason: str = "", actor: str = "") -> None:
         """Pause from inside this process: the same as a request from elsewhere."""
@@ -348,10 +392,16 @@ class Session:
 
     def _note_request(self, request: _Request) -> None:
         self._request = request
+        self._asked.set()
         self._pausing_done.clear()
         if request.kind == EventKind.CANCEL_REQUESTED or self._unwinds:
             cancelled = request.kind == EventKind.CANCEL_REQUESTED
-            self._wake_askers(_Unwound(CancelRequested() if cancelled else PauseRequested()))
+            self._wake_all(_Unwound(CancelRequested() if cancelled else PauseRequested()))
+
+    def _wake_all(self, error: Exception) -> None:
+        """Nobody is to wait for the end of a pause, or for an answer, any longer."""
+        self._pausing_done.set()
+        self._wake_askers(error)
 
     def _wake_askers(self, error: Exception) -> None:
         """A branch that waits for a person is at a boundary; resumed, it comes to its question again."""
@@ -365,23 +415,29 @@ class Session:
             return
         if self.requested == EventKind.PAUSE_REQUESTED:
             self._is_paused = True
-            await self._record_pause()
+            try:
+                await self._record_pause()
+            except BaseException:
+                self._is_paused = False
+                raise
             await self._writer.release()
 
     async def _record_pause(self) -> None:
-        request, self._request = self._request, None
-        reason = request.reason if request else self._reason
-        paused = self.event(EventKind.SESSION_PAUSED, data={"reason": reason})
+        request = self._request
         if request and request.kind == EventKind.RESTORE_REQUESTED:
             await self._restore(request)
-            return
-        await self._writer.append(*self._unsaved(), paused)
+        else:
+            data = {"reason": request.reason if request else self._reason}
+            paused = self.event(EventKind.SESSION_PAUSED, data=data)
+            await self._append_in_the_end(paused)
+        self._request = None
 
     async def _restore(self, request: _Request) -> None:
         target = await self._log.document(self.session_id, request.data["to"])
-        unsaved = self._unsaved()
-        if unsaved:
-            await self._writer.append(*unsaved)
+        async with self._saving:
+            unsaved = self._unsaved_if_storable()
+            if unsaved:
+                await self._writer.append(*unsaved)
         checkpoint_id = str(request.data.get("checkpoint", ""))
         await self._writer.append_restore(
             restoration(
@@ -403,6 +459,7 @@ class Session:
         await self._writer.append(self.event(EventKind.SESSION_RESUMED, data={"owner": self.owner}))
         self._request = None
         self._is_paused = False
+        self._asked.clear()
         self._pausing_done.set()
 
     # Asking a person
@@ -422,7 +479,9 @@ class Session:
         known = self.document["questions"].get(question_id)
         if known and known["status"] == "answered":
             return known["answer"]
-        if not known:
+        if known:
+            await self._wait_again(branch_id)
+        else:
             await self._request_input(question_id, prompt, branch_id, step_id, agent, choices, schema)
         if self._request and (self._unwinds or self.requested == EventKind.CANCEL_REQUESTED):
             await self.pause_point()
@@ -447,7 +506,6 @@ class Session:
             for name, value in given.items()
             if value is not None
         ]
-        waiting = str(SessionStatus.WAITING) if self.status == SessionStatus.RUNNING else ""
         event = self.event(
             EventKind.INPUT_REQUESTED,
             changes,
@@ -455,9 +513,20 @@ class Session:
             step_id=step_id,
             agent=agent,
             status=str(BranchStatus.WAITING),
-            data={"question": question_id, "session": waiting},
+            data={"question": question_id, "session": self._waiting},
         )
         await self.append(event)
+
+    @property
+    def _waiting(self) -> str:
+        """The session's status when a question is open, where that changes it."""
+        return str(SessionStatus.WAITING) if self.status == SessionStatus.RUNNING else ""
+
+    async def _wait_again(self, branch_id: str) -> None:
+        """The session was resumed while its question is still open."""
+        data = {"for": "an answer", "session": self._waiting}
+        status = str(BranchStatus.WAITING)
+        await self.append(self.event(EventKind.BRANCH_WAITING, branch_id=branch_id, status=status, data=data))
 
     async def _wait_for_answer(self, question_id: str, step_id: str) -> None:
         """While it waits, the step is not at work: the session can pause."""
@@ -493,24 +562,32 @@ class Session:
 
     async def append(self, *events: Event) -> int:
         """Append durably under the lease; returns the seq of the last. Raises LeaseLost."""
-        while self._is_paused:
-            await self._pausing_done.wait()
-            if self._writer.lost:
-                raise self._writer.lost
+        await self._pause_ends()
         return await self._writer.append(*events)
 
-    async def step_begins(self, step_id: str, agent: str, event: Event) -> None:
+    async def _pause_ends(self) -> None:
+        while self._is_paused:
+            await self._pausing_done.wait()
+            if self._is_paused:
+                self._unwind_if_asked()
+
+    async def step_begins(self, step_id: str, agent: str, *events: Event) -> None:
         self._writer.at_work[step_id] = agent
         try:
-            await self.append(*self._unsaved_with_step(), event)
+            await self._append_of_step(*events)
         except BaseException:
             self.step_left(step_id)
             raise
 
-    async def step_ends(self, step_id: str, event: Event) -> None:
+    async def step_completes(self, step_id: str, *events: Event) -> None:
         self.step_left(step_id)
-        await self.append(*self._unsaved_with_step(), event)
-        if event.kind == EventKind.STEP_FAILED and self._auto.on_error:
+        await self._append_of_step(*events)
+        await self._pause_if_idle()
+
+    async def step_fails(self, step_id: str, event: Event) -> None:
+        self.step_left(step_id)
+        await self.append(event)
+        if self._auto.on_error:
             await self.checkpoint(f"error in {step_id}", kind=CheckpointKind.ERROR)
         await self._pause_if_idle()
 
@@ -528,6 +605,8 @@ class Session:
     def _on_foreign(self, event: Event) -> None:
         if event.kind == EventKind.SESSION_RESTORED:
             self._refresh_content()
+            self._restored_elsewhere = True
+            self._wake_all(_Unwound(PauseRequested()))
         for change in event.changes:
             self._merge(change)
         if event.kind in REQUESTS:
@@ -615,7 +694,8 @@ class Session:
                 raise self._writer.lost
             return False
         if isinstance(error, PauseRequested):
-            await self._record_pause()
+            if not self._is_paused:
+                await self._record_pause()
             return True
         if isinstance(error, CancelRequested):
             await self.cancel(
@@ -634,7 +714,7 @@ class Session:
         else:
             # Ctrl-C, a cancelled task: nothing is wrong with the workflow, somebody can go on with it.
             stopped = interruption(self.document, self.owner, self.owner, "its process was stopped")
-            await self._writer.append(*self._unsaved(), *stopped)
+            await self._append_in_the_end(*stopped)
 
     async def _stop_watching(self) -> None:
         if self._watcher:
@@ -658,13 +738,16 @@ class Session:
                     await self.save()
             except LeaseError as error:
                 self._lose(error)
+            except InvalidValue as error:
+                logger.warning("Session %s: cannot be saved as it is: %s", self.session_id, error)
             except StorageUnavailable as error:
                 logger.warning("Session %s: %s Trying again.", self.session_id, error)
 
     def _lose(self, error: LeaseError) -> None:
         self._writer.lose(error)
-        self._pausing_done.set()
-        self._wake_askers(error)
+        self._asked.set()
+        self._wake_all(error)
+        self.on_lost()
 
     def _auto_save_is_due(self, saved: float) -> bool:
         waited = time.monotonic() - saved
@@ -676,6 +759,8 @@ class Session:
 
     async def _look(self) -> None:
         await self._writer.catch_up()
+        if self._restored_elsewhere:
+            return
         if not self._is_paused:
             await self._pause_if_idle()
             if self._auto.is_due() and self.status == SessionStatus.RUNNING:

@@ -96,8 +96,9 @@ class Writer:
                     await self._write(batch, expected_seq)
                 except Exception as error:  # noqa: BLE001 - handed to every caller whose events were in it
                     for waiting in batch:
-                        waiting.done.set_exception(error)
-                        waiting.done.exception()
+                        if not waiting.done.done():
+                            waiting.done.set_exception(error)
+                            waiting.done.exception()
 
     def _next_batch(self) -> list[_Waiting]:
         size, count = 0, 0
@@ -112,7 +113,9 @@ class Writer:
     async def _write(self, batch: list[_Waiting], expected_seq: int | None) -> None:
         last = await self._append_through_outages(batch, expected_seq)
         seq = last - sum(len(waiting.events) for waiting in batch)
-        await self._fold_foreign(seq)
+        async for attempt in self._attempts():
+            with attempt:
+                await self._fold_foreign(seq)
         for waiting in batch:
             for event in waiting.events:
                 seq += 1
