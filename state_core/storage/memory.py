@@ -98,7 +98,8 @@ class MemoryStorageBackend(StorageBackend):
     ) -> list[EventRecord]:
         with self._lock:
             session = self._sessions.get(check_id(session_id))
-            events = session.events[after : before - 1 if before is not None else None] if session else []
+            end = None if before is None else max(0, before - 1)
+            events = session.events[after:end] if session else []
         found = [
             event if bodies else replace(event, body=b"")
             for event in (reversed(events) if newest_first else events)
@@ -209,9 +210,11 @@ def _change_checkpoints(session: _Session, change: CheckpointChange, first: int)
     for index, checkpoint in change.added:
         session.checkpoints[checkpoint.id] = replace(checkpoint, seq=first + index)
     for checkpoint_id, name in change.renamed.items():
-        session.checkpoints[checkpoint_id].name = name
+        if checkpoint_id in session.checkpoints:
+            session.checkpoints[checkpoint_id].name = name
     for checkpoint_id, pinned in change.pinned.items():
-        session.checkpoints[checkpoint_id].pinned = pinned
+        if checkpoint_id in session.checkpoints:
+            session.checkpoints[checkpoint_id].pinned = pinned
     for checkpoint_id in change.removed:
         session.checkpoints.pop(checkpoint_id, None)
 
