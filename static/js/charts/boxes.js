@@ -1,6 +1,6 @@
 // The words, colours and lines of the graph's boxes.
 
-import { ENDED, clip, count, duration, icon, safe, STATUSES } from "./words.js";
+import { ENDED, brief, clip, count, icon, safe, STATUSES } from "./words.js";
 import { isRunning, missingParents, now, openEnd, runningStep } from "./model.js";
 
 // Which of many stands for all: what needs a person first.
@@ -39,7 +39,7 @@ function familyName(branches) {
   let common = branches[0].name;
   for (const { name } of branches) while (common && !name.startsWith(common)) common = common.slice(0, -1);
   const trimmed = common.replace(/[\s\d_.:#/-]+$/, "");
-  return trimmed.length > 1 ? trimmed : branches[0].name;
+  return trimmed.length ? trimmed : branches[0].name;
 }
 
 export function detail(branch, model) {
@@ -52,12 +52,6 @@ export function detail(branch, model) {
     return branch.status === "waiting" ? `waiting · ${brief(now(model) - step.start)}` : `${steps} · step ${brief(now(model) - step.start)}`;
   }
   return branch.ended || !isRunning(model) ? `${steps} · ${brief((branch.ended ?? openEnd(model)) - branch.opened)}` : `${steps} · ${branch.status}`;
-}
-
-// As short as a box needs it: "4 m", "2 h 15 m".
-function brief(milliseconds) {
-  if (milliseconds >= 60000 && milliseconds < 3600000) return `${Math.floor(milliseconds / 60000)} m`;
-  return duration(milliseconds < 60000 ? Math.floor(milliseconds / 1000) * 1000 : milliseconds).replace(".0 s", " s").replace(/^0 ms$/, "0 s");
 }
 
 // "3 of 4 arrived, waiting for Researcher-2 · 2 m 10 s", for the joins that are open.
@@ -114,6 +108,6 @@ export function boxWords(node, shown, { colours, scale, dimmed }) {
     font: { color: colours.text, size: Math.min(13, Math.max(8, 11.5 * scale)), weight: 600, family: colours.font },
   };
   if (!second) return [title];
-  const words = safe(shown.detail, Math.floor((node.w - 18) / 5.9));
+  const words = safe(shown.detail, Math.floor((node.w - 18) / 5.5));
   return [title, { ...common, y: node.y + 9, text: words, font: { color: colours.muted, size: Math.min(12, 11 * scale), family: colours.font } }];
 }

@@ -1,6 +1,7 @@
 // The branches that ran, from left to right. Boxes where they can be read, points where there are too many.
 
 import { boxShape, boxWords, hoverText, isWalked, mostUrgentBranch, openJoins, present } from "./boxes.js";
+import { addEdge, cellsOf } from "./cells.js";
 import { isActive } from "./model.js";
 import { button, checkbox, fillLegend, make, onPress, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
@@ -8,7 +9,6 @@ import { count, icon, STATUSES } from "./words.js";
 
 const READABLE = 0.62;
 const MOST_BOXES = 140;
-const CURVED_EDGES = 1200;
 const MARGIN = 16;
 const HEIGHTS = [150, 440];
 const BOX_HEIGHT = 40;
@@ -24,7 +24,7 @@ export class Graph {
 
   build() {
     const { note, legend, controls } = toolRow(this.host, "branch graph");
-    Object.assign(this, { note, legend });
+    Object.assign(this, { note: noteOfPage(this.host, note), legend });
     this.groupSwitch = checkbox(controls, "Group siblings", true, (grouped) => this.actions.group(grouped));
     this.groupSwitch.label.hidden = true;
     this.activeSwitch = checkbox(controls, "Active only", false, (active) => this.actions.activeOnly(active));
@@ -81,7 +81,16 @@ export class Graph {
   }
 
   fitScale([width, height]) {
-    return Math.min(1, (width - 2 * MARGIN) / Math.max(1, this.graph.width), (height - 2 * MARGIN) / Math.max(1, this.graph.height));
+    return Math.min(this.fullWidth(width), (height - 2 * MARGIN) / Math.max(1, this.graph.height));
+  }
+
+  fullWidth(width) {
+    return Math.min(1, (width - 2 * MARGIN) / Math.max(1, this.graph.width));
+  }
+
+  // A tall graph is not squeezed in its width as well.
+  across(scale, width) {
+    return Math.max(scale, this.fullWidth(width));
   }
 
   // { x, y (the middle), scale }; the reader's own until "Fit".
@@ -105,10 +114,11 @@ export class Graph {
     if (!this.Plotly || !this.graph || !this.host.clientWidth) return;
     const size = this.size;
     const view = (this.drawn = this.currentView(size));
-    const [halfWidth, halfHeight] = [size[0] / 2 / view.scale, size[1] / 2 / view.scale];
+    const [halfWidth, halfHeight] = [size[0] / 2 / this.across(view.scale, size[0]), size[1] / 2 / view.scale];
     this.box = { x0: view.x - halfWidth, x1: view.x + halfWidth, y0: view.y - halfHeight, y1: view.y + halfHeight };
     this.shown = new Map(this.graph.nodes.map((node) => [node.id, present(node, this.model)]));
     this.boxed = this.boxesInSight(view.scale);
+    this.cells = cellsOf(this.boxed.length ? this.boxed : this.graph.nodes, this.shown, this.boxed.length ? 0 : view.scale);
     this.Plotly.react(this.plot, [...this.edgeTraces(), ...this.pointTraces()], this.layout(size, view), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
     this.followPan();
     this.drawWords();
@@ -138,34 +148,41 @@ export class Graph {
 
   edgeTraces() {
     const lines = [{ x: [], y: [] }, { x: [], y: [] }];
-    const curved = this.graph.edges.length <= CURVED_EDGES;
+    const seen = new Set();
     for (const [source, target] of this.graph.edges) {
       const walked = isWalked(this.shown.get(source), this.shown.get(target));
-      addEdge(lines[walked ? 0 : 1], this.nodes.get(source), this.nodes.get(target), curved);
+      const ends = this.endsOf(source, target);
+      const key = `${ends[0].key} ${ends[1].key} ${walked}`;
+      if (!seen.has(key)) addEdge(lines[walked ? 0 : 1], ...ends, this.boxed.length > 0);
+      seen.add(key);
     }
-    const quiet = this.graph.nodes.length > 300;
+    const quiet = !this.boxed.length;
     return lines.map((line, i) => {
       const trace = this.graph.figure.data[i];
-      return { ...trace, ...line, opacity: quiet ? 0.5 : 1, line: { ...trace.line, width: quiet ? 1 : 2, color: this.colours.line } };
+      return { ...trace, ...line, opacity: quiet ? 0.6 : 1, line: { ...trace.line, width: quiet ? 1 : 2, color: this.colours.line } };
     });
   }
 
-  // In sight as points; behind boxes they are only there to be hovered over.
+  endsOf(source, target) {
+    if (!this.boxed.length) return [this.cells.of.get(source), this.cells.of.get(target)];
+    return [source, target].map((id) => ({ ...this.nodes.get(id), key: id }));
+  }
+
+  // Points for what is too small to be a box; behind boxes they are only there to be hovered over.
   pointTraces() {
-    const hidden = this.boxed.length > 0;
+    const boxed = this.boxed.length > 0;
     const columns = Object.fromEntries(Object.keys(STATUSES).map((status) => [status, { x: [], y: [], text: [] }]));
-    for (const node of hidden ? this.boxed : this.graph.nodes) {
-      const shown = this.shown.get(node.id);
-      if (this.isDimmed(shown) && !hidden) continue;
-      const column = columns[shown.status];
-      column.x.push(node.x);
-      column.y.push(node.y);
-      column.text.push(hoverText(shown));
+    for (const cell of this.cells.all) {
+      if (this.isDimmed(cell) && !boxed) continue;
+      const column = columns[cell.status];
+      column.x.push(cell.x);
+      column.y.push(cell.y);
+      column.text.push(hoverText(cell));
     }
-    const size = Math.min(12, Math.max(4, 30 * this.drawn.scale));
+    const size = Math.min(12, Math.max(5, 30 * this.drawn.scale));
     return this.graph.figure.data.slice(2).map((trace) => ({
       ...trace, ...columns[trace.name],
-      marker: { ...trace.marker, color: this.colours[trace.name], size, opacity: hidden ? 0 : 1 },
+      marker: { ...trace.marker, color: this.colours[trace.name], size, opacity: boxed ? 0 : 1 },
     }));
   }
 
@@ -190,9 +207,13 @@ export class Graph {
     const wanted = [[this.nodes.get(this.cursor), "dot"]];
     if (!this.boxed.length) wanted.push([this.selectedNode, "solid"]);
     return wanted.filter(([node]) => node).map(([node, dash]) => {
-      const [w, h] = this.boxed.length ? [node.w / 2 + 4, BOX_HEIGHT / 2 + 4] : [9 / this.drawn.scale, 9 / this.drawn.scale];
+      const [w, h] = this.boxed.length ? [node.w / 2 + 4, BOX_HEIGHT / 2 + 4] : [9 / this.sideways, 9 / this.drawn.scale];
       return { type: "rect", x0: node.x - w, x1: node.x + w, y0: node.y - h, y1: node.y + h, line: { width: 2, dash, color: this.colours.accent } };
     });
+  }
+
+  get sideways() {
+    return this.across(this.drawn.scale, this.host.clientWidth);
   }
 
   drawWords() {
@@ -238,14 +259,19 @@ export class Graph {
     const { x, y, scale } = this.drawn;
     const next = Math.min(2, Math.max(scale / factor, Math.min(0.5, this.fitScale(this.size)) / 2));
     const at = event ? this.toData(event) : { x, y };
-    const ratio = scale / next;
-    this.view = { x: at.x + (x - at.x) * ratio, y: at.y + (y - at.y) * ratio, scale: next };
+    const width = this.host.clientWidth;
+    const [sideways, upright] = [this.across(scale, width) / this.across(next, width), scale / next];
+    this.view = { x: at.x + (x - at.x) * sideways, y: at.y + (y - at.y) * upright, scale: next };
     this.draw();
   }
 
   toData(event) {
     const box = this.plot.getBoundingClientRect();
-    return { x: this.box.x0 + (event.clientX - box.left) / this.drawn.scale, y: this.box.y0 + (event.clientY - box.top) / this.drawn.scale };
+    return this.dataAt(event.clientX - box.left, event.clientY - box.top);
+  }
+
+  dataAt(x, y) {
+    return { x: this.box.x0 + x / this.sideways, y: this.box.y0 + y / this.drawn.scale };
   }
 
   fit() {
@@ -256,25 +282,21 @@ export class Graph {
 
   press(x, y) {
     if (!this.box) return;
-    const at = { x: this.box.x0 + x / this.drawn.scale, y: this.box.y0 + y / this.drawn.scale };
-    const node = this.boxed.length
-      ? this.boxed.find((one) => Math.abs(one.x - at.x) <= one.w / 2 && Math.abs(one.y - at.y) <= BOX_HEIGHT / 2)
-      : this.nearest(at, 10 / this.drawn.scale);
-    if (node) this.choose(node);
+    const at = this.dataAt(x, y);
+    const node = this.boxed.find((one) => Math.abs(one.x - at.x) <= one.w / 2 && Math.abs(one.y - at.y) <= BOX_HEIGHT / 2);
+    const found = node ? this.shown.get(node.id) : this.boxed.length ? null : this.nearest(at);
+    if (found) this.choose(found);
   }
 
-  nearest(at, most) {
-    let [found, best] = [null, most];
-    for (const node of this.graph.nodes) {
-      const distance = Math.hypot(node.x - at.x, node.y - at.y);
-      if (distance <= best) [found, best] = [node, distance];
-    }
-    return found;
+  nearest(at) {
+    const distance = (cell) => Math.hypot((cell.x - at.x) * this.sideways, (cell.y - at.y) * this.drawn.scale);
+    const [best] = [...this.cells.all].sort((a, b) => distance(a) - distance(b));
+    return best && distance(best) < 12 ? best : null;
   }
 
-  choose(node) {
+  choose(shown) {
     this.cursor = null;
-    const branch = mostUrgentBranch(this.shown.get(node.id).branches);
+    const branch = mostUrgentBranch(shown.branches);
     if (branch) this.actions.select(branch.id, null);
   }
 
@@ -282,7 +304,7 @@ export class Graph {
     const move = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (move) this.moveCursor(...move);
-    else if (event.key === "Enter" && this.cursor) this.choose(this.nodes.get(this.cursor));
+    else if (event.key === "Enter" && this.cursor) this.choose(this.shown.get(this.cursor));
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -314,20 +336,9 @@ export class Graph {
   }
 }
 
-function addEdge(line, source, target, curved) {
-  const [x0, x1] = [source.x + source.w / 2, target.x - target.w / 2];
-  if (!curved || source.y === target.y) {
-    line.x.push(x0, x1, null);
-    line.y.push(source.y, target.y, null);
-    return;
-  }
-  const reach = Math.min(60, (x1 - x0) / 2);
-  for (let i = 0; i <= 14; i += 1) {
-    const t = i / 14;
-    const [a, b, c, d] = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
-    line.x.push(a * x0 + b * (x0 + reach) + c * (x1 - reach) + d * x1);
-    line.y.push(a * source.y + b * source.y + c * target.y + d * target.y);
-  }
-  line.x.push(null);
-  line.y.push(null);
+// The page may have a place for the one sentence beside the chart's title.
+function noteOfPage(host, own) {
+  const place = host.closest("section")?.querySelector("[data-graph-note]");
+  if (place) own.remove();
+  return place ?? own;
 }

@@ -45,8 +45,7 @@ class Charts {
   }
 
   async start() {
-    const address = this.host.dataset.plotlyUrl ?? new URL("../../vendor/plotly/plotly-strict.min.js", import.meta.url).href;
-    const [Plotly] = await Promise.all([loadPlotly(address), this.fetch()]);
+    const [Plotly] = await Promise.all([loadPlotly(this.host.dataset.plotlyUrl), this.fetch()]);
     this.Plotly = Plotly;
     this.paint();
     document.dispatchEvent(new CustomEvent("charts:ready"));

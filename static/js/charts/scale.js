@@ -1,12 +1,12 @@
 // Time on an axis: milliseconds to seconds since the start, long idle gaps folded, ticks in local time.
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
-export const TICK_DISTANCE = 88;
+export const TICK_DISTANCE = 80;
 
 // `spans`: [start, end] in ms. Returns a scale with to(ms) → u and from(u) → ms.
 export function makeScale(spans, start, end, folded) {
-  const gaps = folded ? idleGaps(spans, start, end) : [];
-  return new Scale(start, Math.max(end, start + 1000), gaps);
+  const gaps = idleGaps(spans, start, end);
+  return new Scale(start, Math.max(end, start + 1000), folded ? gaps : [], gaps.length > 0);
 }
 
 function idleGaps(spans, start, end) {
@@ -16,7 +16,7 @@ function idleGaps(spans, start, end) {
   const gaps = [];
   let at = start;
   for (const [from, to] of [...busy, [end, end]]) {
-    if (from - at > 4 * kept) gaps.push({ from: at + kept / 2, to: from - kept / 2, kept: kept / 2 });
+    if (from - at > 4 * kept) gaps.push({ from: at, to: from, kept });
     at = Math.max(at, to);
   }
   return gaps;
@@ -33,7 +33,8 @@ function merge(spans) {
 }
 
 class Scale {
-  constructor(start, end, gaps) {
+  constructor(start, end, gaps, foldable) {
+    this.foldable = foldable;
     this.start = start;
     this.end = end;
     this.gaps = gaps;
@@ -60,9 +61,16 @@ class Scale {
     return at;
   }
 
+  // Labels at round local times, at least TICK_DISTANCE apart. Folded gaps can leave room for closer ones.
   ticks(range, pixels) {
     const perSecond = pixels / (range[1] - range[0]);
-    const step = (STEPS.find((seconds) => seconds * perSecond >= TICK_DISTANCE) ?? STEPS.at(-1)) * 1000;
+    const at = STEPS.findIndex((seconds) => seconds * perSecond >= TICK_DISTANCE);
+    const index = at < 0 ? STEPS.length - 1 : at;
+    const regular = this.ticksEvery(STEPS[index] * 1000, range, perSecond);
+    return regular.values.length > 2 || !index ? regular : this.ticksEvery(STEPS[index - 1] * 1000, range, perSecond);
+  }
+
+  ticksEvery(step, range, perSecond) {
     const values = [];
     let [at, last] = [firstTick(this.from(range[0]), step), -Infinity];
     while (values.length < 60) {

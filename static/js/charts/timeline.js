@@ -2,11 +2,11 @@
 
 import { barsInSight } from "./bars.js";
 import { faded } from "./colours.js";
-import { isActive, isHeld, isRunning, openEnd, runningStep, stepEnd } from "./model.js";
+import { isActive, isHeld, isRunning, look, openEnd, runningStep, stepEnd } from "./model.js";
 import { makeScale } from "./scale.js";
 import { button, checkbox, fillLegend, make, onPress, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
-import { clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
+import { brief, clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
 
 const LANE = 28;
 const STRIP = 30;
@@ -72,8 +72,15 @@ export class Timeline {
     this.scale = this.makeScale();
     this.space.style.height = `${this.height + Math.max(0, this.lanes.length - this.rows) * LANE}px`;
     this.scroll.style.height = `${this.height}px`;
+    this.beginWhereWorkIs();
     this.drawPlot();
     this.drawWords();
+  }
+
+  beginWhereWorkIs() {
+    if (this.begun || this.lanes.length <= this.rows) return;
+    this.begun = true;
+    if (isRunning(this.model)) this.scroll.scrollTop = (this.lanes.findIndex(isActive) - 2) * LANE;
   }
 
   get height() {
@@ -135,13 +142,29 @@ export class Timeline {
 
   drawPlot() {
     const sight = (this.drawn = this.sight);
-    const columns = barsInSight(this.lanes, this.model, this.scale, sight, this.figure.data.slice(0, -1).map((trace) => trace.name));
-    const bars = this.figure.data.slice(0, -1).map((trace) => ({
+    const columns = barsInSight(this.lanes, this.model, this.scale, sight, this.barTraces.map((trace) => trace.name));
+    const bars = this.barTraces.map((trace) => ({
       ...trace, ...columns[trace.name], marker: { ...trace.marker, color: this.colours[trace.name] },
       insidetextfont: { color: this.colours.panel, size: 10 },
     }));
-    this.Plotly.react(this.plot, [...bars, this.marks()], this.layout(sight), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
+    this.Plotly.react(this.plot, [this.lives(sight), ...bars, this.marks()], this.layout(sight), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
     this.followZoom();
+  }
+
+  get barTraces() {
+    return this.figure.data.slice(1, -1);
+  }
+
+  // From a branch's opening to its end: so one that waits is seen to wait.
+  lives(sight) {
+    const [base, x, y] = [[], [], []];
+    for (let row = sight.first; row <= sight.last; row += 1) {
+      const branch = this.lanes[row];
+      base.push(this.scale.to(branch.opened));
+      x.push(this.scale.to(branch.ended ?? Math.max(branch.opened, openEnd(this.model))) - base.at(-1));
+      y.push(row);
+    }
+    return { ...this.figure.data[0], base, x, y, marker: { color: this.colours["line-strong"], line: { width: 0 } } };
   }
 
   followZoom() {
@@ -184,14 +207,22 @@ export class Timeline {
       xaxis: { ...base.xaxis, range: sight.range, autorange: false, tickvals: ticks.values, ticktext: ticks.texts, tickfont: muted, ticklabelstandoff: 2 },
       yaxis: {
         ...base.yaxis, domain: [STRIP / inner, 1], range: [sight.top + this.rows - 0.5, sight.top - 0.5],
-        tickvals: shown.map((_, i) => sight.first + i), tickfont: muted, ticklabelstandoff: 10,
-        ticktext: shown.map((branch) => `${icon(branch.status)}  ${safe(branch.name, this.labelLength)}`),
+        showticklabels: false,
       },
       yaxis2: { ...base.yaxis2, domain: [0, STRIP / inner] },
       hoverlabel: { bgcolor: this.colours.panel, bordercolor: this.colours.line, font: { ...muted, color: this.colours.text, size: 12 }, align: "left" },
       shapes: [...this.bands(sight), ...this.gaps(sight), ...this.marksOfSelection(sight), ...this.nowLine()],
-      annotations: this.bandWords(sight),
+      annotations: [...this.laneNames(sight, muted), ...this.bandWords(sight)],
     };
+  }
+
+  laneNames(sight, font) {
+    const shown = this.lanes.slice(sight.first, sight.last + 1);
+    return shown.map((branch, i) => ({
+      xref: "paper", x: 0, xanchor: "left", xshift: 14 - this.left, y: sight.first + i, yanchor: "middle", align: "left", showarrow: false, borderpad: 0,
+      text: `${icon(branch.status)}  ${safe(branch.name, this.labelLength)}`,
+      font: branch.id === this.selection.branch ? { ...font, color: this.colours.text, weight: 600 } : font,
+    }));
   }
 
   bands() {
@@ -209,8 +240,9 @@ export class Timeline {
   }
 
   bandWords(sight) {
+    const held = ({ from, to }) => this.model.pauses.some((pause) => pause.start < to && (pause.end ?? this.end) > from);
     const words = [
-      ...this.scale.gaps.map((gap) => [gap.from, gap.to, `⋯ ${duration(gap.to - gap.from)}`, 34]),
+      ...this.scale.gaps.map((gap) => [gap.from, gap.to, `${held(gap) ? "❚❚" : "⋯"} ${brief(gap.to - gap.from)}`, 30]),
       ...this.model.pauses.filter((pause) => !this.scale.gaps.some((gap) => gap.from < (pause.end ?? this.end) && gap.to > pause.start))
         .map((pause) => [pause.start, pause.end ?? this.end, `❚❚ ${WHY[pause.why] ?? "paused"}`, 64]),
     ];
@@ -253,11 +285,17 @@ export class Timeline {
 
   drawWords() {
     const counts = {};
-    for (const branch of this.model.branches.values()) counts[branch.status] = (counts[branch.status] ?? 0) + 1;
+    for (const branch of this.model.branches.values()) {
+      for (const step of branch.steps.values()) {
+        const shown = look(step, branch, this.model);
+        counts[shown] = (counts[shown] ?? 0) + 1;
+      }
+    }
+    this.foldSwitch.label.hidden = !this.scale.foldable;
     fillLegend(this.legend, counts);
     const [shown, all] = [this.lanes.length, this.model.branches.size];
     const held = isHeld(this.model) ? `❚❚ ${WHY[this.model.pauses.at(-1).why] ?? "paused"} since ${clock(this.model.pauses.at(-1).start)} · ` : "";
-    this.note.textContent = `${held}${shown === all ? count(all, "branch") : `${shown} of ${count(all, "branch")}`} · ◆ ${count(this.model.checkpoints.length, "checkpoint")}`;
+    this.note.textContent = `${held}${shown === all ? count(all, "branch") : `${shown} of ${count(all, "branch")}`}${this.model.checkpoints.length ? ` · ◆ ${count(this.model.checkpoints.length, "checkpoint")}` : ""}`;
     this.twin.show(() => this.lanes.map((branch) => this.tableRow(branch)), "branches");
   }
 

@@ -38,6 +38,12 @@ export function duration(milliseconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
+// As short as a box needs it: "4 m", "2 h 15 m".
+export function brief(milliseconds) {
+  if (milliseconds < 60000) return `${Math.max(0, Math.floor(milliseconds / 1000))} s`;
+  return milliseconds < 3600000 ? `${Math.floor(milliseconds / 60000)} m` : duration(milliseconds);
+}
+
 export function count(number, word) {
   return `${number.toLocaleString("en").replace(/,/g, "\u2009")} ${word}${number === 1 ? "" : word.endsWith("ch") ? "es" : "s"}`;
 }

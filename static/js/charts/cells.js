@@ -1,0 +1,53 @@
+// Points that would lie on one another are drawn as one, and so are their edges: however large the graph is,
+// there are no more of them than there is room for.
+
+import { mostUrgent, tally } from "./boxes.js";
+
+const CELL = 5;
+
+// `scale`: pixels per unit upright; 0 keeps every node by itself. Returns { all, of: node id → cell }.
+export function cellsOf(nodes, shown, scale) {
+  const cells = new Map();
+  const of = new Map();
+  for (const node of nodes) {
+    const key = scale ? `${node.x} ${Math.floor((node.y * scale) / CELL)}` : node.id;
+    let cell = cells.get(key);
+    if (!cell) cells.set(key, (cell = { key, x: node.x, y: node.y, w: 0, nodes: [], branches: [] }));
+    cell.nodes.push(node);
+    cell.branches.push(...shown.get(node.id).branches);
+    of.set(node.id, cell);
+  }
+  for (const cell of cells.values()) describe(cell, shown);
+  return { all: [...cells.values()], of };
+}
+
+function describe(cell, shown) {
+  if (cell.nodes.length === 1) {
+    const { status, title, detail } = shown.get(cell.nodes[0].id);
+    Object.assign(cell, { status, title, detail });
+    return;
+  }
+  Object.assign(cell, { status: mostUrgent(cell.branches), title: `${cell.branches.length} branches`, detail: tally(cell.branches) });
+}
+
+const BEND = 60;
+const POINTS = 14;
+
+// A curve that leaves and arrives level; a straight line where there are only points.
+export function addEdge(line, source, target, curved) {
+  const [x0, x1] = [source.x + source.w / 2, target.x - target.w / 2];
+  if (!curved || source.y === target.y) {
+    line.x.push(x0, x1, null);
+    line.y.push(source.y, target.y, null);
+    return;
+  }
+  const reach = Math.min(BEND, (x1 - x0) / 2);
+  for (let i = 0; i <= POINTS; i += 1) {
+    const t = i / POINTS;
+    const [a, b, c, d] = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
+    line.x.push(a * x0 + b * (x0 + reach) + c * (x1 - reach) + d * x1);
+    line.y.push((a + b) * source.y + (c + d) * target.y);
+  }
+  line.x.push(null);
+  line.y.push(null);
+}
