@@ -126,8 +126,7 @@ def session_act(verb: str) -> Callable[..., HttpResponse | None]:
 @admin.register(Session)
 class SessionAdmin(ReadOnlyAdmin):
     list_display = (
-        "session_id", "state", "title", "progress", "branches", "checkpoints", "size", "started_at",
-        "updated_at", "held_by", "dashboard",
+        "session_id", "state", "title", "progress", "checkpoints", "updated_at", "held_by", "dashboard",
     )  # fmt: skip
     list_filter = (
         ("status", admin.ChoicesFieldListFilter),

@@ -39,6 +39,11 @@ class Target:
     def label(self) -> str:
         return f"{self.session_id}, “{self.checkpoint_name}”" if self.checkpoint_id else self.session_id
 
+    @property
+    def sentence(self) -> str:
+        """How a message begins: Django makes its first letter a capital, which an id's must not become."""
+        return f"Session {self.label}"
+
 
 def target_view(action: Action, target: Target) -> dict[str, Any]:
     """What the page says of a row."""
@@ -57,6 +62,7 @@ class ActForm(forms.Form):
     reason = forms.CharField(max_length=500, label="Reason", help_text="Recorded with your name.")
     context = forms.JSONField(
         required=False,
+        initial=dict,
         label="Additional context",
         help_text='A JSON object, such as {"review_complete": true}. It is merged into the context.',
         widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false"}),
@@ -132,12 +138,12 @@ def _outcome(
 ) -> tuple[str, int]:
     why_not = action.why_not(target.status)
     if why_not:
-        return f"{target.label}: {why_not}", messages.WARNING
+        return f"{target.sentence}: {why_not}", messages.WARNING
     try:
         state = async_to_sync(_call)(CALLS[action.verb](manager, target, given, actor))
     except StateError as error:
-        return f"{target.label}: {error}", messages.ERROR
-    return f"{target.label}: {_told(action, target, state, given)}", messages.SUCCESS
+        return f"{target.sentence}: {error}", messages.ERROR
+    return f"{target.sentence}: {_told(action, target, state, given)}", messages.SUCCESS
 
 
 async def _call(coroutine: Coroutine[Any, Any, Any]) -> Any:

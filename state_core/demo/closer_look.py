@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from state_core.demo.measure import hardest_functions, measure_package
 from state_core.demo.pace import take_time
 from state_core.demo.sources import installed_packages, package, read_source
 from state_core.orchestra import PatternConfig
+from state_core.orchestra.agents import AgentFunction
 
 CANDIDATES = 3
 MODULES = 5
@@ -94,7 +96,7 @@ async def advise(examined: dict[str, Any], context: Any) -> str:
     return f"In {examined['package']} a review should begin with:\n" + "\n".join(lines)
 
 
-AGENTS = {
+AGENTS: Mapping[str, AgentFunction] = {
     "Scout": scout,
     "Interviewer": choose,
     "Examiner": examine,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from state_core.demo.measure import measure_files
 from state_core.demo.pace import take_time
 from state_core.demo.sources import standard_modules
 from state_core.orchestra import Again, PatternConfig
+from state_core.orchestra.agents import AgentFunction
 
 LANES = 4
 NAMED_EVERY = 20
@@ -73,7 +75,7 @@ async def shelve(lanes: list[dict[str, Any]], context: Any) -> str:
     return "{files} modules, {lines} lines, {functions} functions.".format(**totals)
 
 
-AGENTS = {
+AGENTS: Mapping[str, AgentFunction] = {
     "Planner": plan,
     "Head of catalogue": divide,
     "Cataloguer": catalogue,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import django
-import orjson.orjson as compiled
+import orjson
 
 from state_core.demo.measure import Findings, measure_files, measure_source, spread
 from state_core.demo.pace import take_time
 from state_core.demo.sources import installed_packages
 from state_core.orchestra import Node, Topology
+from state_core.orchestra.agents import AgentFunction
 
 SECONDS = 3.0
 """What the census may take: too little for every file on this machine."""
@@ -66,7 +68,12 @@ async def read_compiled(request: Any, context: Any) -> Any:
     """A compiled extension is no Python source, in the second attempt neither: this branch fails."""
     await take_time(context, 2)
     await context.say("Perhaps a compiled module can be read like any other.")
-    return await asyncio.to_thread(_parsed, Path(compiled.__file__))
+    return await asyncio.to_thread(_parsed, _compiled())
+
+
+def _compiled() -> Path:
+    folder = Path(orjson.__file__).parent
+    return next(path for path in folder.iterdir() if path.suffix in {".so", ".pyd"})
 
 
 def _parsed(path: Path) -> str:
@@ -84,7 +91,7 @@ async def tell(results: dict[str, Any], context: Any) -> str:
     )
 
 
-AGENTS = {
+AGENTS: Mapping[str, AgentFunction] = {
     "Template reader": read_templates,
     "Census taker": take_census,
     "Optimist": read_compiled,

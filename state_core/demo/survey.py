@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from state_core.demo.measure import measure_package
 from state_core.demo.pace import take_time
 from state_core.demo.sources import installed_packages, package
 from state_core.orchestra import Handoff, PatternConfig
+from state_core.orchestra.agents import AgentFunction
 
 PACKAGES = 6
 FILES = 40
@@ -134,7 +136,7 @@ async def report(comparison: dict[str, Any], context: Any) -> str:
     )
 
 
-AGENTS = {
+AGENTS: Mapping[str, AgentFunction] = {
     "Collector": collect,
     "Analyst": analyse,
     "Reader": read,

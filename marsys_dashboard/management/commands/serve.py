@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -39,15 +40,19 @@ class Command(BaseCommand):
         parser.add_argument(
             "--no-migrate", action="store_true", help="refuse to start where the tables are not up to date"
         )
-        parser.add_argument("--pace", type=float, help="seconds for each step of the demonstration")
+        parser.add_argument(
+            "--pace", type=float, default=1.0, help="seconds for each step of the demonstration (1)"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        # A shell starts what runs in its background with Ctrl-C ignored; this is to end all the same.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         host, port = options["host"], options["port"]
         refuse_taken_port(host, port)
         refuse_unreachable_database()
         prepare_tables(migrate=not options["no_migrate"])
         user = first_operator()
-        with demonstration(None if options["no_demo"] else options["pace"] or 1.0) as start:
+        with demonstration(None if options["no_demo"] else options["pace"]) as start:
             self._serve(host, port, user, start)
         self.stdout.write("\nStopped. The data is kept.")
 
