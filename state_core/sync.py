@@ -93,4 +93,6 @@ class SyncFace:
 
 
 def _unwrapped(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_unwrapped(part) for part in value]
     return value._target if isinstance(value, SyncFace) else value
