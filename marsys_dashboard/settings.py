@@ -135,7 +135,8 @@ STORAGES = {
     },
 }
 WHITENOISE_USE_FINDERS = not STATIC_HASHED
-WHITENOISE_AUTOREFRESH = DEBUG
+WHITENOISE_AUTOREFRESH = not STATIC_HASHED
+"""Look at files anew each time: a file that is edited while it is served would otherwise be cut off."""
 WHITENOISE_MAX_AGE = 0
 """Seconds, for names without a hash: the browser asks each time and mostly gets "not modified"."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from marsys_dashboard.failures import wants_json
@@ -62,7 +64,7 @@ def counts_json(listing: Listing) -> dict[str, Any]:
     return {"ok": True, "counts": listing.counts, "questions": listing.questions}
 
 
-def render_row(head: Head, store: str) -> str:
+def render_row(head: Head, store: str) -> SafeString:
     """A session's row of the list, for the first paint and for live frames alike."""
     return render_to_string("sessions/_row.html", row_context(head, store))
 
@@ -78,6 +80,8 @@ def row_context(head: Head, store: str) -> dict[str, Any]:
         "steps": head.counts["steps"],
         "failed": head.counts["steps_failed"],
         "questions": head.counts["questions"],
+        "created": head.created_at.isoformat() if head.created_at else "",
+        "tags_json": json.dumps(head.tags),
         "last_event": head.last_kind.replace(".", " ").capitalize(),
     }
 
@@ -88,7 +92,7 @@ def _context(listing: Listing) -> dict[str, Any]:
         "section": "sessions",
         "listing": listing,
         "asked": asked,
-        "rows": [row_context(found.head, found.store) for found in listing.rows],
+        "rows": [render_row(found.head, found.store) for found in listing.rows],
         "columns": [_column(asked, title, sort) for title, sort in COLUMNS],
         "chips": list(_chips(listing)),
         "stores": list(_stores(asked)),

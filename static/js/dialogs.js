@@ -165,7 +165,12 @@ function replaceActs(acts, html) {
   if (focused) fresh.querySelector(`[data-act="${focused}"]`)?.focus();
 }
 
-document.addEventListener("state:status", refreshActs);
+let status;
+document.addEventListener("state:status", ({ detail }) => {
+  if (detail.status === status) return;
+  status = detail.status;
+  refreshActs();
+});
 
 // Keys open dialogs; they never act
 

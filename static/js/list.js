@@ -1,0 +1,202 @@
+// The list of sessions: live rows in place, filters without leaving the page, keys.
+// live.js tells of changes by "state:list" on document: {rows: [{id, store, seq, status, html}], counts}.
+import { key } from "./keys.js";
+import { now, refresh } from "./time.js";
+
+const list = document.getElementById("list");
+const filter = document.getElementById("filter");
+const COUNTS_EVERY = 2000;
+const TYPING = 250;
+const AT_TOP = 80;
+
+let loadedAt = now();
+let elsewhere = new Map();
+
+const keyOf = (store, id) => `${store}/${id}`;
+const body = () => list.querySelector("#sessions tbody");
+const rows = () => [...list.querySelectorAll("tr[data-session-id]")];
+const rowOf = (store, id) => rows().find((row) => row.dataset.sessionId === id && row.dataset.store === store);
+
+function parse(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.querySelector("tr");
+}
+
+// Rows in place. Only cells that the server wrote differently are touched, so that focus, selection and
+// scroll survive; what the browser wrote into a cell (relative times) does not count as a difference.
+const written = new WeakMap();
+
+function update(row, fresh) {
+  const cells = [...fresh.cells];
+  const before = written.get(row) ?? [...row.cells].map((cell) => cell.innerHTML);
+  written.set(row, cells.map((cell) => cell.innerHTML));
+  cells.forEach((cell, index) => {
+    if (cell.innerHTML !== before[index]) replaceCell(row.cells[index], cell);
+  });
+  for (const { name, value } of [...fresh.attributes]) {
+    if (row.getAttribute(name) !== value) row.setAttribute(name, value);
+  }
+  row.classList.toggle("is-elsewhere", !matches(row));
+}
+
+function replaceCell(old, fresh) {
+  const focused = old.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  old.replaceChildren(...fresh.cloneNode(true).childNodes);
+  refresh(old);
+  if (focused) [...old.querySelectorAll("a")].find((a) => a.getAttribute("href") === focused)?.focus();
+}
+
+// Does a row belong to what the address asks for?
+function matches(row) {
+  const { statuses, text, tag, store, questions } = list.dataset;
+  const { status, text: words, tags, store: own, questions: open } = row.dataset;
+  return (
+    (!statuses || statuses.split(" ").includes(status)) &&
+    (!text || words.toLowerCase().includes(text.toLowerCase())) &&
+    (!tag || JSON.parse(tags).includes(tag)) &&
+    (!store || store === own) &&
+    (!questions || open !== "0")
+  );
+}
+
+function isNew(row) {
+  return Date.parse(row.dataset.created) >= loadedAt - 1000;
+}
+
+function arrive(fresh) {
+  if (!isNew(fresh) || !matches(fresh)) return;
+  if (list.dataset.newestFirst && body() && scrollY < AT_TOP) return insert(fresh);
+  elsewhere.set(keyOf(fresh.dataset.store, fresh.dataset.sessionId), true);
+  showPill();
+}
+
+function insert(fresh) {
+  fresh.classList.add("is-new");
+  body().prepend(fresh);
+  refresh(fresh);
+}
+
+function showPill() {
+  const pill = list.querySelector(".new-pill");
+  pill.hidden = elsewhere.size === 0;
+  pill.textContent = `${elsewhere.size} new`;
+}
+
+function apply({ id, store, seq, html }) {
+  const fresh = parse(html);
+  const row = rowOf(store, id);
+  if (!row) return fresh && arrive(fresh);
+  if (Number(seq) < Number(row.dataset.seq)) return;
+  update(row, fresh);
+}
+
+document.addEventListener("state:list", ({ detail }) => {
+  for (const row of detail.rows ?? []) apply(row);
+  if (detail.counts) showOrAskCounts(detail.counts);
+});
+
+// Counts. Those of a frame are of all sessions; under a filter the server is asked for its own.
+const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+function showCounts(counts, questions) {
+  const total = Object.values(counts).reduce((sum, n) => sum + n, 0);
+  for (const chip of list.querySelectorAll("[data-count]")) {
+    const name = chip.dataset.count;
+    if (name === "questions" && questions === undefined) continue;
+    const count = name === "all" ? total : name === "questions" ? questions : (counts[name] ?? 0);
+    chip.querySelector("b").textContent = number(count);
+    if (name !== "all") chip.hidden = !count && !chip.hasAttribute("aria-current");
+  }
+}
+
+let asking = 0;
+
+function showOrAskCounts(counts) {
+  if (!list.dataset.narrowed) showCounts(counts);
+  asking ||= setTimeout(askCounts, COUNTS_EVERY);
+}
+
+async function askCounts() {
+  asking = 0;
+  const response = await fetch(location.href, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (!response?.ok) return;
+  const { counts, questions } = await response.json();
+  showCounts(counts, questions);
+}
+
+// Filters, sorting and pages: the address changes, the page stays
+let latest = 0;
+
+async function go(href, { push = true } = {}) {
+  const mine = ++latest;
+  const response = await fetch(href, { headers: { Accept: "text/html" } }).catch(() => null);
+  if (mine !== latest) return;
+  if (!response?.ok || response.redirected) return void location.assign(href);
+  show(new DOMParser().parseFromString(await response.text(), "text/html"));
+  if (push) history.pushState(null, "", href);
+  else history.replaceState(null, "", href);
+}
+
+function show(page) {
+  const fresh = page.getElementById("list");
+  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.count : null;
+  for (const name of Object.keys(fresh.dataset)) list.dataset[name] = fresh.dataset[name];
+  list.replaceChildren(...fresh.childNodes);
+  replaceHidden(page);
+  loadedAt = Date.parse(page.body.dataset.now) || now();
+  elsewhere = new Map();
+  refresh(list);
+  if (focused) list.querySelector(`[data-count="${focused}"]`)?.focus();
+}
+
+function replaceHidden(page) {
+  const form = filter.form;
+  form.querySelectorAll("input[type=hidden]").forEach((input) => input.remove());
+  form.prepend(...page.querySelectorAll(".filter input[type=hidden]"));
+  if (document.activeElement !== filter) filter.value = page.getElementById("filter").value;
+}
+
+const IN_PLACE = ".chips a, .sessions th a, .pager a, .tag, .empty a, .new-pill";
+
+list.addEventListener("click", (event) => {
+  const link = event.target.closest(IN_PLACE);
+  if (!link || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+  event.preventDefault();
+  go(link.href).then(() => link.closest(".pager") && scrollTo(0, 0));
+});
+
+addEventListener("popstate", () => go(location.href, { push: false }));
+
+const asked = () => {
+  const query = new URLSearchParams([...new FormData(filter.form)].filter(([, value]) => value));
+  return `${filter.form.getAttribute("action")}${query.size ? `?${query}` : ""}`;
+};
+
+let typing = 0;
+filter.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => go(asked(), { push: false }), TYPING);
+});
+filter.form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearTimeout(typing);
+  go(asked());
+});
+
+// Keys
+
+function move(step) {
+  const links = rows().map((row) => row.querySelector(".name > a"));
+  const at = links.findIndex((link) => link.closest("tr").contains(document.activeElement));
+  links[at === -1 ? (step > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + step))]?.focus();
+}
+
+key("/", "Filter", () => filter.select());
+key("j", "Next session", () => move(1));
+key("k", "Previous session", () => move(-1));
+filter.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  if (filter.value) return;
+  filter.blur();
+});
