@@ -1,4 +1,4 @@
-"""Stores for every test that wants one: in memory, in files, in SQLite, in PostgreSQL."""
+"""Stores for every test that wants one: in memory, in files, in SQLite, in PostgreSQL, in Redis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from django.db import connections
 
 from state_core import DatabaseStorageBackend, MemoryStorageBackend, StorageBackend
 from state_core.storage.file import FileStorageBackend
+from state_core.storage.redis import RedisStorageBackend
 from tests.postgres import PostgresServer
+from tests.redis_server import RedisServer
 
 _names = (f"state_{number}" for number in itertools.count(1))
 TEMPLATE = "state_template"
@@ -65,6 +67,23 @@ def _database(server: PostgresServer, blocker, template: str | None) -> Iterator
     server.drop_database(name)
 
 
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Do not stop this one: other tests use it. Make a `RedisServer` of your own for that."""
+    folder = Path(tempfile.mkdtemp(prefix="redis"))
+    server = RedisServer(folder)
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """A key prefix that is used by one test alone."""
+    return f"{next(_names)}:"
+
+
 @pytest.fixture
 def sqlite_url(tmp_path: Path, django_db_blocker) -> Iterator[str]:
     with django_db_blocker.unblock():
@@ -107,6 +126,13 @@ async def postgres_store(postgres_url: str) -> AsyncIterator[StorageBackend]:
 
 
 @pytest.fixture
+async def redis_store(redis_server: RedisServer, redis_prefix: str) -> AsyncIterator[StorageBackend]:
+    store = RedisStorageBackend(url=redis_server.url, key_prefix=redis_prefix)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
 async def django_store(transactional_db: None) -> AsyncIterator[StorageBackend]:
     """On Django's own database."""
     store = DatabaseStorageBackend()
@@ -114,7 +140,7 @@ async def django_store(transactional_db: None) -> AsyncIterator[StorageBackend]:
     await store.close()
 
 
-@pytest.fixture(params=["memory", "file", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "file", "sqlite", "postgres", "redis"])
 def storage(request: pytest.FixtureRequest) -> StorageBackend:
     """An empty store, of each kind."""
     store: StorageBackend = request.getfixturevalue(f"{request.param}_store")

@@ -29,6 +29,12 @@ class TestPostgreSQL(StoreContract):
         return postgres_store
 
 
+class TestRedis(StoreContract):
+    @pytest.fixture
+    def storage(self, redis_store):
+        return redis_store
+
+
 class TestDjangosOwnDatabase(StoreContract):
     @pytest.fixture
     def storage(self, django_store):

@@ -1,0 +1,331 @@
+"""The Redis store: plain Redis 6.2 or newer, or Valkey; no modules.
+
+One Lua script for each operation, so that every write is whole or not at all. A session's keys carry its
+id as their hash tag; see redis_scripts/common.lua for what is kept where. An append touches the index of
+all sessions too: on a Redis Cluster, ``key_prefix`` must contain a ``{tag}``, which puts the whole store
+into one slot.
+
+How durable an append is when it is acknowledged, the server's ``appendfsync`` decides: with ``always`` it
+is on the disk, with ``everysec`` a crash of the machine may cost the last second. `check` tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from state_core.events import EventRecord
+from state_core.exceptions import (
+    CheckpointNotFound,
+    ConfigurationError,
+    LeaseHeld,
+    LeaseLost,
+    SessionNotFound,
+    StorageUnavailable,
+)
+from state_core.heads import CheckpointChange, HeadChange
+from state_core.records import HELD, Checkpoint, Head, Lease, check_id
+from state_core.storage.base import Guard, HeadQuery, Snapshot, StorageBackend, Usage, refusal
+from state_core.storage.redischeck import weaknesses
+from state_core.storage.redisclient import Clients, Server, server_at
+from state_core.storage.redisrows import (
+    Argument,
+    asked_statuses,
+    read_checkpoint,
+    read_checkpoints,
+    read_event,
+    read_head,
+    read_text,
+    read_time,
+    write_append,
+    write_cursor,
+    write_filter,
+)
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE = 1000
+"""Events or heads that one script looks at; other clients wait meanwhile."""
+BYTES_AT_ONCE = 4_000_000
+SLOWEST_RECONNECT = 5.0
+"""Seconds."""
+
+
+class RedisStorageBackend(StorageBackend):
+    """Sessions in a Redis or Valkey server.
+
+    ``expire_time``: seconds after which a session vanishes, all of it at once, counted from its last
+    append or from when its lease was last taken or renewed; None: never. ``key_prefix``: what every key
+    begins with. ``url``: ``redis://``, ``rediss://`` or ``unix://``, instead of host, port, db, user name,
+    password and tls. ``pool_size``: most connections of one event loop.
+
+    Raises ConfigurationError for options that cannot work.
+    """
+
+    supports_wakeups = True
+
+    def __init__(
+        self,
+        host: str = "localhost",
+        port: int = 6379,
+        db: int = 0,
+        password: str | None = None,
+        expire_time: float | None = None,
+        key_prefix: str = "marsys:",
+        *,
+        username: str | None = None,
+        url: str | None = None,
+        tls: bool = False,
+        pool_size: int = 64,
+    ) -> None:
+        if expire_time is not None and not expire_time > 0:
+            raise ConfigurationError(f"expire_time is {expire_time!r}; it must be greater than 0, or None.")
+        if pool_size < 1:
+            raise ConfigurationError(f"pool_size is {pool_size!r}; it must be at least 1.")
+        options = {"host": host, "port": port, "db": db, "username": username, "password": password}
+        server = server_at(url) if url else Server(f"{host}:{port}", options=options, tls=tls)
+        self.key_prefix = key_prefix
+        self.expire_time = expire_time
+        self._expire = 0 if expire_time is None else max(1, round(expire_time * 1000))
+        self._clients = Clients(server, pool_size)
+
+    def __repr__(self) -> str:
+        return f"<RedisStorageBackend {self._clients.server.shown} {self.key_prefix!r}>"
+
+    async def _run(self, name: str, *arguments: Argument) -> Any:
+        return await self._clients.run(name, self.key_prefix, *arguments)
+
+    async def _of_session(self, name: str, session_id: str, *arguments: Argument) -> list[Any]:
+        """What the script returns after "done". Raises SessionNotFound, LeaseHeld, LeaseLost."""
+        outcome, *values = await self._run(name, session_id, *arguments)
+        if outcome == b"missing":
+            raise SessionNotFound(session_id)
+        if outcome == b"held":
+            owner, expires_at = values
+            raise LeaseHeld(session_id, read_text(owner), read_time(expires_at))
+        if outcome == b"lost":
+            raise LeaseLost(session_id)
+        return list(values)
+
+    def _key(self, session_id: str, part: str) -> str:
+        return f"{self.key_prefix}{{{session_id}}}:{part}"
+
+    # Logs
+
+    async def _append(
+        self,
+        session_id: str,
+        events: Sequence[EventRecord],
+        guard: Guard,
+        change: HeadChange,
+        checkpoints: CheckpointChange,
+    ) -> int:
+        written = write_append(guard, change, events, checkpoints)
+        outcome, *values = await self._run("append", session_id, self._expire, *written)
+        if outcome == b"missing":
+            raise SessionNotFound(session_id)
+        if outcome == b"refused":
+            raise _refusal(session_id, guard, *values)
+        return int(values[0])
+
+    async def read_events(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        kinds: Collection[str] | None = None,
+        branch_id: str | None = None,
+        bodies: bool = True,
+        newest_first: bool = False,
+    ) -> list[EventRecord]:
+        listed = sorted(map(str, kinds or ()))
+        filtered = kinds is not None or branch_id is not None
+        at_once = AT_ONCE if filtered or limit is None else min(limit, AT_ONCE)
+        wanted: list[Argument] = [
+            *(int(newest_first), int(bodies), int(branch_id is not None)),
+            branch_id or "",
+            *(at_once, BYTES_AT_ONCE, int(kinds is not None), len(listed)),
+            *listed,
+        ]
+        found: list[EventRecord] = []
+        while limit is None or len(found) < limit:
+            left = -1 if limit is None else limit - len(found)
+            span: list[Argument] = [after, "" if before is None else before, left]
+            goes_on, *flat = await self._run("read", check_id(session_id), *span, *wanted)
+            found.extend(read_event(*flat[i : i + 5]) for i in range(0, len(flat), 5))
+            if not goes_on:
+                break
+            after, before = (after, int(goes_on)) if newest_first else (int(goes_on), before)
+        return found
+
+    async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
+        await self._run("put_snapshot", session_id, snapshot.seq, snapshot.encoding, snapshot.body)
+
+    async def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
+        outcome, *values = await self._run("snapshot", session_id, at_or_before)
+        if outcome == b"missing":
+            return None
+        encoding, _, body = values[1].partition(b"\n")
+        return Snapshot(int(values[0]), body, encoding.decode())
+
+    # Heads
+
+    async def head(self, session_id: str) -> Head:
+        flat = await self._clients.command("HGETALL", self._key(check_id(session_id), "head"))
+        if not flat:
+            raise SessionNotFound(session_id)
+        return read_head(_flat(flat))
+
+    async def heads(self, query: HeadQuery) -> list[Head]:
+        statuses = asked_statuses(query, HELD) if query.lease_expired else asked_statuses(query)
+        order = (query.sort_field, int(query.descending))
+        asked = (len(statuses), *statuses, *write_filter(query))
+        cursor = write_cursor(query, statuses)
+        found: list[Head] = []
+        while len(found) < query.limit:
+            left = query.limit - len(found)
+            page = await self._run("heads", *order, left, AT_ONCE, *cursor, *asked)
+            goes_on, *reached = page[:3]
+            found.extend(map(read_head, page[3:]))
+            if goes_on == b"0":
+                break
+            cursor = [1, *reached]
+        return found
+
+    async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
+        if query.text or query.tag or query.agent or query.questions or query.lease_expired:
+            tallies = await self._tallies(query)
+            return {status: tally[0] for status, tally in tallies.items()}
+        statuses = asked_statuses(HeadQuery())
+        since, until = write_filter(query)[:2]
+        while True:
+            outcome, *counts = await self._run("count", since, until, len(statuses), *statuses)
+            if outcome == b"done":
+                counted = zip(statuses, map(int, counts), strict=True)
+                return {status: count for status, count in counted if count}
+
+    async def usage(self) -> Usage:
+        tallies = await self._tallies(HeadQuery())
+        sessions, events, checkpoints, size = map(sum, zip((0, 0, 0, 0), *tallies.values(), strict=True))
+        by_status = {status: tally[0] for status, tally in tallies.items()}
+        return Usage(sessions, events, checkpoints, size, by_status)
+
+    async def _tallies(self, query: HeadQuery) -> dict[str, list[int]]:
+        """Per status with any: sessions, events, checkpoints, bytes."""
+        found = {}
+        for status in asked_statuses(HeadQuery()):
+            tally = await self._tally(status, query)
+            if tally[0]:
+                found[status] = tally
+        return found
+
+    async def _tally(self, status: str, query: HeadQuery) -> list[int]:
+        asked, after, total = write_filter(query), b"", [0, 0, 0, 0]
+        while True:
+            after, *part = await self._run("tally", status, after, AT_ONCE, *asked)
+            total = [one + int(more) for one, more in zip(total, part, strict=True)]
+            if not after:
+                return total
+
+    async def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
+        asked, found = list(session_ids), {}
+        for start in range(0, len(asked), AT_ONCE):
+            part = asked[start : start + AT_ONCE]
+            seqs = await self._run("last_seqs", len(part), *part)
+            found.update({i: int(seq) for i, seq in zip(part, seqs, strict=True) if seq is not None})
+        return found
+
+    # Checkpoints
+
+    async def checkpoints(self, session_id: str) -> list[Checkpoint]:
+        key = self._key(check_id(session_id), "checkpoints")
+        flat = _flat(await self._clients.command("HGETALL", key))
+        return read_checkpoints(session_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
+        outcome, *values = await self._run("checkpoint", checkpoint_id)
+        if outcome == b"missing":
+            raise CheckpointNotFound(checkpoint_id)
+        session_id, content, seq, name, pinned = values
+        return read_checkpoint(checkpoint_id, session_id.decode(), content, seq, name, pinned)
+
+    # Leases
+
+    async def acquire(self, session_id: str, owner: str, ttl: float) -> Lease:
+        taken = await self._of_session(
+            "acquire", check_id(session_id), owner, _microseconds(ttl), self._expire
+        )
+        return _lease(session_id, *taken)
+
+    async def renew(self, session_id: str, fence: int, ttl: float) -> Lease:
+        kept = await self._of_session("renew", check_id(session_id), fence, _microseconds(ttl), self._expire)
+        return _lease(session_id, *kept)
+
+    async def release(self, session_id: str, fence: int) -> None:
+        await self._run("release", session_id, fence)
+
+    async def delete(self, session_id: str) -> None:
+        await self._of_session("delete", check_id(session_id))
+
+    # The server
+
+    async def wakeups(self) -> AsyncIterator[str]:
+        """Subscribes, and subscribes again when the connection was lost; then anything may have changed."""
+        pause = 0.1
+        while True:
+            try:
+                async with self._clients.subscribed(f"{self.key_prefix}changed") as next_one:
+                    pause = 0.1
+                    yield ""
+                    while True:
+                        session_id = await next_one()
+                        if session_id:
+                            yield session_id
+            except StorageUnavailable as error:
+                logger.warning("Wake-ups are interrupted: %s", error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, SLOWEST_RECONNECT)
+
+    async def check(self) -> list[str]:
+        return await weaknesses(self._clients)
+
+    async def close(self) -> None:
+        await self._clients.close()
+
+
+def _refusal(
+    session_id: str, guard: Guard, seq: bytes, status: bytes, fence: bytes, lease_lasts: int
+) -> Exception:
+    error = refusal(
+        session_id,
+        guard,
+        last_seq=int(seq),
+        status=status.decode(),
+        fence=int(fence),
+        lease_lasts=bool(lease_lasts),
+    )
+    if error is None:
+        raise AssertionError(f"the append script and `refusal` disagree about {guard}")
+    return error
+
+
+def _lease(session_id: str, owner: bytes, fence: bytes, expires_at: bytes) -> Lease:
+    expires = read_time(expires_at)
+    if expires is None:
+        raise AssertionError("a lease that was taken has no end")
+    return Lease(session_id, read_text(owner), int(fence), expires)
+
+
+def _microseconds(seconds: float) -> int:
+    return round(seconds * 1_000_000)
+
+
+def _flat(values: Mapping[bytes, bytes] | Sequence[bytes]) -> list[bytes]:
+    """redis-py makes a dict of HGETALL's answer."""
+    if isinstance(values, Mapping):
+        return [part for pair in values.items() for part in pair]
+    return list(values)

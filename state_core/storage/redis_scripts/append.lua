@@ -1,0 +1,83 @@
+-- Compare the guard, then write the events, the head, the checkpoints and the index: all or nothing.
+
+local session, expire = take(), tonumber(take())
+local creates, expected, fence = take() == "1", take(), take()
+local guarded, statuses = take() == "1", take_list()
+local set, add = take_list(), take_list()
+local count = tonumber(take())
+
+local head = key(session, "head")
+local seq, status, held_fence, lease = unpack(call("HMGET", head, "last_seq", "status", "fence", "lease_expires_at"))
+local now = microseconds()
+
+if not seq and not creates then return {"missing"} end
+if seq then
+  local allowed = not guarded
+  for _, one in ipairs(statuses) do allowed = allowed or one == status end
+  if creates
+    or (fence ~= "" and (fence ~= held_fence or not lasts(lease, now)))
+    or not allowed
+    or (expected ~= "" and expected ~= seq)
+  then
+    return {"refused", seq, status, held_fence, lasts(lease, now) and 1 or 0}
+  end
+else
+  -- What is left of an evicted or expired session of this name.
+  for _, part in ipairs(PARTS) do call("UNLINK", key(session, part)) end
+  forget(session)
+  seq, status = 0, nil
+  call("HSET", head, "session_id", session, "status", "pending", "fence", 0)
+end
+
+local first = tonumber(seq) + 1
+for i = 0, count - 1 do
+  local number = whole(first + i)
+  call("XADD", key(session, "log"), number .. "-0", "kind", take(), "branch", take(), "header", take())
+  call("HSET", key(session, "bodies"), number, take())
+end
+local last = whole(first + count - 1)
+
+local changed = {}
+call("HSET", head, "last_seq", last, unpack(set))
+for i = 1, #set, 2 do changed[set[i]] = set[i + 1] end
+for i = 1, #add, 2 do changed[add[i]] = whole(call("HINCRBY", head, add[i], add[i + 1])) end
+
+local after = changed.status or status or "pending"
+if after ~= status then
+  if status then unindex(session, status) end
+  index(session, after)
+else
+  for _, field in ipairs(SORTED) do
+    if changed[field] then
+      call("ZADD", index_key(status, field), score_of(field, changed[field]), session)
+    end
+  end
+end
+
+local places, lookup = key(session, "checkpoints"), prefix .. "checkpoints"
+local names = lookup .. ":by-session"
+for _ = 1, tonumber(take()) do
+  local offset, id, content, name, pinned = tonumber(take()), take(), take(), take(), take()
+  call("HSET", places, "c:" .. id, content, "seq:" .. id, whole(first + offset), "name:" .. id, name,
+    "pinned:" .. id, pinned)
+  call("HSET", lookup, id, session)
+  call("ZADD", names, 0, session .. "/" .. id)
+end
+for _, part in ipairs({"name:", "pinned:"}) do
+  local values = take_list()
+  for i = 1, #values, 2 do
+    if call("HEXISTS", places, "c:" .. values[i]) == 1 then
+      call("HSET", places, part .. values[i], values[i + 1])
+    end
+  end
+end
+for _, id in ipairs(take_list()) do
+  call("HDEL", places, "c:" .. id, "seq:" .. id, "name:" .. id, "pinned:" .. id)
+  if call("HGET", lookup, id) == session then call("HDEL", lookup, id) end
+  call("ZREM", names, session .. "/" .. id)
+end
+
+touch(session, expire, now)
+if expire > 0 then sweep(2) end
+announce(session)
+return {"done", last}

@@ -1,0 +1,121 @@
+-- What every script begins with. ARGV is read in order, KEYS are not used: with one hash tag a
+-- session's keys share a slot, and with a tag in the prefix the whole store does.
+--
+-- <prefix>{<session>}:head         hash    field -> value; times are microseconds since 1970, lists JSON
+-- <prefix>{<session>}:log          stream  <seq>-0 -> kind, branch, header
+-- <prefix>{<session>}:bodies       hash    seq -> bytes
+-- <prefix>{<session>}:checkpoints  hash    c:<id> seq:<id> name:<id> pinned:<id>
+-- <prefix>{<session>}:snapshots    hash    seq -> encoding LF bytes
+-- <prefix>index:<status>:<field>   zset    session -> value, for each field of SORTED
+-- <prefix>indexed                  hash    session -> the status that it is indexed under
+-- <prefix>expiries                 zset    session -> milliseconds since 1970, where it expires
+-- <prefix>checkpoints              hash    checkpoint -> session
+-- <prefix>checkpoints:by-session   zset    <session>/<checkpoint>
+
+local call = redis.call
+local PARTS = {"head", "log", "bodies", "checkpoints", "snapshots"}
+local SORTED = {"session_id", "updated_at", "created_at", "started_at", "steps", "state_bytes"}
+local SWEPT_AT_ONCE = 100
+
+local place = 0
+local function take()
+  place = place + 1
+  return ARGV[place]
+end
+
+local function take_list()
+  local list = {}
+  for i = 1, tonumber(take()) do list[i] = take() end
+  return list
+end
+
+local prefix = take()
+
+local function key(session, part)
+  return prefix .. "{" .. session .. "}:" .. part
+end
+
+local function index_key(status, field)
+  return prefix .. "index:" .. status .. ":" .. field
+end
+
+-- Microseconds and milliseconds exceed what tostring shows of a number.
+local function whole(number)
+  return string.format("%.0f", number)
+end
+
+local function microseconds()
+  local now = call("TIME")
+  return tonumber(now[1]) * 1000000 + tonumber(now[2])
+end
+
+local function lasts(lease, now)
+  return lease and lease ~= "" and tonumber(lease) > now
+end
+
+local function score_of(field, value)
+  if field == "session_id" then return "0" end
+  if not value or value == "" then
+    return (field == "steps" or field == "state_bytes") and "0" or "-inf"
+  end
+  return value
+end
+
+local function index(session, status)
+  local values = call("HMGET", key(session, "head"), unpack(SORTED))
+  for i, field in ipairs(SORTED) do
+    call("ZADD", index_key(status, field), score_of(field, values[i]), session)
+  end
+  call("HSET", prefix .. "indexed", session, status)
+end
+
+local function unindex(session, status)
+  for _, field in ipairs(SORTED) do call("ZREM", index_key(status, field), session) end
+end
+
+-- All that is known of a session outside its own keys.
+local function forget(session)
+  local status = call("HGET", prefix .. "indexed", session)
+  if status then unindex(session, status) end
+  call("HDEL", prefix .. "indexed", session)
+  call("ZREM", prefix .. "expiries", session)
+  local names = prefix .. "checkpoints:by-session"
+  local from, upto = "[" .. session .. "/", "(" .. session .. "0"
+  for _, name in ipairs(call("ZRANGEBYLEX", names, from, upto)) do
+    local id = string.sub(name, #session + 2)
+    if call("HGET", prefix .. "checkpoints", id) == session then
+      call("HDEL", prefix .. "checkpoints", id)
+    end
+  end
+  call("ZREMRANGEBYLEX", names, from, upto)
+end
+
+-- Forget sessions that have expired. Returns whether there may be more.
+local function sweep(limit)
+  local due = whole(math.floor(microseconds() / 1000))
+  local gone = call("ZRANGEBYSCORE", prefix .. "expiries", "-inf", "(" .. due, "LIMIT", 0, limit)
+  for _, session in ipairs(gone) do
+    if call("EXISTS", key(session, "head")) == 0 then
+      forget(session)
+    else
+      call("ZREM", prefix .. "expiries", session)
+    end
+  end
+  return #gone == limit
+end
+
+-- All keys of a session expire in the same millisecond. expire: milliseconds from now, 0 for never.
+local function touch(session, expire, now)
+  if expire > 0 then
+    local at = whole(math.floor(now / 1000) + expire)
+    for _, part in ipairs(PARTS) do call("PEXPIREAT", key(session, part), at) end
+    call("ZADD", prefix .. "expiries", at, session)
+  elseif call("PTTL", key(session, "head")) >= 0 then
+    for _, part in ipairs(PARTS) do call("PERSIST", key(session, part)) end
+    call("ZREM", prefix .. "expiries", session)
+  end
+end
+
+local function announce(session)
+  call("PUBLISH", prefix .. "changed", session)
+end

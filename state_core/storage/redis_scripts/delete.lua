@@ -1,0 +1,9 @@
+local session = take()
+local seq, owner, lease = unpack(call("HMGET", key(session, "head"), "last_seq", "owner", "lease_expires_at"))
+if not seq then return {"missing"} end
+if lasts(lease, microseconds()) then return {"held", owner, lease} end
+
+for _, part in ipairs(PARTS) do call("UNLINK", key(session, part)) end
+forget(session)
+announce(session)
+return {"done"}

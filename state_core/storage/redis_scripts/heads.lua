@@ -1,0 +1,185 @@
+-- A page of heads in order. Each status has its own index; they are merged. Returns whether to go on,
+-- the value and the session to go on behind, then the heads.
+
+local field, descending, limit, at_once = take(), take() == "1", tonumber(take()), tonumber(take())
+local has_cursor, cursor_value, cursor_session = take() == "1", tonumber(take()), take()
+local statuses = take_list()
+local filter = take_filter()
+
+local CHUNK = math.min(math.max(limit, 16), 128)
+local by_status, by_session = field == "status", field == "session_id"
+local indexed_by = by_status and "session_id" or field
+local backwards = by_session and descending
+
+-- The server's locale decides about < between strings.
+local function precedes(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then return x < y end
+  end
+  return #a < #b
+end
+
+local function ranks_below(source, value)
+  return call("ZCOUNT", source.key, "-inf", "(" .. value)
+end
+
+local function member_at(source, rank)
+  return call("ZRANGE", source.key, rank, rank)[1]
+end
+
+-- The first rank in low..high+1 whose member comes after the cursor's, or is it where inclusive.
+local function rank_behind(source, low, high, inclusive)
+  while low <= high do
+    local middle = math.floor((low + high) / 2)
+    local member = member_at(source, middle)
+    if precedes(cursor_session, member) or (inclusive and member == cursor_session) then
+      high = middle - 1
+    else
+      low = middle + 1
+    end
+  end
+  return low
+end
+
+-- A source gives the ranks run_from..run_to ascending, then, when descending, those from high down to low.
+local function start_behind_cursor(source)
+  if by_status then
+    if source.value ~= cursor_value then
+      if (source.value < cursor_value) ~= descending then source.high = -1 end
+      return
+    end
+  end
+  if backwards then
+    source.high = rank_behind(source, source.low, source.high, true) - 1
+    return
+  end
+  local shown = by_status and "0" or (cursor_value == -math.huge and "-inf" or whole(cursor_value))
+  local low = math.max(source.low, ranks_below(source, shown))
+  local high = math.min(source.high, call("ZCOUNT", source.key, "-inf", shown) - 1)
+  local behind = rank_behind(source, low, high, false)
+  if not descending or by_status then
+    source.low = behind
+  else
+    source.run_from, source.run_to, source.high = behind, high, low - 1
+  end
+end
+
+local function open_source(status)
+  local source = {key = index_key(status, indexed_by), rows = {}, at = 1, low = 0, run_from = 0, run_to = -1}
+  source.high = call("ZCARD", source.key) - 1
+  if field == "updated_at" and filter.since ~= "" then source.low = ranks_below(source, filter.since) end
+  if field == "updated_at" and filter.upto ~= "" then source.high = ranks_below(source, filter.upto) - 1 end
+  for i, one in ipairs(statuses) do
+    if one == status and by_status then source.value = i end
+  end
+  if has_cursor then start_behind_cursor(source) end
+  if (not descending or by_status) and source.high >= 0 then
+    source.run_from, source.run_to, source.high = source.low, source.high, source.low - 1
+  end
+  return source
+end
+
+local function rows_between(source, from, upto)
+  local flat, rows = call("ZRANGE", source.key, from, upto, "WITHSCORES"), {}
+  for i = 1, #flat, 2 do
+    rows[#rows + 1] = {session = flat[i], value = source.value or tonumber(flat[i + 1])}
+  end
+  return rows
+end
+
+local function fill_run(source)
+  local upto = math.min(source.run_to, source.run_from + CHUNK - 1)
+  source.rows = rows_between(source, source.run_from, upto)
+  source.run_from = upto + 1
+end
+
+-- Values descending; sessions of the same value ascending.
+local function regrouped(rows, first)
+  local found, last = {}, #rows
+  while last >= first do
+    local begin = last
+    while begin > first and rows[begin - 1].value == rows[last].value do begin = begin - 1 end
+    for i = begin, last do found[#found + 1] = rows[i] end
+    last = begin - 1
+  end
+  return found
+end
+
+local function fill_descending(source)
+  local from = math.max(source.low, source.high - CHUNK + 1)
+  local rows = rows_between(source, from, source.high)
+  if backwards then
+    for i = #rows, 1, -1 do source.rows[#source.rows + 1] = rows[i] end
+    source.high = from - 1
+    return
+  end
+  if rows[1].value == rows[#rows].value then
+    local value = rows[1].value
+    local below = ranks_below(source, value == -math.huge and "-inf" or whole(value))
+    source.run_from, source.run_to = math.max(source.low, below), source.high
+    source.high = source.run_from - 1
+    fill_run(source)
+    return
+  end
+  local first = 1
+  -- The lowest value may go on below this chunk.
+  if from > source.low then
+    while rows[first].value == rows[1].value do first = first + 1 end
+  end
+  source.rows = regrouped(rows, first)
+  source.high = from + first - 2
+end
+
+local function peek(source)
+  if source.at > #source.rows then
+    source.rows, source.at = {}, 1
+    if source.run_from <= source.run_to then
+      fill_run(source)
+    elseif source.high >= source.low then
+      fill_descending(source)
+    end
+  end
+  return source.rows[source.at]
+end
+
+local function comes_first(a, b)
+  if a.value ~= b.value then return (a.value < b.value) ~= descending end
+  return precedes(a.session, b.session) ~= backwards
+end
+
+local sources = {}
+for i, status in ipairs(statuses) do sources[i] = open_source(status) end
+
+local function next_row()
+  local best, from
+  for _, source in ipairs(sources) do
+    local row = peek(source)
+    if row and (not best or comes_first(row, best)) then best, from = row, source end
+  end
+  if from then from.at = from.at + 1 end
+  return best
+end
+
+local compare_time = field ~= "updated_at" and (filter.since ~= "" or filter.upto ~= "")
+local found, gone, examined, last = {"0", "", ""}, {}, 0, nil
+while #found - 3 < limit do
+  if examined == at_once then
+    found[1] = "1"
+    found[2] = last.value == -math.huge and "-inf" or whole(last.value)
+    found[3] = last.session
+    break
+  end
+  last = next_row()
+  if not last then break end
+  examined = examined + 1
+  local fit = true
+  if filter.by_content or compare_time then fit = fits(last.session, filter, compare_time) end
+  if fit then
+    local head = call("HGETALL", key(last.session, "head"))
+    if #head > 0 then found[#found + 1] = head else fit = nil end
+  end
+  if fit == nil then gone[#gone + 1] = last.session end
+end
+for _, session in ipairs(gone) do forget(session) end
+return found

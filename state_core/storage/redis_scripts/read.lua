@@ -1,0 +1,37 @@
+-- A part of a log: at most so many events and about so many bytes. Returns where to go on ("" at the
+-- end), then seq, kind, branch, header and body of each event that fits.
+
+local session, after, before, limit = take(), tonumber(take()), take(), tonumber(take())
+local newest_first, bodies = take() == "1", take() == "1"
+local by_branch, branch = take() == "1", take()
+local examined_at_once, bytes_at_once = tonumber(take()), tonumber(take())
+local by_kind, kinds = take() == "1", {}
+for _, kind in ipairs(take_list()) do kinds[kind] = true end
+
+local low = whole(after + 1) .. "-0"
+local high = before == "" and "+" or whole(tonumber(before) - 1) .. "-0"
+if before ~= "" and tonumber(before) - 1 <= after then return {""} end
+
+local entries = newest_first
+  and call("XREVRANGE", key(session, "log"), high, low, "COUNT", examined_at_once)
+  or call("XRANGE", key(session, "log"), low, high, "COUNT", examined_at_once)
+
+local found, bytes, events, last = {""}, 0, 0, nil
+for _, entry in ipairs(entries) do
+  last = string.match(entry[1], "^%d+")
+  local fields = entry[2]
+  local kind, its_branch, header = fields[2], fields[4], fields[6]
+  if (not by_kind or kinds[kind]) and (not by_branch or its_branch == branch) then
+    local body = bodies and call("HGET", key(session, "bodies"), last) or ""
+    for _, part in ipairs({last, kind, its_branch, header, body}) do found[#found + 1] = part end
+    events = events + 1
+    bytes = bytes + #header + #body
+    if events == limit then return found end
+    if bytes >= bytes_at_once then
+      found[1] = last
+      return found
+    end
+  end
+end
+if #entries == examined_at_once then found[1] = last end
+return found

@@ -1,0 +1,249 @@
+"""Between records and what Redis keeps: text, whole numbers and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from state_core.events import EventRecord
+from state_core.heads import CheckpointChange, HeadChange
+from state_core.records import COUNTS, Checkpoint, CheckpointKind, Head, SessionStatus
+from state_core.storage.base import Guard, HeadQuery
+from state_core.storage.rows import checked
+
+Argument = str | bytes | int
+"""What a script takes. Lists are sent as their length and their items."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_TIMES = frozenset({"created_at", "started_at", "ended_at", "updated_at", "lease_expires_at"})
+_LISTS = frozenset({"tags", "agents"})
+_NUMBERS = frozenset({"last_seq", "fence", *COUNTS})
+_DEFAULTS = {"actor": "", "step_id": "", "agent": "", "status": "", "size": 0, "data": {}}
+"""What an event's header does not repeat. (A duration of None is left out, one of 0 is not.)"""
+_LOWERED = {"title": "title_lower", "workflow": "workflow_lower"}
+_STATUSES = tuple(sorted(map(str, SessionStatus)))
+
+
+def write_time(value: datetime | None) -> str:
+    """Microseconds since 1970; "" for None."""
+    return "" if value is None else str((value - _EPOCH) // _MICROSECOND)
+
+
+def read_time(value: bytes) -> datetime | None:
+    return _EPOCH + int(value) * _MICROSECOND if value else None
+
+
+def _write_field(name: str, value: Any) -> Argument:
+    if name in _TIMES:
+        return write_time(value)
+    if name in _LISTS:
+        return orjson.dumps(list(value))
+    return int(value) if name in _NUMBERS else str(value)
+
+
+def _read_field(name: str, value: bytes) -> Any:
+    if name in _TIMES:
+        return read_time(value)
+    if name in _LISTS:
+        return orjson.loads(value)
+    return int(value) if name in _NUMBERS else read_text(value)
+
+
+def read_text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogatepass")
+
+
+def _pairs(values: Mapping[str, Argument]) -> list[Argument]:
+    return [2 * len(values), *(part for pair in values.items() for part in pair)]
+
+
+def _listed(values: Iterable[Argument]) -> list[Argument]:
+    items = list(values)
+    return [len(items), *items]
+
+
+# Appending
+
+
+def write_append(
+    guard: Guard, change: HeadChange, events: Sequence[EventRecord], checkpoints: CheckpointChange
+) -> list[Argument]:
+    """Raises InvalidValue for what is not a field of a head."""
+    return [
+        *_write_guard(guard),
+        *_write_change(change),
+        len(events),
+        *(part for event in events for part in _write_event(event)),
+        *_write_checkpoints(checkpoints),
+    ]
+
+
+def _write_guard(guard: Guard) -> list[Argument]:
+    return [
+        int(guard.creates),
+        "" if guard.expected_seq is None else guard.expected_seq,
+        "" if guard.fence is None else guard.fence,
+        int(guard.statuses is not None),
+        *_listed(guard.statuses or ()),
+    ]
+
+
+def _write_change(change: HeadChange) -> list[Argument]:
+    values = checked(change.set)
+    fields = {name: _write_field(name, value) for name, value in values.items()}
+    # In lower case by Python's rules, since Lua knows only ASCII's.
+    lowered = {lower: str(values[name]).lower() for name, lower in _LOWERED.items() if name in values}
+    return [*_pairs({**fields, **lowered}), *_pairs(checked(change.add))]
+
+
+def _write_event(event: EventRecord) -> list[Argument]:
+    header = {
+        "at": event.at.isoformat(),
+        "actor": event.actor,
+        "step_id": event.step_id,
+        "agent": event.agent,
+        "status": str(event.status),
+        "duration": event.duration,
+        "size": event.size,
+        "data": dict(event.data),
+        "encoding": event.encoding,
+    }
+    kept = {name: value for name, value in header.items() if value != _DEFAULTS.get(name)}
+    return [
+        str(event.kind),
+        event.branch_id,
+        orjson.dumps(kept, option=orjson.OPT_NON_STR_KEYS),
+        event.body,
+    ]
+
+
+def _write_checkpoints(change: CheckpointChange) -> list[Argument]:
+    added = [part for index, checkpoint in change.added for part in (index, *_write_checkpoint(checkpoint))]
+    pinned = {checkpoint_id: int(pinned) for checkpoint_id, pinned in change.pinned.items()}
+    return [
+        len(change.added),
+        *added,
+        *_pairs(change.renamed),
+        *_pairs(pinned),
+        *_listed(change.removed),
+    ]
+
+
+def _write_checkpoint(checkpoint: Checkpoint) -> tuple[Argument, ...]:
+    content = {
+        "created_at": checkpoint.created_at.isoformat(),
+        "size_bytes": checkpoint.size_bytes,
+        "kind": str(checkpoint.kind),
+        "actor": checkpoint.actor,
+        "reason": checkpoint.reason,
+        "counts": checkpoint.counts,
+    }
+    return checkpoint.id, orjson.dumps(content), checkpoint.name, int(checkpoint.pinned)
+
+
+# Reading
+
+
+def read_event(seq: bytes, kind: bytes, branch: bytes, header: bytes, body: bytes) -> EventRecord:
+    values = orjson.loads(header)
+    values["at"] = datetime.fromisoformat(values["at"])
+    return EventRecord(kind=kind.decode(), seq=int(seq), branch_id=read_text(branch), body=body, **values)
+
+
+def read_head(flat: Sequence[bytes]) -> Head:
+    """From field, value, field, value … of a hash."""
+    head = Head("")
+    for field, value in zip(flat[::2], flat[1::2], strict=True):
+        name = field.decode()
+        if name in head.counts:
+            head.counts[name] = int(value)
+        elif name not in _LOWERED.values():
+            setattr(head, name, _read_field(name, value))
+    head.status = SessionStatus(head.status)
+    return head
+
+
+def read_checkpoint(
+    checkpoint_id: str, session_id: str, content: bytes, seq: bytes, name: bytes, pinned: bytes
+) -> Checkpoint:
+    values = orjson.loads(content)
+    values["created_at"] = datetime.fromisoformat(values["created_at"])
+    values["kind"] = CheckpointKind(values["kind"])
+    return Checkpoint(
+        id=checkpoint_id,
+        session_id=session_id,
+        name=read_text(name),
+        seq=int(seq),
+        pinned=pinned == b"1",
+        **values,
+    )
+
+
+def read_checkpoints(session_id: str, values: Mapping[bytes, bytes]) -> list[Checkpoint]:
+    found = [
+        read_checkpoint(
+            key[2:].decode(),
+            session_id,
+            content,
+            values[b"seq:" + key[2:]],
+            values[b"name:" + key[2:]],
+            values[b"pinned:" + key[2:]],
+        )
+        for key, content in values.items()
+        if key.startswith(b"c:")
+    ]
+    return sorted(found, key=lambda checkpoint: checkpoint.seq)
+
+
+# Asking
+
+
+def write_filter(query: HeadQuery) -> list[Argument]:
+    return [
+        write_time(query.since),
+        write_time(query.until),
+        query.text.lower(),
+        query.tag,
+        _as_json(query.tag),
+        query.agent,
+        _as_json(query.agent),
+        int(query.questions),
+        int(query.lease_expired),
+    ]
+
+
+def _as_json(text: str) -> bytes:
+    return orjson.dumps(text.encode("utf-8", "replace").decode())
+
+
+def asked_statuses(query: HeadQuery, among: Iterable[str] = _STATUSES) -> list[str]:
+    """In the order that sorting by status gives."""
+    asked = set(map(str, query.statuses)) or set(_STATUSES)
+    return sorted(asked & set(map(str, among)))
+
+
+def write_cursor(query: HeadQuery, statuses: Sequence[str]) -> list[Argument]:
+    if query.after is None:
+        return [0, "", ""]
+    value, session_id = query.after
+    return [1, _write_sort_value(query.sort_field, value, statuses), session_id]
+
+
+def _write_sort_value(field: str, value: Any, statuses: Sequence[str]) -> Argument:
+    if field == "session_id":
+        return 0
+    if field == "status":
+        return _place(str(value), statuses)
+    if value is None:
+        return "-inf"
+    return write_time(value) if field in _TIMES else int(value)
+
+
+def _place(status: str, statuses: Sequence[str]) -> str:
+    """Where it stands among them, counted from 1; between two of them where it is none of them."""
+    before = sum(other < status for other in statuses)
+    return str(before + 1 if status in statuses else before + 0.5)
