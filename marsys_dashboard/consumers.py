@@ -223,6 +223,7 @@ class SessionSocket(Socket):
             while self._behind and self._has_room:
                 if self._sent >= watched.seq:
                     self._behind = False
+                    self.tell(frames.pulse(watched.seq))
                     return
                 await self._send_page(watched)
         finally:

@@ -19,6 +19,8 @@ PREVIEW = 240
 """Characters of a step's content in its row."""
 MESSAGE_PREVIEW = 2_000
 """Characters of a message in its row."""
+SHORT_JSON = 60
+"""Characters of JSON that need no lines of their own."""
 SHOWN = 20_000
 """Characters of a value in the inspector before "show all"."""
 SHOWN_AT_MOST = 1_000_000
@@ -56,10 +58,16 @@ def as_text(value: Any, limit: int, *, flat: bool = False) -> Text:
     if value is None:
         return NOTHING
     is_json = not isinstance(value, str)
-    whole = json.dumps(value, ensure_ascii=False, indent=None if flat else 2) if is_json else value
+    whole = _as_json(value, flat) if is_json else value
     if flat:
         whole = " ".join(whole[: 4 * limit].split()) + whole[4 * limit :]
     return Text(_cut(whole, limit), len(whole), is_json)
+
+
+def _as_json(value: Any, flat: bool) -> str:
+    """On one line where that is asked for, or short."""
+    line = json.dumps(value, ensure_ascii=False)
+    return line if flat or len(line) <= SHORT_JSON else json.dumps(value, ensure_ascii=False, indent=2)
 
 
 def _cut(text: str, limit: int) -> str:

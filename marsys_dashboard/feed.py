@@ -241,9 +241,7 @@ class StoreFeed:
             watched = self._feed.watched.get(topic)
             if watched and watched.outline and watched.outline.document["status"] in HELD:
                 with suppress(SessionNotFound):
-                    await watched.refresh_head(
-                        lambda frame, topic=topic: self._feed.hub.publish(topic, frame)
-                    )
+                    await watched.refresh_head(partial(self._feed.hub.publish, topic))
 
     def _pulse(self) -> None:
         for topic in self._feed.hub.topics(self._store):

@@ -67,6 +67,9 @@ class ListWatch:
             self._newest[store] = heads[0].updated_at
         return [(store, head) for head in heads]
 
+    def _is_news(self, store: str, head: Head) -> bool:
+        return self._known.get((store, head.session_id)) != _version(head)
+
     def _know(self, found: Found) -> None:
         self._known.update({(store, head.session_id): _version(head) for store, head in found})
 

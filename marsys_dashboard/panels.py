@@ -21,7 +21,7 @@ from marsys_dashboard.frames import header_values
 from marsys_dashboard.outlines import MESSAGE_KINDS, Outline, StepKey
 from marsys_dashboard.rows import Row, checkpoint_row, log_row, message_rows, question_row, step_row
 from state_core.changes import json_size
-from state_core.exceptions import EncryptionKeyError
+from state_core.exceptions import DamagedError, EncryptionKeyError
 from state_core.fold import open_questions
 from state_core.manager import StateManager
 from state_core.records import ENDED, Document, Head, parse_time
@@ -161,7 +161,7 @@ async def inspector(view: View) -> dict[str, Any]:
     try:
         whole = await whole_step(view.manager, view.session_id, view.outline, key)
         note = whole.get("unread", "")
-    except EncryptionKeyError as error:
+    except (EncryptionKeyError, DamagedError) as error:
         whole, note = step, str(error)
     return {
         "branch": view.document["branches"][key[0]],
@@ -232,7 +232,7 @@ async def state(view: View) -> dict[str, Any]:
     """Context, results, metadata and agents' memories, each value bounded."""
     try:
         document = await view.manager.log.document(view.session_id, view.outline.seq)
-    except EncryptionKeyError as error:
+    except (EncryptionKeyError, DamagedError) as error:
         return {"note": str(error), "parts": []}
     limit = SHOWN_AT_MOST if view.choice.everything else SHOWN
     parts = (

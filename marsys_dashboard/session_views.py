@@ -6,9 +6,11 @@ from typing import Any
 
 import orjson
 from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import path
 
 from marsys_dashboard import charts, panels
+from marsys_dashboard.actions import toolbar_context
 from marsys_dashboard.feed import feed
 from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
@@ -33,22 +35,31 @@ async def session(request: HttpRequest, store: str, session_id: str) -> HttpResp
     head = await chosen.storage.head(session_id)
     asked = request.GET.get("tab", "")
     view = panels.View(store, chosen, session_id, head, outline, _choice(request))
+    tab = asked if asked in TABS else "graph"
+    permissions = await permissions_of(request.user)
     context = {
         **header_values(store, head, outline.document),
+        **view.context,
+        **toolbar_context(store, head, permissions),
         "section": "sessions",
-        "store": store,
-        "session_id": session_id,
         "seq": outline.seq,
         "live": outline.document["status"] not in ENDED,
         "tabs": TABS,
-        "tab": asked if asked in TABS else "graph",
-        "choice": view.choice,
-        "may": " ".join(sorted(await permissions_of(request.user))),
+        "tab": tab,
+        "may": " ".join(sorted(permissions)),
+        "panel_html": await _panel_html(view, tab),
         "questions": await panels.questions(view),
         "checkpoints": await panels.checkpoints(view),
         **await panels.side(view),
     }
     return await page(request, "session/session.html", context)
+
+
+async def _panel_html(view: panels.View, tab: str) -> str:
+    """The charts are drawn by the browser; every other tab is there at first paint."""
+    if tab not in panels.PANELS:
+        return ""
+    return render_to_string(f"session/panels/{tab}.html", {**view.context, **await panels.PANELS[tab](view)})
 
 
 def _choice(request: HttpRequest) -> panels.Choice:

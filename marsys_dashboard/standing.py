@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from state_core.records import BRANCH_ENDED, Document, Head, SessionStatus, parse_time
+from state_core.records import BRANCH_ENDED, HELD, Document, Head, SessionStatus, parse_time
 from state_core.words import STATUSES, StatusWord
 
 
@@ -22,6 +22,10 @@ class Standing:
     @property
     def word(self) -> StatusWord:
         return STATUSES[self.status]
+
+    @property
+    def is_held(self) -> bool:
+        return self.status in HELD
 
 
 def standing(document: Document, head: Head) -> Standing:

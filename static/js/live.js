@@ -1,0 +1,248 @@
+// The live line of a page: one socket, one number. "Give me what comes after n."
+//
+// The page names it: <body data-socket="/ws/sessions/…">; where it shows one session, <main data-seq>.
+// Dispatches on document: state:frame {frame}, state:list {frame}, state:reset, state:gone {message},
+// state:trouble {message}, state:status {state, status}: when the line, or the session, changes its status.
+import { key } from "./keys.js";
+import { now, setServerTime, ticking } from "./time.js";
+
+const FIRST_RETRY = 400, LONGEST_RETRY = 8000;
+const SILENCE = 25000; // the server says something every 10 s
+const ASK_AGAIN = 2000;
+const THIN = "\u202f";
+const REFUSED = {
+  4401: "Signed out",
+  4403: "No permission",
+  4404: "Not found",
+};
+
+const main = document.getElementById("main");
+const badge = document.getElementById("live-badge");
+const address = document.body.dataset.socket;
+const session = main.dataset.seq !== undefined;
+
+const line = {
+  socket: null,
+  have: Number(main.dataset.seq ?? 0),
+  missing: 0,
+  updated: null, // when something was last applied, on the server's clock
+  offlineSince: null,
+  storeAway: "",
+  refused: 0,
+  frozen: false,
+  retries: 0,
+  heardAt: 0,
+  askedAt: 0,
+  timer: 0,
+};
+
+export const have = () => line.have;
+const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, THIN);
+
+// Connecting
+
+function connect() {
+  clearTimeout(line.timer);
+  if (line.refused || line.socket) return;
+  const socket = new WebSocket(new URL(address, location.href.replace(/^http/, "ws")));
+  line.socket = socket;
+  line.heardAt = Date.now();
+  socket.addEventListener("open", () => { if (session) ask(); });
+  socket.addEventListener("message", ({ data }) => { if (line.socket === socket) hear(JSON.parse(data)); });
+  socket.addEventListener("close", ({ code }) => { if (line.socket === socket) lost(code); });
+}
+
+function lost(code) {
+  line.socket = null;
+  line.offlineSince ??= Date.now();
+  if (REFUSED[code] || line.refused) line.refused ||= code;
+  else retryLater();
+  show();
+}
+
+function retryLater() {
+  const wait = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** line.retries);
+  line.retries += 1;
+  clearTimeout(line.timer);
+  line.timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
+}
+
+function drop() {
+  const socket = line.socket;
+  if (!socket) return;
+  lost(0);
+  socket.close();
+}
+
+function retryNow() {
+  if (line.socket || line.refused) return;
+  line.retries = 0;
+  connect();
+}
+
+function say(message) {
+  if (line.socket?.readyState === WebSocket.OPEN) line.socket.send(JSON.stringify(message));
+}
+
+function ask() {
+  if (line.frozen || document.hidden) return;
+  line.askedAt = Date.now();
+  say({ after: line.have });
+}
+
+// Hearing
+
+function hear(message) {
+  line.heardAt = Date.now();
+  line.retries = 0;
+  if (message.at) setServerTime(message.at);
+  HEARD[message.type]?.(message);
+  show();
+}
+
+const HEARD = {
+  frame: hearFrame,
+  list(message) {
+    if (line.frozen) return;
+    online();
+    line.updated = now();
+    tell("state:list", message);
+  },
+  pulse(message) {
+    online();
+    if (!session || line.frozen || document.hidden) return;
+    if (message.seq <= line.have) line.missing = 0;
+    else if (Date.now() - line.askedAt > ASK_AGAIN) ask();
+  },
+  store(message) {
+    line.storeAway = message.reachable ? "" : message.message;
+    line.awaySince = message.reachable ? null : line.awaySince ?? Date.now();
+  },
+  trouble: (message) => tell("state:trouble", message),
+  gone(message) {
+    line.refused = 4404;
+    tell("state:gone", message);
+  },
+  refused(message) {
+    line.refused = message.code;
+    tell("state:trouble", message);
+  },
+};
+
+function hearFrame(frame) {
+  if (line.frozen || document.hidden) return void (line.missing = frame.last - line.have);
+  if (frame.after > line.have) return gap(frame);
+  if (frame.seq < line.have) return;
+  online();
+  apply(frame);
+}
+
+function gap(frame) {
+  line.missing = frame.last - line.have;
+  if (Date.now() - line.askedAt > ASK_AGAIN || line.askedAt === 0) ask();
+}
+
+// A frame may begin before what is here, after a reconnection: its rows show the present, its events are
+// those that are new.
+function apply(frame) {
+  if (frame.after < line.have) {
+    const have = line.have;
+    frame.events = frame.events.filter((event) => event.seq > have);
+    frame.after = have;
+  }
+  line.have = frame.seq;
+  line.missing = Math.max(0, frame.last - frame.seq);
+  line.askedAt = 0;
+  if (frame.events.length) line.updated = now();
+  tell("state:frame", frame);
+  if (frame.reset) tell("state:reset", { seq: frame.seq });
+  say({ ack: frame.seq });
+}
+
+function online() {
+  line.offlineSince = null;
+}
+
+// Hidden tabs and frozen pages read nothing; then they catch up.
+
+function catchUp() {
+  if (!line.socket) return retryNow();
+  if (session) ask();
+}
+
+document.addEventListener("visibilitychange", () => { if (!document.hidden) catchUp(); });
+addEventListener("online", retryNow);
+addEventListener("offline", drop);
+addEventListener("pagehide", () => line.socket?.close());
+addEventListener("pageshow", (event) => { if (event.persisted) retryNow(); });
+
+function freeze() {
+  line.frozen = !line.frozen;
+  if (!line.frozen) catchUp();
+  if (!line.frozen && !session) drop();
+  show();
+}
+
+// The badge
+
+function state() {
+  if (line.refused) return "offline";
+  if (line.frozen) return "frozen";
+  if (line.storeAway) return "offline";
+  if (line.offlineSince) return "offline";
+  if (!line.socket || line.socket.readyState !== WebSocket.OPEN) return "connecting";
+  return line.missing > 0 ? "behind" : "live";
+}
+
+const seconds = (since) => ticking((Date.now() - since) / 1000);
+
+const TEXTS = {
+  live: () => ["Live", line.updated && `updated ${age()}`, session && `seq ${number(line.have)}`],
+  behind: () => [`Catching up ${number(line.missing)}`],
+  frozen: () => ["Frozen", line.missing > 0 && `${number(line.missing)} behind`],
+  connecting: () => ["Connecting"],
+  offline() {
+    if (line.refused) return [REFUSED[line.refused] ?? "Closed"];
+    if (line.storeAway) return [`Store away ${seconds(line.awaySince)}`, "retrying"];
+    return [`Offline ${seconds(line.offlineSince)} – retrying`];
+  },
+};
+
+function age() {
+  const since = Math.max(0, (now() - line.updated) / 1000);
+  return since < 1 ? "just now" : `${ticking(since)} ago`;
+}
+
+const label = document.createElement("span");
+const button = document.createElement("button");
+let shown = "";
+
+function show() {
+  const is = state();
+  const text = TEXTS[is]().filter(Boolean).join(" · ");
+  if (label.textContent !== text) label.textContent = text;
+  if (is === shown) return;
+  shown = is;
+  badge.dataset.state = is;
+  button.textContent = line.frozen ? "Go live" : "Freeze";
+  button.hidden = !line.frozen && is !== "live";
+  tell("state:status", { state: is, status: main.dataset.status });
+}
+
+button.type = "button";
+button.className = "quiet";
+button.title = "Stop or go on showing what happens (l)";
+button.addEventListener("click", freeze);
+key("l", "Freeze, or go live", freeze);
+badge.append(label, button);
+
+setInterval(() => {
+  if (line.socket && Date.now() - line.heardAt > SILENCE) drop();
+  if (!document.hidden) show();
+}, 1000);
+
+// After every module of the page had its turn to listen.
+addEventListener("load", connect);
+if (document.readyState === "complete") connect();
+show();

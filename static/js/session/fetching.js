@@ -1,0 +1,30 @@
+// Panels of the page, as HTML from the server. A newer request for the same thing ends the older one.
+const main = document.getElementById("main");
+const underway = new Map();
+
+export async function panel(name, query = {}, purpose = name) {
+  underway.get(purpose)?.abort();
+  const abort = new AbortController();
+  underway.set(purpose, abort);
+  const url = new URL(`${main.dataset.panels}${name}/`, location);
+  for (const [key, value] of Object.entries(query)) if (value) url.searchParams.set(key, value);
+  const response = await fetch(url, { signal: abort.signal, headers: { "X-Fragment": "panel" } });
+  if (response.redirected) location.reload();
+  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+  return response.text();
+}
+
+// A request that was overtaken is no failure.
+export function unlessOvertaken(report) {
+  return (error) => { if (error.name !== "AbortError") report(error); };
+}
+
+export function parse(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content;
+}
+
+export function refreshTimes(root) {
+  document.dispatchEvent(new CustomEvent("time:refresh", { detail: { root } }));
+}

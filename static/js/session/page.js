@@ -1,0 +1,280 @@
+// The page of a session: tabs, lists, inspector, conversation. What it shows comes from the server, as rows
+// in frames or as panels; what whoever reads has chosen is touched by nobody else.
+import { key } from "../keys.js";
+import { now, ticking } from "../time.js";
+import { toast } from "../toast.js";
+import { panel, parse, refreshTimes, unlessOvertaken } from "./fetching.js";
+import { Rows } from "./rows.js";
+import { onSelect, select, selection, setQuery } from "./selection.js";
+import { keepStanding } from "./standing.js";
+
+const main = document.getElementById("main");
+const page = main.querySelector(".session");
+const LISTED = { steps: "steps", messages: "messages", log: "log", checkpoints: "checkpoints", questions: "questions", conversation: "messages" };
+// Which rows of a frame a list takes.
+const FILTERED = new Set(["steps", "messages", "log", "conversation"]);
+const STATE_KINDS = new Set(["context.changed", "result.changed", "session.saved", "resume.requested", "session.resumed", "message.added"]);
+
+const report = unlessOvertaken((error) => toast(`This part could not be loaded. ${error.message}`, "error"));
+
+// Lists
+
+const lists = new Map(); // element → Rows
+const waiting = new Map(); // panel that is being loaded → rows that came meanwhile
+
+function adopt(root) {
+  for (const element of root.querySelectorAll("[data-list]")) lists.set(element, new Rows(element));
+  refreshTimes(root);
+  mark();
+}
+
+function forget() {
+  for (const element of lists.keys()) if (!element.isConnected) lists.delete(element);
+}
+
+function wanted(name, frame) {
+  const rows = frame.rows[LISTED[name]] ?? [];
+  if (!FILTERED.has(name) || !selection.branch) return rows;
+  return rows.filter(({ html }) => html && parse(html).firstElementChild.dataset.branchId === selection.branch);
+}
+
+document.addEventListener("state:frame", ({ detail: frame }) => {
+  for (const [element, rows] of lists) rows.take(wanted(element.dataset.list, frame));
+  for (const [name, frames] of waiting) if (LISTED[name]) frames.push(frame);
+  main.dataset.seq = frame.seq;
+  keepStanding(frame);
+  followSelected(frame);
+  followState(frame);
+  mark();
+});
+
+document.addEventListener("state:reset", () => {
+  for (const name of ["inspector", "conversation"]) load(name).catch(report);
+  for (const holder of page.querySelectorAll("[data-panel][data-loaded]")) holder.removeAttribute("data-loaded");
+  show(page.dataset.tab, true);
+});
+
+// Panels
+
+const holders = {
+  inspector: document.getElementById("inspector"),
+  conversation: document.getElementById("conversation"),
+  questions: document.getElementById("questions"),
+};
+const holderOf = (name) => holders[name] ?? page.querySelector(`[data-panel="${name}"]`);
+
+async function load(name) {
+  const holder = holderOf(name);
+  const frames = [];
+  waiting.set(name, frames);
+  const query = name === "checkpoints" ? {} : { ...selection, step: name === "inspector" ? selection.step : "" };
+  try {
+    replace(holder, await panel(name, query));
+  } finally {
+    if (waiting.get(name) === frames) waiting.delete(name);
+  }
+  for (const frame of frames) for (const element of holder.querySelectorAll("[data-list]")) lists.get(element)?.take(wanted(element.dataset.list, frame));
+}
+
+// What is open and where somebody has scrolled to stay as they are, as far as the new content has the same.
+function replace(holder, html) {
+  const open = new Set([...holder.querySelectorAll("details[data-key]")].filter((d) => d.open).map((d) => d.dataset.key));
+  const closed = new Set([...holder.querySelectorAll("details[data-key]")].filter((d) => !d.open).map((d) => d.dataset.key));
+  const places = [...holder.querySelectorAll(".inspected, pre")].map((part) => part.scrollTop);
+  holder.replaceChildren(parse(html));
+  for (const details of holder.querySelectorAll("details[data-key]")) {
+    if (open.has(details.dataset.key)) details.open = true;
+    if (closed.has(details.dataset.key)) details.open = false;
+  }
+  [...holder.querySelectorAll(".inspected, pre")].forEach((part, index) => { part.scrollTop = places[index] ?? 0; });
+  holder.dataset.loaded = "true";
+  forget();
+  adopt(holder);
+}
+
+async function show(tab, again = false) {
+  page.dataset.tab = tab;
+  for (const part of page.querySelectorAll("[data-panel]")) part.hidden = part.dataset.panel !== tab;
+  for (const link of document.querySelectorAll("[data-tab][href]")) {
+    link.dataset.tab === tab ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  }
+  const holder = holderOf(tab);
+  if (tab === "graph") return void dispatchEvent(new Event("resize"));
+  if (!holder.dataset.loaded || again) await load(tab).catch(report);
+}
+
+document.querySelector(".tabs").addEventListener("click", (event) => {
+  const link = event.target.closest("[data-tab]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  setQuery({ tab: link.dataset.tab === "graph" ? "" : link.dataset.tab });
+  show(link.dataset.tab);
+});
+
+main.addEventListener("rows:reload", (event) => {
+  const holder = event.target.closest("[data-panel], #conversation");
+  load(holder.dataset.panel ?? holder.id).catch(report);
+});
+
+// Selection
+
+onSelect((before) => {
+  const other = before.branch !== selection.branch;
+  if (other) reload();
+  load("inspector").then(showInspector).catch(report);
+  mark();
+});
+
+function reload() {
+  load("conversation").catch(report);
+  for (const name of ["steps", "messages", "log"]) holderOf(name).removeAttribute("data-loaded");
+  show(page.dataset.tab);
+  sayFilter();
+}
+
+function showInspector() {
+  const holder = holders.inspector;
+  holder.hidden = !holder.querySelector(".inspected");
+}
+
+function sayFilter() {
+  const line = page.querySelector("[data-filter]");
+  line.hidden = !selection.branch || page.dataset.tab === "graph";
+  line.querySelector("[data-filter-name]").textContent = selection.branch;
+}
+new MutationObserver(sayFilter).observe(page, { attributeFilter: ["data-tab"] });
+
+function mark() {
+  for (const row of page.querySelectorAll("tr[data-step-id]")) {
+    const is = Boolean(selection.step) && row.dataset.stepId === selection.step && (!selection.branch || row.dataset.branchId === selection.branch);
+    if (row.classList.contains("is-selected") !== is) row.classList.toggle("is-selected", is);
+  }
+}
+
+const touches = (event) => event.step ? event.step === selection.step : !selection.step && event.branch === selection.branch;
+let inspecting = 0;
+
+function followSelected(frame) {
+  if (!selection.branch && !selection.step) return;
+  if (!frame.events.some((event) => touches(event) || (!selection.step && event.branch === selection.branch))) return;
+  clearTimeout(inspecting);
+  inspecting = setTimeout(() => load("inspector").then(showInspector).catch(report), 250);
+}
+
+let stating = 0;
+
+function followState(frame) {
+  if (page.dataset.tab !== "state" || !frame.events.some((event) => STATE_KINDS.has(event.kind))) return;
+  clearTimeout(stating);
+  stating = setTimeout(() => load("state").catch(report), 800);
+}
+
+// Clicks
+
+main.addEventListener("click", (event) => {
+  const link = event.target.closest("[data-select]");
+  if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    const chosen = new URL(link.href).searchParams;
+    return select(chosen.get("branch"), chosen.get("step"));
+  }
+  const button = event.target.closest("button");
+  const act = button && Object.keys(BUTTONS).find((name) => button.dataset[name] !== undefined);
+  if (act) return BUTTONS[act](button);
+  const row = event.target.closest("tr[data-step-id]");
+  if (row?.dataset.stepId && !getSelection().toString()) select(row.dataset.branchId, row.dataset.stepId);
+});
+
+const BUTTONS = {
+  unselect: () => select(),
+  earlier: loadEarlier,
+  whole: showWhole,
+  inspectAll: () => panel("inspector", { ...selection, all: "1" }).then((html) => replace(holders.inspector, html)).catch(report),
+  pick: (button) => {
+    const open = button.getAttribute("aria-expanded") === "true";
+    document.dispatchEvent(new CustomEvent("state:checkpoint", { detail: { id: open ? null : button.dataset.pick, by: "page" } }));
+  },
+};
+
+async function loadEarlier(button) {
+  const scroller = button.closest("[data-scroller]");
+  const name = LISTED[scroller.dataset.scroller];
+  const rows = lists.get(scroller.querySelector("[data-list]"));
+  button.setAttribute("aria-busy", "true");
+  try {
+    const html = await panel(name, { branch: selection.branch, before: button.dataset.earlier }, `earlier ${scroller.dataset.scroller}`);
+    rows.prepend(parse(html));
+    refreshTimes(scroller);
+    mark();
+  } catch (error) {
+    report(error);
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
+async function showWhole(button) {
+  const message = button.closest(".message");
+  button.setAttribute("aria-busy", "true");
+  try {
+    const whole = parse(await panel("message", { at: button.dataset.whole }, `message ${button.dataset.whole}`));
+    message.querySelector(".more").remove();
+    message.querySelector(".body").replaceWith(whole);
+  } catch (error) {
+    button.removeAttribute("aria-busy");
+    report(error);
+  }
+}
+
+document.addEventListener("state:checkpoint", ({ detail }) => {
+  for (const item of page.querySelectorAll(".checkpoint")) {
+    const is = item.dataset.checkpointId === detail.id;
+    item.classList.toggle("is-selected", is);
+    item.querySelector("[data-pick]").setAttribute("aria-expanded", is);
+    if (is && detail.by !== "page") item.scrollIntoView({ block: "nearest" });
+  }
+});
+
+// What is wrong
+
+const trouble = document.getElementById("trouble");
+const say = ({ detail }) => {
+  trouble.textContent = detail.message;
+  trouble.hidden = false;
+};
+document.addEventListener("state:trouble", say);
+document.addEventListener("state:gone", say);
+document.addEventListener("state:frame", () => { trouble.hidden = true; });
+
+// Leases run down
+
+setInterval(() => {
+  if (document.hidden) return;
+  for (const span of main.querySelectorAll("[data-until]")) {
+    const left = (Date.parse(span.dataset.until) - now()) / 1000;
+    const text = left > 0 ? ticking(left) : "ran out";
+    if (span.textContent !== text) span.textContent = text;
+  }
+  for (const hint of main.querySelectorAll("[data-hint-since]")) hint.hidden = now() - Date.parse(hint.dataset.hintSince) < 5000;
+}, 500);
+
+// Keys
+
+function move(by) {
+  const rows = [...page.querySelectorAll('[data-panel]:not([hidden]) [data-list="steps"] > tr')];
+  if (!rows.length) return;
+  const at = rows.findIndex((row) => row.classList.contains("is-selected"));
+  const next = rows[Math.min(rows.length - 1, Math.max(0, at < 0 ? rows.length - 1 : at + by))];
+  next.scrollIntoView({ block: "nearest" });
+  select(next.dataset.branchId, next.dataset.stepId);
+}
+key("j", "Next step", () => move(1));
+key("k", "Previous step", () => move(-1));
+key("Escape", "Close the inspector", () => select());
+key("g", "Timeline and graph", () => document.querySelector('[data-tab="graph"]').click());
+
+adopt(main);
+for (const part of page.querySelectorAll("[data-panel]")) if (part.children.length) part.dataset.loaded = "true";
+sayFilter();
+// Whoever was not there yet when the address was read learns what it selects.
+if (selection.branch || selection.step) document.addEventListener("charts:ready", () => select(selection.branch, selection.step), { once: true });

@@ -1,0 +1,154 @@
+// A list of rows that the server rendered: rows come, change and go, while whoever reads keeps the place,
+// the focus and what is open. Rows have a key and a place; lists are sorted by place.
+import { parse, refreshTimes } from "./fetching.js";
+
+const MOST = 400; // rows kept in the page
+const NEAR = 48; // pixels from the end that still count as being there
+
+export class Rows {
+  constructor(list) {
+    this.list = list;
+    this.scroller = list.closest(".scroller");
+    this.newestFirst = list.dataset.newestFirst !== undefined;
+    this.unseen = 0;
+    this.detached = false; // newer rows than the last one here were let go
+    this.byKey = new Map([...list.children].map((row) => [row.dataset.key, row]));
+    if (this.scroller) this.follow();
+  }
+
+  follow() {
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.scroller.addEventListener("scroll", () => { if (this.atEnd && !this.detached) this.sayUnseen(0); }, { passive: true });
+  }
+
+  get atEnd() {
+    const s = this.scroller;
+    return !s || s.clientHeight === 0 || s.scrollHeight - s.scrollTop - s.clientHeight < NEAR;
+  }
+
+  take(rows) {
+    const wasAtEnd = this.atEnd;
+    let added = 0;
+    for (const row of rows) added += this.put(row);
+    if (this.scroller && added) wasAtEnd && !this.detached ? this.settle() : this.sayUnseen(this.unseen + added);
+    if (rows.length) refreshTimes(this.list);
+  }
+
+  // 1 when a row is new.
+  put({ key, place, html }) {
+    const present = this.byKey.get(key);
+    if (html === null) return this.remove(key, present);
+    if (present) return this.change(key, present, html);
+    if (this.isFull && place > this.lastPlace) return this.letGo();
+    const fresh = parse(html).firstElementChild;
+    fresh.classList.add("is-new");
+    this.insert(fresh, place);
+    this.byKey.set(key, fresh);
+    return 1;
+  }
+
+  remove(key, present) {
+    present?.remove();
+    this.byKey.delete(key);
+    return 0;
+  }
+
+  get isFull() {
+    return this.scroller && this.byKey.size >= MOST && !this.atEnd;
+  }
+
+  get lastPlace() {
+    return Number(this.list.lastElementChild?.dataset.place ?? 0);
+  }
+
+  letGo() {
+    this.detached = true;
+    return 1;
+  }
+
+  change(key, present, html) {
+    const fresh = parse(html).firstElementChild;
+    if (fresh.isEqualNode(present)) return 0;
+    const focus = focusIn(present);
+    for (const name of ["is-selected"]) fresh.classList.toggle(name, present.classList.contains(name));
+    present.replaceWith(fresh);
+    this.byKey.set(key, fresh);
+    fresh.querySelectorAll("a, button")[focus]?.focus({ preventScroll: true });
+    return 0;
+  }
+
+  insert(fresh, place) {
+    const comesBefore = (other) => (this.newestFirst ? Number(other.dataset.place) < place : Number(other.dataset.place) > place);
+    if (this.newestFirst) {
+      this.list.insertBefore(fresh, [...this.list.children].find(comesBefore) ?? null);
+      return;
+    }
+    let after = this.list.lastElementChild;
+    while (after && comesBefore(after)) after = after.previousElementSibling;
+    this.list.insertBefore(fresh, after ? after.nextElementSibling : this.list.firstElementChild);
+  }
+
+  // At the end: older rows may go, they can be loaded again.
+  settle() {
+    while (this.byKey.size > MOST) {
+      const oldest = this.list.firstElementChild;
+      this.remove(oldest.dataset.key, oldest);
+      this.offerEarlier(Math.ceil(Number(this.list.firstElementChild.dataset.place)));
+    }
+    this.scroller.scrollTop = this.scroller.scrollHeight;
+  }
+
+  offerEarlier(before) {
+    const line = this.scroller.querySelector(".earlier");
+    line.hidden = !before;
+    line.querySelector("button").dataset.earlier = before || "";
+  }
+
+  // Rows of the window before, from a panel; what is read stays where it is.
+  prepend(content) {
+    const from = this.scroller.scrollHeight - this.scroller.scrollTop;
+    const older = [...content.querySelector("[data-list]").children].filter((row) => !this.byKey.has(row.dataset.key));
+    this.list.prepend(...older);
+    for (const row of older) this.byKey.set(row.dataset.key, row);
+    const line = content.querySelector(".earlier");
+    this.offerEarlier(line.hidden ? 0 : Number(line.querySelector("button").dataset.earlier));
+    this.scroller.scrollTop = this.scroller.scrollHeight - from;
+    this.dropNewest();
+  }
+
+  dropNewest() {
+    while (this.byKey.size > MOST) {
+      const newest = this.list.lastElementChild;
+      this.remove(newest.dataset.key, newest);
+      this.detached = true;
+    }
+    if (this.detached) this.sayUnseen(this.unseen);
+  }
+
+  // "Jump to live"
+
+  sayUnseen(count) {
+    this.unseen = count;
+    const host = this.scroller.parentElement;
+    let jump = host.querySelector(":scope > .jump");
+    if (!count && !this.detached) return void jump?.remove();
+    if (!jump) {
+      jump = document.createElement("button");
+      jump.type = "button";
+      jump.className = "jump";
+      jump.addEventListener("click", () => this.jump());
+      host.append(jump);
+    }
+    jump.textContent = count ? `Jump to live · ${count} new` : "Jump to live";
+  }
+
+  jump() {
+    if (this.detached) return this.scroller.dispatchEvent(new CustomEvent("rows:reload", { bubbles: true }));
+    this.sayUnseen(0);
+    this.settle();
+  }
+}
+
+function focusIn(row) {
+  return row.contains(document.activeElement) ? [...row.querySelectorAll("a, button")].indexOf(document.activeElement) : -1;
+}

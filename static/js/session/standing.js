@@ -1,0 +1,45 @@
+// The head of the page: status, facts, notes, title and favicon follow the log.
+import { parse, refreshTimes } from "./fetching.js";
+
+const main = document.getElementById("main");
+const standing = document.getElementById("standing");
+const announcer = document.getElementById("announcer");
+const ENDED = new Set(["completed", "failed", "cancelled"]);
+const has = (list) => document.querySelectorAll(`[data-list="${list}"] > *`).length > 0;
+let known = [main.dataset.status, has("questions"), has("checkpoints")].join();
+
+export function keepStanding(frame) {
+  for (const fresh of parse(frame.header_html).querySelectorAll("[data-part]")) {
+    const present = standing.querySelector(`[data-part="${fresh.dataset.part}"]`);
+    if (!fresh.isEqualNode(present)) present.replaceWith(fresh);
+  }
+  refreshTimes(standing);
+  const changed = main.dataset.status !== frame.status;
+  main.dataset.status = frame.status;
+  main.dataset.live = !ENDED.has(frame.status);
+  if (changed) announcer.textContent = `The session is ${frame.status}.`;
+  tellActs(frame);
+  mark(frame.status);
+}
+
+// What can be done depends on the status, and on whether there are questions and checkpoints.
+function tellActs({ status, head }) {
+  const now = [status, head.counts.questions > 0, head.counts.checkpoints > 0].join();
+  if (known !== now) document.dispatchEvent(new CustomEvent("state:status", { detail: { state: "live", status } }));
+  known = now;
+}
+
+const COLOURS = {
+  running: "#1a86e8", resuming: "#1a86e8", waiting: "#d98a00", interrupted: "#d98a00", pausing: "#8a4de0", paused: "#8a4de0",
+  completed: "#1fa971", failed: "#d02b2b", cancelling: "#8a9199", cancelled: "#8a9199", pending: "#8a9199",
+};
+
+function mark(status) {
+  const icon = document.querySelector('link[rel="icon"]');
+  const colour = COLOURS[status] ?? COLOURS.pending;
+  const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16"><path d="M8 1l7 7-7 7-7-7z" fill="${colour}"/></svg>`;
+  const href = `data:image/svg+xml,${encodeURIComponent(picture)}`;
+  if (icon && icon.getAttribute("href") !== href) icon.setAttribute("href", href);
+}
+
+mark(main.dataset.status);
