@@ -8,7 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from state_core.branch import Step
 from state_core.exceptions import (
@@ -35,9 +41,9 @@ class Limits:
     """Seconds for one attempt, not counting waits for a person or for invoked branches."""
     max_attempts: int = 1
     backoff: float = 0.5
-    """Seconds before the second attempt; doubled each time, with a random part of up to as much."""
+    """Seconds before the second attempt; doubled each time. To each wait up to as much is added at random."""
     backoff_max: float = 30.0
-    """Seconds; no wait is longer."""
+    """Seconds; it is not doubled beyond."""
 
     def __post_init__(self) -> None:
         for name in ("step_timeout", "max_attempts", "backoff_max"):
@@ -71,9 +77,8 @@ def _retrying(step: Step, limits: Limits) -> AsyncRetrying:
 
     return AsyncRetrying(
         stop=stop_after_attempt(limits.max_attempts),
-        wait=wait_exponential_jitter(
-            initial=limits.backoff, max=limits.backoff_max, jitter=min(limits.backoff, 1.0)
-        ),
+        wait=wait_exponential(multiplier=limits.backoff, max=limits.backoff_max)
+        + wait_random(0, limits.backoff),
         retry=retry_if_exception(
             lambda error: isinstance(error, Exception) and not isinstance(error, POINTLESS)
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,19 +97,27 @@ class Run:
 
     async def _arrive(self, line: Line) -> Branch:
         """Open the line's branch when those before it are done; a join waits for them one by one."""
-        if len(line.parents) < 2:
-            for parent in line.parents:
-                await self._wait_for([parent])
-            return await self._open(line, BranchStatus.RUNNING)
-        missing = set(line.parents)
+        if len(line.parents) > 1:
+            return await self._join(line)
+        if line.parents:
+            await self._wait_for(line.parents)
+        return await self._open(line, BranchStatus.RUNNING)
+
+    async def _join(self, line: Line) -> Branch:
+        missing, arrived = set(line.parents), []
         while missing:
-            for parent in await self._wait_for(missing):
-                missing.discard(parent)
+            arrived += await self._wait_for(missing)
+            missing.difference_update(arrived)
+            if self._are_open(line.parents):
                 branch = await self._open(line, BranchStatus.WAITING)
-                await _join(branch, parent, last=not missing)
+                while arrived:
+                    await _joined(branch, arrived.pop(0), last=not missing and not arrived)
         return branch
 
-    async def _wait_for(self, parents: Sequence[str] | set[str]) -> list[str]:
+    def _are_open(self, branch_ids: Sequence[str]) -> bool:
+        return all(branch_id in self.session.document["branches"] for branch_id in branch_ids)
+
+    async def _wait_for(self, parents: Collection[str]) -> list[str]:
         """Those that have completed, at least one. Raises Stopped where one of them has not."""
         waiting = {self._tasks[parent]: parent for parent in parents}
         done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -233,7 +241,7 @@ class Run:
             raise
 
 
-async def _join(branch: Branch, parent: str, *, last: bool) -> None:
+async def _joined(branch: Branch, parent: str, *, last: bool) -> None:
     is_new = parent not in branch.document["joined_ids"]
     if is_new or (last and branch.status == BranchStatus.WAITING):
         await branch.joined(parent, last=last)
