@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from state_core.heads import short
 from state_core.records import COUNTS, HELD, Checkpoint, CheckpointKind, Head, SessionStatus, parse_time
 from state_core.storage.base import HeadQuery
 
@@ -175,7 +176,7 @@ def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple
         marks = ", ".join("?" * len(query.statuses))
         found.append((f"status IN ({marks})", [str(status) for status in query.statuses]))
     if query.text:
-        found.append(("instr(search, ?)", [query.text.lower()]))
+        found.append(("instr(search, ?)", [short(query.text.lower())]))
     for name, value in (("tags", query.tag), ("agents", query.agent)):
         if value:
             found.append((_HAS[name], [value]))
