@@ -634,14 +634,25 @@ class Session:
 
     async def __aenter__(self) -> Session:
         await self._acquire()
+        beginning = asyncio.ensure_future(self._begin())
         try:
-            await self._begin()
-        except BaseException:
-            await self._writer.release()
+            await asyncio.shield(beginning)
+        except BaseException as error:
+            await self._take_back(beginning, error)
             raise
         self._refresh_content()
         self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
         return self
+
+    async def _take_back(self, beginning: asyncio.Future[None], error: BaseException) -> None:
+        """Cancelled while it began: what was written meanwhile must not say that it runs for ever."""
+        await asyncio.wait([beginning])
+        try:
+            if not beginning.cancelled() and beginning.exception() is None:
+                self._refresh_content()
+                await self._record_outcome(error)
+        finally:
+            await self._writer.release()
 
     async def _acquire(self) -> None:
         try:
