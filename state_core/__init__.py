@@ -35,7 +35,9 @@ from state_core.records import (
 )
 from state_core.session import Session
 from state_core.storage.base import HeadQuery, StorageBackend
+from state_core.storage.file import FileStorageBackend
 from state_core.storage.memory import MemoryStorageBackend
+from state_core.storage.redis import RedisStorageBackend
 
 if TYPE_CHECKING:
     from state_core.storage.database import DatabaseStorageBackend
@@ -49,6 +51,7 @@ __all__ = [
     "CheckpointConfig",
     "CheckpointKind",
     "DatabaseStorageBackend",
+    "FileStorageBackend",
     "Handoff",
     "Head",
     "HeadQuery",
@@ -61,6 +64,7 @@ __all__ = [
     "OrchestraWorker",
     "PatternConfig",
     "Question",
+    "RedisStorageBackend",
     "Session",
     "SessionState",
     "SessionStatus",

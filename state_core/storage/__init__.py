@@ -9,12 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from state_core.exceptions import ConfigurationError
 from state_core.storage.base import StorageBackend
+from state_core.storage.file import FileStorageBackend
 from state_core.storage.memory import MemoryStorageBackend
+from state_core.storage.redis import RedisStorageBackend
 
 if TYPE_CHECKING:
     from state_core.storage.database import DatabaseStorageBackend
 
-__all__ = ["DatabaseStorageBackend", "MemoryStorageBackend", "StorageBackend", "Stores", "from_url", "stores"]
+__all__ = [
+    "DatabaseStorageBackend",
+    "FileStorageBackend",
+    "MemoryStorageBackend",
+    "RedisStorageBackend",
+    "StorageBackend",
+    "Stores",
+    "from_url",
+    "stores",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,9 +36,17 @@ def __getattr__(name: str) -> Any:
 
 
 def from_url(url: str) -> StorageBackend:
-    """The store at ``postgresql://…``, ``sqlite:///…`` or ``memory:``. Raises ConfigurationError."""
-    if url in {"memory:", "memory://"}:
+    """The store at ``file:<folder>``, ``postgresql://…``, ``sqlite:///…``, ``redis://…`` or ``memory:``.
+
+    Raises ConfigurationError.
+    """
+    scheme, _, rest = url.partition(":")
+    if scheme == "memory":
         return MemoryStorageBackend()
+    if scheme == "file" and rest.removeprefix("//"):
+        return FileStorageBackend(rest.removeprefix("//"))
+    if scheme in {"redis", "rediss", "unix"}:
+        return RedisStorageBackend(url=url)
     from state_core.storage.database import DatabaseStorageBackend
 
     return DatabaseStorageBackend(url)
