@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -5,3 +7,6 @@ class StateCoreConfig(AppConfig):
     name = "state_core"
     verbose_name = "State of sessions"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        import_module("state_core.checks")  # registers them

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db import transaction
+from django.db import connections, transaction
 from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, Sum
 
 from state_core.events import EventRecord
@@ -42,6 +43,7 @@ from state_core.storage.rows import (
     to_record,
 )
 from state_core.storage.threads import ConnectionThreads
+from state_core.storage.wakeups import Notifier, file_changes, notifications
 
 if TYPE_CHECKING:
     from state_core.models import Tables
@@ -60,7 +62,7 @@ class DatabaseStorageBackend(StorageBackend):
     ``connection_string``: ``postgresql://user:password@host/database?sslmode=require``,
     ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Without one, Django's own database ``using``.
     ``table_name``: what its tables' names begin with; several stores may share a database.
-    ``pool_size``: threads, and so connections, that it uses at most.
+    ``pool_size``: threads, and so connections, that it uses at most; one or two more serve wake-ups.
     ``create_tables``: on a database that has none of its tables, make them.
 
     Raises ConfigurationError; at its first use also MigrationNeeded, where tables are old or missing.
@@ -88,6 +90,7 @@ class DatabaseStorageBackend(StorageBackend):
         self._lock = threading.Lock()
         self._known_tables: Tables | None = None
         self._threads = ConnectionThreads(self._place.alias, pool_size)
+        self._notifier = Notifier(self._place.alias, table_name)
 
     def __repr__(self) -> str:
         return f"<DatabaseStorageBackend {self._place.shown}, tables {self._table_name}_*>"
@@ -97,14 +100,39 @@ class DatabaseStorageBackend(StorageBackend):
         """Under which Django knows the database."""
         return self._place.alias
 
+    @property
+    def supports_wakeups(self) -> bool:  # type: ignore[override]
+        return self._vendor() in {"postgresql", "sqlite"}
+
+    def _vendor(self) -> str:
+        """Which database; empty for one that only this process sees."""
+        prepare_django(self._place)
+        connection: Any = connections[self._place.alias]
+        in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
+        return "" if in_memory else str(connection.vendor)
+
+    async def wakeups(self) -> AsyncIterator[str]:
+        await self._run(lambda connection, tables: None)  # the file or the tables may not be there yet
+        if self._vendor() == "postgresql":
+            hints = notifications(self._place.alias, self._table_name)
+        elif self.supports_wakeups:
+            hints = file_changes(self._place.alias)
+        else:
+            hints = super().wakeups()
+        async with aclosing(hints) as opened:  # type: ignore[type-var]
+            async for hint in opened:
+                yield hint
+
     async def _run(self, work: Callable[[Any, Tables], T]) -> T:
         """``work`` gets a connection and the models, on a thread of the pool."""
+        return await self._connected(lambda connection: work(connection, self._tables(connection)))
 
+    async def _connected(self, work: Callable[[Any], T]) -> T:
         def on_thread() -> T:
             with translated(self._place):
                 prepare_django(self._place)
                 with self._threads.connection() as connection:
-                    return work(connection, self._tables(connection))
+                    return work(connection)
 
         return await self._threads.run(on_thread)
 
@@ -115,7 +143,7 @@ class DatabaseStorageBackend(StorageBackend):
 
         with self._lock:
             found = tables(self._table_name)
-            schema.ensure_tables(connection.alias, self._place.shown, found, create=self._create_tables)
+            schema.ensure_tables(connection.alias, self._place, found, create=self._create_tables)
             self._known_tables = found
         return found
 
@@ -130,7 +158,13 @@ class DatabaseStorageBackend(StorageBackend):
         checkpoints: CheckpointChange,
     ) -> int:
         write = Append(session_id, events, guard, change, checkpoints)
-        return await self._run(lambda connection, tables: _appender(connection)(connection, tables, write))
+        return await self._run(lambda connection, tables: self._write(connection, tables, write))
+
+    def _write(self, connection: Any, tables: Tables, write: Append) -> int:
+        last_seq = _appender(connection)(connection, tables, write)
+        if connection.vendor == "postgresql":
+            self._notifier.tell(write.session_id)
+        return last_seq
 
     async def read_events(
         self,
@@ -322,21 +356,22 @@ class DatabaseStorageBackend(StorageBackend):
     # Itself
 
     async def check(self) -> list[str]:
-        return await self._run(lambda connection, tables: configuration.weaknesses(connection, self._place))
+        return await self._connected(self._weaknesses)
+
+    def _weaknesses(self, connection: Any) -> list[str]:
+        from state_core.models import tables
+
+        lacking = schema.lacking(connection.alias, tables(self._table_name), create=self._create_tables)
+        old = [schema.sentence(self._place, self._table_name, lacking)] if lacking else []
+        return old + configuration.weaknesses(connection, self._place)
 
     async def migrate(self) -> None:
         """Bring the tables up to date. Only those of the default name have migrations."""
-
-        def work() -> None:
-            with translated(self._place):
-                prepare_django(self._place)
-                with self._threads.connection() as connection:
-                    schema.migrate(connection.alias)
-
-        await self._threads.run(work)
+        await self._connected(lambda connection: schema.migrate(connection.alias))
 
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.close)
+        await asyncio.to_thread(self._notifier.close)
 
 
 def _appender(connection: Any) -> Callable[[Any, Tables, Append], int]:

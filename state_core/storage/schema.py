@@ -10,6 +10,7 @@ from django.db import connections, transaction
 from django.db.migrations.executor import MigrationExecutor
 
 from state_core.exceptions import MigrationNeeded
+from state_core.storage.connecting import Address
 
 APP = "state_core"
 DEFAULT_NAME = "marsys_state"
@@ -17,17 +18,21 @@ _LOCK = 0x5354_4154_4543_4F52
 """Of PostgreSQL's advisory locks, the one that is held while tables are made."""
 
 
-def ensure_tables(alias: str, shown: str, tables: Any, *, create: bool) -> None:
+def ensure_tables(alias: str, place: Address, tables: Any, *, create: bool) -> None:
     """Make the tables where none are, if ``create``. Raises MigrationNeeded where they do not fit."""
-    if not missing(alias, tables):
-        return
-    if create:
+    if create and missing(alias, tables):
         with _alone(alias):
             if missing(alias, tables) and not _present(alias, tables):
                 _make(alias, tables)
-    lacking = missing(alias, tables)
-    if lacking:
-        raise MigrationNeeded(_sentence(alias, shown, tables, lacking))
+    still = missing(alias, tables)
+    if still:
+        raise MigrationNeeded(sentence(place, tables.name, still))
+
+
+def lacking(alias: str, tables: Any, *, create: bool) -> list[str]:
+    """What is missing and will not be made at the first use."""
+    found = missing(alias, tables)
+    return [] if create and found and not _present(alias, tables) else found
 
 
 def missing(alias: str, tables: Any) -> list[str]:
@@ -68,18 +73,19 @@ def _missing_columns(alias: str, tables: Any) -> Iterator[str]:
         yield from (f"{table}.{f.column}" for f in model._meta.local_fields if f.column not in columns)
 
 
-def _sentence(alias: str, shown: str, tables: Any, lacking: list[str]) -> str:
-    if tables.name != DEFAULT_NAME:
+def sentence(place: Address, table_name: str, names: list[str]) -> str:
+    if table_name != DEFAULT_NAME:
         return (
-            f"{shown}: the tables named {tables.name!r} do not fit this version of state_core; missing: "
-            f"{', '.join(lacking)}. Add them, or choose another table_name."
+            f"{place.shown}: the tables named {table_name!r} do not fit this version of state_core; missing: "
+            f"{', '.join(names)}. Add them, or choose another table_name."
         )
+    option = "" if place.alias == "default" else f" --database {place.alias}"
     command = (
-        "python -m state_core.storage.migrate '<connection string>'"
-        if alias.startswith("state_")
-        else f"python manage.py migrate state_core{'' if alias == 'default' else f' --database {alias}'}"
+        f"python manage.py migrate state_core{option}"
+        if place.settings is None
+        else "python -m state_core.storage.migrate '<connection string>'"
     )
-    return f"{shown}: migration {APP}.{lacking[0]} is not applied yet. Run `{command}`."
+    return f"{place.shown}: migration {APP}.{names[0]} is not applied yet. Run `{command}`."
 
 
 @contextmanager

@@ -36,6 +36,10 @@ class ConnectionThreads:
     async def run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads(), work)
 
+    def submit(self, work: Callable[[], None]) -> None:
+        """Without waiting for it."""
+        self._threads().submit(work)
+
     def _threads(self) -> ThreadPoolExecutor:
         with self._lock:
             if self._executor is None:
@@ -86,9 +90,10 @@ class ConnectionThreads:
         """Waits for work under way. Blocks."""
         with self._lock:
             executor, self._executor = self._executor, None
-            opened, self._opened = self._opened, []
         if executor is not None:
             executor.shutdown(wait=True)
+        with self._lock:
+            opened, self._opened = self._opened, []
         for connection in opened:
             connection.close()
             connection.dec_thread_sharing()
