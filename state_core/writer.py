@@ -50,7 +50,7 @@ class Writer:
         self.session_id = session_id
         self.owner = owner
         self.document: Document = empty_document(session_id)
-        self.lost: LeaseError | None = None
+        self.lost: LeaseLost | None = None
         self.at_work: dict[str, str] = {}
         """Step id → agent, of the steps under way; its agents stand in the session's head."""
         self._config = config
@@ -191,7 +191,9 @@ class Writer:
             await self.load()
 
     def lose(self, error: LeaseError) -> None:
-        self.lost = self.lost or error
+        if self.lost is None:
+            self.lost = LeaseLost(self.session_id)
+            self.lost.__cause__ = error
 
     async def renew(self) -> None:
         async with self._writing:

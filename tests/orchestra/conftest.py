@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from state_core import MemoryStorageBackend, SessionStatus, StateManager, StateManagerConfig, StorageBackend
+from state_core.exceptions import SessionNotFound
 
 QUICK = StateManagerConfig(control_interval=0.05, lease_ttl=5)
 
@@ -29,9 +30,17 @@ def elsewhere(store: StorageBackend) -> StateManager:
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], within: float = 10) -> None:
+    """Wait until it holds. A session that is not there yet is awaited, too."""
     async with asyncio.timeout(within):
-        while not await condition():  # noqa: ASYNC110 - a condition in a store has no event
+        while not await _holds(condition):
             await asyncio.sleep(0.01)
+
+
+async def _holds(condition: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        return bool(await condition())
+    except SessionNotFound:
+        return False
 
 
 async def reaches(manager: StateManager, session_id: str, status: SessionStatus) -> None:
