@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template import loader
@@ -89,6 +91,9 @@ def failure(request: HttpRequest, status: int, message: str, title: str = "") ->
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE / 1e6
+        return failure(request, 413, f"A form may hold {limit:.1f} MB at most. Nothing was done.")
     return failure(request, 400, "The server could not make sense of this request.")
 
 
