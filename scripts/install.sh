@@ -23,8 +23,8 @@ find_python() {
             return
         fi
     done
-    found=$("${PYTHON:-python3}" --version 2>/dev/null || echo missing)
-    fail "Python 3.11 or later is needed, and was not found (${PYTHON:-python3} is: $found). Install it, or name it: make run PYTHON=/path/to/python3.11"
+    found=$("${PYTHON:-python3}" --version 2>/dev/null || true)
+    fail "Python 3.11 or later is needed, and was not found (${PYTHON:-python3} is: ${found:-missing}). Install it, or name it: make run PYTHON=/path/to/python3.11"
 }
 
 make_venv() {
