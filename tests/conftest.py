@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 from django.db import connections
 
@@ -19,15 +20,16 @@ from tests.postgres import PostgresServer
 from tests.redis_server import RedisServer
 
 _names = (f"state_{number}" for number in itertools.count(1))
-TEMPLATE = "state_template"
-"""A database with tables, to be copied: copying is quicker than making them."""
+EMPTY = """DELETE FROM marsys_state_session; DELETE FROM marsys_state_event;
+DELETE FROM marsys_state_checkpoint; DELETE FROM marsys_state_snapshot;"""
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Do not stop this one: other tests use it. Make a `PostgresServer` of your own for that."""
     folder = Path(tempfile.mkdtemp(prefix="postgres"))
-    server = PostgresServer(folder / "data")
+    # No test cuts the power, which is all that fsync is for, and it costs half of the time.
+    server = PostgresServer(folder / "data", fsync=False)
     server.create()
     server.start()
     yield server
@@ -35,59 +37,54 @@ def postgres_server() -> Iterator[PostgresServer]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def postgres_template(postgres_server: PostgresServer, django_db_blocker) -> str:
-    postgres_server.new_database(TEMPLATE)
-    with django_db_blocker.unblock():
-        asyncio.run(_make_tables(DatabaseStorageBackend(postgres_server.url(TEMPLATE))))
-    return TEMPLATE
-
-
-async def _make_tables(store: StorageBackend) -> None:
-    await store.last_seqs([])
-    await store.close()
-
-
 @pytest.fixture
 def empty_postgres_url(postgres_server: PostgresServer, django_db_blocker) -> Iterator[str]:
     """The connection string of a database without any tables."""
-    yield from _database(postgres_server, django_db_blocker, None)
-
-
-@pytest.fixture
-def postgres_url(postgres_server: PostgresServer, postgres_template: str, django_db_blocker) -> Iterator[str]:
-    """The connection string of a database with a store's tables."""
-    yield from _database(postgres_server, django_db_blocker, postgres_template)
-
-
-def _database(server: PostgresServer, blocker, template: str | None) -> Iterator[str]:
     name = next(_names)
-    with blocker.unblock():
-        yield server.new_database(name, template)
-    server.drop_database(name)
+    with django_db_blocker.unblock():
+        yield postgres_server.new_database(name)
+    postgres_server.drop_database(name)
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    """Do not stop this one: other tests use it. Make a `RedisServer` of your own for that."""
-    folder = Path(tempfile.mkdtemp(prefix="redis"))
-    server = RedisServer(folder)
-    server.start()
-    yield server
-    server.kill()
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def redis_prefix() -> str:
-    """A key prefix that is used by one test alone."""
-    return f"{next(_names)}:"
-
-
-@pytest.fixture
-def sqlite_url(tmp_path: Path, django_db_blocker) -> Iterator[str]:
+def shared_postgres_url(postgres_server: PostgresServer, django_db_blocker) -> str:
+    url = postgres_server.new_database("state")
     with django_db_blocker.unblock():
-        yield f"sqlite:///{tmp_path}/state.db"
+        asyncio.run(_make_tables(url))
+    return url
+
+
+@pytest.fixture
+def postgres_url(shared_postgres_url: str, django_db_blocker) -> Iterator[str]:
+    """The connection string of a database with a store's tables, empty."""
+    with psycopg.connect(shared_postgres_url, autocommit=True) as connection:
+        connection.execute(EMPTY)
+    with django_db_blocker.unblock():
+        yield shared_postgres_url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker) -> Path:
+    """A database with tables, to be copied: that is quicker than making them."""
+    path = tmp_path_factory.mktemp("sqlite") / "template.db"
+    with django_db_blocker.unblock():
+        asyncio.run(_make_tables(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path, sqlite_template: Path, django_db_blocker) -> Iterator[str]:
+    """The connection string of a database with a store's tables, empty."""
+    path = tmp_path / "state.db"
+    shutil.copy(sqlite_template, path)
+    with django_db_blocker.unblock():
+        yield f"sqlite:///{path}"
+
+
+async def _make_tables(url: str) -> None:
+    store = DatabaseStorageBackend(url)
+    await store.last_seqs([])
+    await store.close()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -123,6 +120,23 @@ async def postgres_store(postgres_url: str) -> AsyncIterator[StorageBackend]:
     store = DatabaseStorageBackend(postgres_url)
     yield store
     await store.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Do not stop this one: other tests use it. Make a `RedisServer` of your own for that."""
+    folder = Path(tempfile.mkdtemp(prefix="redis"))
+    server = RedisServer(folder)
+    server.start()
+    yield server
+    server.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def redis_prefix() -> str:
+    """A key prefix that is used by one test alone."""
+    return f"{next(_names)}:"
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ USER = "pgserver"
 class PostgresServer:
     """Started, stopped as a crash would, and started again, on one port of 127.0.0.1."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fsync: bool = True) -> None:
         self.folder = folder
+        self.fsync = fsync
         self.port = _free_port()
         self._as_other = os.geteuid() == 0
         self._binaries = POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]
@@ -39,7 +40,7 @@ class PostgresServer:
         self._run("initdb", "-D", str(self.folder), "-U", "postgres", "--auth=trust", "--encoding=utf8", "-N")
         with (self.folder / "postgresql.conf").open("a") as file:
             file.write(f"port={self.port}\nlisten_addresses='127.0.0.1'\nunix_socket_directories=''\n")
-            file.write("max_connections=200\nshared_buffers=64MB\n")
+            file.write(f"max_connections=200\nshared_buffers=64MB\nfsync={'on' if self.fsync else 'off'}\n")
 
     def start(self) -> None:
         self._run("pg_ctl", "-D", str(self.folder), "-w", "-l", str(self.folder / "server.log"), "start")
@@ -51,11 +52,10 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 
-    def new_database(self, name: str, template: str | None = None) -> str:
+    def new_database(self, name: str) -> str:
         """Returns its connection string."""
-        copied = f' TEMPLATE "{template}"' if template else ""
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"{copied}')
+            connection.execute(f'CREATE DATABASE "{name}"')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
