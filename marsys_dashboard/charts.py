@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -26,10 +26,13 @@ BAR_STATUSES = ("completed", "failed", "running", "waiting", "paused")
 """What a bar of the timeline can look like: a step in a branch that waits is drawn as waiting, one that was
 left when the session was held as paused."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def milliseconds(value: str | datetime | None) -> int | None:
+    """Whole ones, cut as browsers cut them."""
     moment = parse_time(value)
-    return round(moment.timestamp() * 1000) if moment else None
+    return (moment - _EPOCH) // timedelta(milliseconds=1) if moment else None
 
 
 # The timeline

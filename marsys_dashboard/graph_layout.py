@@ -125,7 +125,7 @@ def _set_layers(nodes: Sequence[Node]) -> None:
 def _place(graph: Graph) -> None:
     if not graph.nodes:
         return
-    rows = _rows(graph)
+    rows = _apart(graph.nodes, _rows(graph))
     top = min(rows)
     columns = _columns(graph.nodes)
     for node, row in zip(graph.nodes, rows, strict=True):
@@ -150,8 +150,18 @@ def _columns(nodes: Sequence[Node]) -> dict[int, tuple[int, int]]:
     return columns
 
 
+def _apart(nodes: Sequence[Node], rows: Sequence[float]) -> list[float]:
+    """At least one row between neighbours in a layer, which igraph mostly but not always keeps."""
+    apart = list(rows)
+    below: dict[int, float] = {}
+    for number in sorted(range(len(nodes)), key=lambda number: (rows[number], number)):
+        layer = nodes[number].layer
+        apart[number] = max(rows[number], below.get(layer, rows[number]))
+        below[layer] = apart[number] + 1
+    return apart
+
+
 def _rows(graph: Graph) -> list[float]:
-    """Each node's row, as igraph sees it: at least one apart from its neighbours in the same layer."""
     numbers = {node.id: number for number, node in enumerate(graph.nodes)}
     layers = [node.layer for node in graph.nodes]
     edges = [(numbers[source], numbers[target]) for source, target in graph.edges]

@@ -25,12 +25,18 @@ TYPES = {".js": "text/javascript", ".css": "text/css"}
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Charts</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/static/css/variables.css"><link rel="stylesheet" href="/static/css/base.css">
-<link rel="stylesheet" href="/static/css/components.css"><link rel="stylesheet" href="/static/css/charts.css">
-<link rel="stylesheet" id="plotly.js-style-global" class="no-inline-styles" href="/static/vendor/plotly/plotly.css">
-<script src="/static/js/theme.js"></script><script type="module" src="/static/js/charts/main.js"></script></head>
-<body><main id="main"><section class="card"><h2>Branches</h2><div id="graph" data-charts-url="/charts.json"></div>
-</section><section class="card"><h2>Timeline</h2><div id="timeline"></div></section></main></body></html>"""
+<link rel="stylesheet" href="/static/css/variables.css">
+<link rel="stylesheet" href="/static/css/base.css">
+<link rel="stylesheet" href="/static/css/components.css">
+<link rel="stylesheet" href="/static/css/charts.css">
+<link rel="stylesheet" id="plotly.js-style-global" class="no-inline-styles"
+  href="/static/vendor/plotly/plotly.css">
+<script src="/static/js/theme.js"></script>
+<script type="module" src="/static/js/charts/main.js"></script></head>
+<body><main id="main">
+<section class="card"><h2>Branches</h2><div id="graph" data-charts-url="/charts.json"></div></section>
+<section class="card"><h2>Timeline</h2><div id="timeline"></div></section>
+</main></body></html>"""
 
 
 class Script:

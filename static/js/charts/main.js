@@ -14,6 +14,7 @@ import { make } from "./tools.js";
 import { Timeline } from "./timeline.js";
 
 const PAINT_EVERY = 100;
+const MOST_PAUSE = 500;
 const FETCH_AFTER = 300;
 const MOST_RETRY = 30000;
 
@@ -138,11 +139,12 @@ class Charts {
     if (this.Plotly && this.state.model) this.paint();
   }
 
-  // Painting: at most ten times a second, and never while nobody looks.
+  // Painting: at most ten times a second, less often where it is costly, and never while nobody looks.
 
   paintSoon() {
     if (!this.Plotly || this.painting || document.hidden) return;
-    const wait = Math.max(0, PAINT_EVERY - (performance.now() - (this.painted ?? 0)), 3 * (this.paintCost ?? 0));
+    const pause = Math.min(Math.max(PAINT_EVERY, 2 * (this.paintCost ?? 0)), MOST_PAUSE);
+    const wait = Math.max(0, pause - (performance.now() - (this.painted ?? 0)));
     this.painting = setTimeout(() => requestAnimationFrame(() => this.paint()), wait);
   }
 

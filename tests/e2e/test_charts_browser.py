@@ -1,0 +1,474 @@
+"""The charts in a real browser, under the dashboard's own content security policy."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.e2e.charts_site import Script, Site, large, medium, research, serving
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LISTEN = """
+window.heard = [];
+for (const name of ["state:select", "state:checkpoint"])
+  document.addEventListener(name, ({ detail }) => window.heard.push([name, detail]));
+document.addEventListener("securitypolicyviolation", ({ sample }) => heard.push(["violation", sample]));
+"""
+SECOND = 1000
+"""Milliseconds: how soon a frame must be seen."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@dataclass
+class Charts:
+    page: Page
+    site: Site
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def script(self) -> Script:
+        return self.site.script
+
+    def send(self, after: int) -> None:
+        """What the script has after event ``after``, as the page's socket would hand it on."""
+        frame = self.script.frame(after)
+        self.page.evaluate("f => document.dispatchEvent(new CustomEvent('state:frame', {detail: f}))", frame)
+
+    def heard(self) -> list[Any]:
+        return self.page.evaluate("heard")
+
+    def layout(self, chart: str) -> dict[str, Any]:
+        return json.loads(
+            self.page.evaluate(f"JSON.stringify(document.querySelector('.{chart}-plot').layout)")
+        )
+
+    def box(self, name: str) -> dict[str, Any]:
+        """The shape of a branch's box."""
+        layout = self.layout("graph")
+        boxes = [shape for shape in layout["shapes"] if shape["type"] == "path"]
+        titles = [words["text"] for words in layout["annotations"] if words["font"].get("weight") == 600]
+        found: dict[str, Any] = boxes[[title.split(" ", 1)[1] for title in titles].index(name)]
+        return found
+
+    def colour(self, name: str) -> str:
+        return self.page.evaluate(
+            """name => { const probe = document.body.appendChild(document.createElement('i'));
+            probe.style.color = `var(--${name})`; const found = getComputedStyle(probe).color; probe.remove();
+            return found; }""",
+            name,
+        )
+
+    def until(self, what: str, timeout: int = SECOND) -> None:
+        """Playwright's own waiting needs eval, which the policy refuses."""
+        deadline = time.monotonic() + timeout / 1000
+        while not self.page.evaluate(what):
+            assert time.monotonic() < deadline, f"not within {timeout} ms: {what}"
+            self.page.wait_for_timeout(20)
+
+    def until_seq(self, seq: int, timeout: int = SECOND) -> None:
+        self.page.wait_for_selector(f"#graph[data-seq='{seq}']", timeout=timeout)
+
+    def at(self, chart: str, x: float, y: float) -> None:
+        """Press at a place of the chart's data."""
+        place = self.page.evaluate(
+            """([chart, x, y]) => { const plot = document.querySelector(`.${chart}-plot`);
+            const box = plot.getBoundingClientRect(), { xaxis, yaxis } = plot._fullLayout;
+            return [box.left + xaxis._offset + xaxis.l2p(x), box.top + yaxis._offset + yaxis.l2p(y)]; }""",
+            [chart, x, y],
+        )
+        self.page.mouse.click(*place)
+
+
+Open = Callable[..., Charts]
+
+
+@pytest.fixture
+def open_charts(browser: Browser) -> Iterator[Open]:
+    closing: list[Callable[[], Any]] = []
+
+    def open_(script: Script, **options: Any) -> Charts:
+        site = Site(script)
+        context = serving(site)
+        url = context.__enter__()
+        page = browser.new_page(**{"viewport": {"width": 900, "height": 1000}, **options})
+        closing.extend([lambda: context.__exit__(None, None, None), page.close])
+        charts = Charts(page, site)
+        page.on("console", lambda message: charts.complaints.append(message.text))
+        page.on("pageerror", lambda error: charts.complaints.append(str(error)))
+        page.add_init_script(LISTEN)
+        page.goto(url)
+        page.wait_for_selector("#graph[data-seq]")
+        return charts
+
+    yield open_
+    for close in reversed(closing):
+        close()
+
+
+@pytest.fixture
+def charts(open_charts: Open) -> Charts:
+    return open_charts(research())
+
+
+def texts(charts: Charts, chart: str) -> list[str]:
+    return charts.page.locator(f".{chart}-plot .annotation-text").all_text_contents()
+
+
+# Drawing
+
+
+def test_both_charts_are_drawn_under_the_strict_policy_without_complaint(charts: Charts) -> None:
+    assert charts.complaints == []
+    assert charts.heard() == []
+    assert any("Researcher-2" in text for text in texts(charts, "graph"))
+    assert charts.page.locator(".timeline-plot .bars path").count() > 10
+
+
+def test_status_is_told_by_icon_and_word_besides_colour(charts: Charts) -> None:
+    assert "✓ collect" in texts(charts, "graph")
+    assert "? synthesis" in texts(charts, "graph")
+    legend = charts.page.locator("#graph .chart-legend li:visible").all_text_contents()
+    assert "✓ 5 completed" in legend
+    assert "✓  collect" in texts(charts, "timeline")
+
+
+def test_an_open_join_says_whom_it_waits_for(charts: Charts) -> None:
+    assert "3 of 4 arrived" in texts(charts, "graph")
+    expected = "3 of 4 arrived at synthesis, waiting for Researcher-2"
+    assert charts.page.locator("#graph .chart-note").text_content() == expected
+
+
+def test_page_is_painted_before_the_library_is_asked_for(charts: Charts) -> None:
+    paint, asked = charts.page.evaluate(
+        """[performance.getEntriesByName('first-paint')[0].startTime,
+        performance.getEntriesByType('resource').find((entry) => entry.name.includes('plotly-')).startTime]"""
+    )
+    assert asked >= paint or asked > charts.page.evaluate(
+        "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
+    )
+
+
+def test_names_are_shown_as_they_are_and_never_read_as_markup(open_charts: Open) -> None:
+    names = ["<b>bold</b>", "a&lt;b %{x}", "<img src=x onerror=alert(1)>", "$x^2$", "x" * 5000]
+    script = Script(5)
+    for number, name in enumerate(names):
+        script.add(
+            "branch.opened", branch_id=f"b{number}", status="running", data={"name": name, "parents": []}
+        )
+        step = {"branch_id": f"b{number}", "step_id": f"s{number}", "agent": name}
+        script.add("step.started", **step, status="running").wait(20)
+    charts = open_charts(script)
+    shown = texts(charts, "graph") + texts(charts, "timeline")
+    for start in ("◐ <b>bold</b>", "◐ a&lt;b %{x}", "◐ <img src=x onerr", "◐ ＄x^2＄"):
+        assert any(text.startswith(start) for text in shown), (start, shown)
+    assert max(map(len, shown)) < 40
+    assert charts.page.locator("#graph img, #graph b, #timeline img, #timeline b").count() == 0
+    charts.page.locator("#timeline summary").click()
+    assert charts.page.locator("#timeline td button").first.text_content() == "<b>bold</b>"
+    assert charts.complaints == []
+
+
+def test_the_theme_can_change_while_one_looks(charts: Charts) -> None:
+    light = charts.box("collect")["line"]["color"]
+    charts.page.evaluate(
+        "document.documentElement.style.colorScheme = 'dark'; document.documentElement.dataset.theme = 'dark'"
+    )
+    dark = charts.colour("completed")
+    assert dark != light
+    charts.until(f"document.querySelector('.graph-plot').layout.shapes[0].line.color === '{dark}'")
+
+
+# Live
+
+
+def test_a_live_frame_is_seen_within_a_second_and_without_asking_again(charts: Charts) -> None:
+    after = len(charts.script.events)
+    assert charts.box("Researcher-2")["line"]["color"] == charts.colour("running")
+    charts.script.close("Researcher-2")
+    asked = len(charts.site.asked)
+    charts.send(after)
+    charts.until_seq(after + 1)
+    assert charts.box("Researcher-2")["line"]["color"] == charts.colour("completed")
+    assert len(charts.site.asked) == asked
+
+
+def test_a_frame_that_comes_twice_changes_nothing(charts: Charts) -> None:
+    after = len(charts.script.events)
+    charts.script.close("Researcher-2")
+    charts.send(after)
+    charts.send(after)
+    charts.until_seq(after + 1)
+    assert not [path for path in charts.site.asked[1:] if path.startswith("/charts.json?")]
+
+
+def test_after_a_gap_the_picture_is_asked_for_anew(charts: Charts) -> None:
+    after = len(charts.script.events)
+    charts.script.close("Researcher-2").close("synthesis", "failed")
+    charts.send(after + 1)
+    charts.until_seq(after + 2, 3 * SECOND)
+    assert charts.box("synthesis")["line"]["color"] == charts.colour("failed")
+
+
+def test_a_new_branch_appears_and_the_lanes_keep_their_order(charts: Charts) -> None:
+    after = len(charts.script.events)
+    lanes = texts(charts, "timeline")
+    charts.script.open("appendix", "synthesis")
+    charts.send(after)
+    charts.page.wait_for_selector(".graph-plot >> text=appendix", timeout=3 * SECOND)
+    assert texts(charts, "timeline") == [*lanes, "◐  appendix"]
+
+
+def test_a_pause_is_a_band_and_stops_the_clocks(charts: Charts) -> None:
+    after = len(charts.script.events)
+    charts.script.at = charts.script.at.now(charts.script.at.tzinfo)
+    charts.script.add("session.paused")
+    charts.send(after)
+    charts.until_seq(after + 1)
+    assert charts.page.locator("#timeline .chart-note").text_content().startswith("❚❚ paused since")
+    assert charts.box("Researcher-2")["line"]["color"] == charts.colour("paused")
+    lines = [shape for shape in charts.layout("timeline")["shapes"] if shape["type"] == "line"]
+    assert lines == []
+
+
+def test_a_new_checkpoint_is_a_mark(charts: Charts) -> None:
+    after = len(charts.script.events)
+    charts.script.wait(30).checkpoint("before-merge")
+    charts.send(after)
+    charts.until("document.querySelector('.timeline-plot').data.at(-1).x.length === 3")
+    assert "3 checkpoints" in charts.page.locator("#timeline .chart-note").text_content()
+
+
+def test_bars_that_run_grow_with_the_clock(charts: Charts) -> None:
+    length = "document.querySelector('.timeline-plot').data.find((trace) => trace.name === 'running').x[0]"
+    before = charts.page.evaluate(length)
+    charts.until(f"{length} > {before} + 0.5", 4 * SECOND)
+
+
+def test_a_hidden_tab_paints_nothing_and_catches_up_when_it_is_shown(charts: Charts) -> None:
+    after = len(charts.script.events)
+    charts.page.evaluate("Object.defineProperty(document, 'hidden', {configurable: true, get: () => true})")
+    charts.script.close("Researcher-2")
+    charts.send(after)
+    charts.page.wait_for_timeout(400)
+    assert charts.page.locator("#graph").get_attribute("data-seq") == str(after)
+    charts.page.evaluate("delete document.hidden; document.dispatchEvent(new Event('visibilitychange'))")
+    charts.until_seq(after + 1)
+
+
+QUESTIONS = (
+    Script(9)
+    .open("a")
+    .add("step.started", branch_id="a", step_id="a.1", agent="A", status="running", data={"attempt": 1})
+    .wait(3)
+    .add("input.requested", branch_id="a", step_id="a.1", data={"question": "q", "session": "waiting"})
+    .wait(9)
+    .add("input.answered", branch_id="a", step_id="a.1", data={"question": "q"})
+    .add("branch.resumed", branch_id="a", status="running", data={"session": "running"})
+    .wait(2)
+    .add(
+        "step.retried",
+        branch_id="a",
+        step_id="a.1",
+        status="running",
+        data={"attempt": 2, "previous": "running"},
+    )
+    .add("session.interrupted")
+    .wait(5)
+    .add("resume.requested")
+    .add("session.resumed")
+    .add("step.failed", branch_id="a", step_id="a.1", status="failed", duration=1.0, data={"error": "no"})
+    .add("branch.failed", branch_id="a", status="failed", data={"error": "no"})
+    .add("session.failed", data={"error": "no"})
+)
+
+
+@pytest.mark.parametrize(
+    "made", [research, medium, lambda: QUESTIONS], ids=["research", "medium", "questions"]
+)
+def test_the_browser_folds_events_as_the_library_does(charts: Charts, made: Callable[[], Script]) -> None:
+    script = made()
+    whole = json.loads(Site(script).picture(grouped=True))
+    start = json.loads(Site(_first(script, 2)).picture(grouped=True))
+    folded, expected = charts.page.evaluate(
+        """async ([start, whole, frame]) => {
+            const { modelFrom } = await import('/static/js/charts/model.js');
+            const { foldFrame } = await import('/static/js/charts/fold.js');
+            const plain = (model) => JSON.parse(JSON.stringify({ ...model, offset: 0 },
+              (key, value) => value instanceof Map ? Object.fromEntries(value) : value));
+            const model = modelFrom(start, 0);
+            foldFrame(model, frame);
+            return [plain(model), plain(modelFrom(whole, 0))];
+        }""",
+        [start, whole, script.frame(2)],
+    )
+    assert folded == expected
+
+
+def _first(script: Script, events: int) -> Script:
+    start = Script()
+    start.events = script.events[:events]
+    return start
+
+
+# Choosing, moving
+
+
+def test_a_click_on_a_box_selects_its_branch(charts: Charts) -> None:
+    node = json.loads(charts.site.picture(True))["graph"]["nodes"][4]
+    charts.at("graph", node["x"], node["y"])
+    assert charts.heard() == [["state:select", {"branch": "Researcher-3", "step": None, "by": "charts"}]]
+    assert charts.box("Researcher-3")["fillcolor"] == charts.colour("soft")
+
+
+def test_a_click_on_a_bar_selects_its_step(charts: Charts) -> None:
+    charts.at("timeline", 30, 0)
+    assert charts.heard() == [["state:select", {"branch": "collect", "step": "collect.1", "by": "charts"}]]
+
+
+def test_a_click_on_a_checkpoint_picks_it(charts: Charts) -> None:
+    at = charts.page.evaluate("document.querySelector('.timeline-plot').data.at(-1).x[0]")
+    charts.at("timeline", at, 8.03)
+    assert charts.heard() == [["state:checkpoint", {"id": "all-collected", "by": "charts"}]]
+
+
+def test_what_is_selected_elsewhere_is_shown_in_both_charts(charts: Charts) -> None:
+    detail = {"branch": "plan", "step": None, "by": "page"}
+    charts.page.evaluate("d => document.dispatchEvent(new CustomEvent('state:select', {detail: d}))", detail)
+    assert charts.box("plan")["fillcolor"] == charts.colour("soft")
+    bands = [s for s in charts.layout("timeline")["shapes"] if s.get("fillcolor") == charts.colour("soft")]
+    assert [band["y0"] for band in bands] == [0.5]
+
+
+def test_the_keyboard_goes_along_branches_and_selects(charts: Charts) -> None:
+    charts.page.locator(".graph-plot").focus()
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "Enter"):
+        charts.page.keyboard.press(key)
+    (heard,) = charts.heard()
+    assert heard[1]["branch"].startswith("Researcher-")
+    charts.page.locator(".timeline-scroll").focus()
+    for key in ("ArrowUp", "ArrowRight", "Enter"):
+        charts.page.keyboard.press(key)
+    assert charts.heard()[-1][1]["step"] is not None
+    charts.page.keyboard.press("]")
+    assert charts.heard()[-1] == ["state:checkpoint", {"id": "all-collected", "by": "charts"}]
+
+
+def test_zoom_and_selection_survive_live_frames_and_new_branches(charts: Charts) -> None:
+    charts.page.get_by_label("Zoom into the graph").click()
+    charts.page.get_by_label("Zoom into the timeline").click()
+    charts.at("timeline", 500, 3)
+    before = [charts.layout(chart)["xaxis"]["range"] for chart in ("graph", "timeline")]
+    after = len(charts.script.events)
+    charts.script.close("Researcher-2").open("appendix", "synthesis")
+    charts.send(after)
+    charts.until("document.querySelector('#graph .chart-legend').textContent.includes('6 completed')")
+    charts.page.wait_for_timeout(600)
+    assert [charts.layout(chart)["xaxis"]["range"] for chart in ("graph", "timeline")] == [
+        pytest.approx(range_, abs=0.01) for range_ in before
+    ]
+    assert charts.box("Researcher-2")["fillcolor"] == charts.colour("soft")
+
+
+def test_a_drag_moves_the_graph_and_selects_nothing(charts: Charts) -> None:
+    before = charts.layout("graph")["xaxis"]["range"]
+    box = charts.page.locator(".graph-plot").bounding_box()
+    charts.page.mouse.move(box["x"] + 300, box["y"] + 150)
+    charts.page.mouse.down()
+    charts.page.mouse.move(box["x"] + 200, box["y"] + 150, steps=5)
+    charts.page.mouse.up()
+    charts.until(f"Math.abs(document.querySelector('.graph-plot').layout.xaxis.range[0] - {before[0]}) > 50")
+    assert charts.heard() == []
+
+
+def test_active_only_leaves_finished_branches_out_of_the_timeline(charts: Charts) -> None:
+    charts.page.get_by_label("Active only").check()
+    assert [text for text in texts(charts, "timeline") if "  " in text] == [
+        "◐  Researcher-2",
+        "?  synthesis",
+        "◷  report",
+    ]
+    assert "3 of 8 branches" in charts.page.locator("#timeline .chart-note").text_content()
+
+
+def test_each_chart_has_a_table_twin_that_stays_current(charts: Charts) -> None:
+    charts.page.locator("#graph summary").click()
+    rows = charts.page.locator("#graph tbody tr")
+    assert rows.count() == 8
+    assert "◐ running" in rows.nth(3).text_content()
+    after = len(charts.script.events)
+    charts.script.close("Researcher-2")
+    charts.send(after)
+    charts.until("document.querySelectorAll('#graph tbody tr')[3].textContent.includes('✓ completed')")
+    rows.nth(1).get_by_role("button").click()
+    assert charts.heard()[-1][1]["branch"] == "plan"
+
+
+def test_time_labels_are_at_least_eighty_pixels_apart(open_charts: Open) -> None:
+    for script in (research(), medium()):
+        charts = open_charts(script)
+        places = charts.page.evaluate(
+            """[...document.querySelectorAll('.timeline-plot .xtick text')].map((text) => {
+            const box = text.getBoundingClientRect(); return (box.left + box.right) / 2; })"""
+        )
+        assert len(places) >= 3
+        assert min(b - a for a, b in zip(places, places[1:], strict=False)) >= 79
+
+
+# Size
+
+
+def test_two_thousand_branches_and_twenty_thousand_steps_are_a_bounded_picture(open_charts: Open) -> None:
+    charts = open_charts(large(2000, 10))
+    assert charts.page.locator("#timeline").locator("text=2 000 branches").count() == 1
+    assert charts.page.locator(".graph-plot .points path").count() < 1500
+    assert charts.page.locator(".timeline-plot .bars path").count() < 1500
+    assert charts.page.locator("body *").count() < 6000
+    after = len(charts.script.events)
+    charts.script.close("b1999")
+    charts.send(after)
+    charts.until_seq(after + 1, 3 * SECOND)
+
+
+def test_all_lanes_of_a_large_session_can_be_scrolled_to(open_charts: Open) -> None:
+    charts = open_charts(large(300, 2))
+    scroll = charts.page.locator(".timeline-scroll")
+    scroll.evaluate("element => { element.scrollTop = element.scrollHeight; }")
+    charts.page.wait_for_selector(".timeline-plot >> text=b299", timeout=SECOND)
+
+
+def test_zooming_in_turns_points_into_boxes(open_charts: Open) -> None:
+    charts = open_charts(large(700, 1))
+    assert texts(charts, "graph") == []
+    for _ in range(14):
+        charts.page.get_by_label("Zoom into the graph").click()
+    assert any(re.match(r". b\d+", text) for text in texts(charts, "graph"))
+
+
+def test_many_siblings_are_one_box_until_they_are_ungrouped(open_charts: Open) -> None:
+    charts = open_charts(large(60, 2, chained=False))
+    assert any("b ×59" in text for text in texts(charts, "graph"))
+    charts.page.get_by_label("Group siblings").uncheck()
+    charts.until("document.querySelectorAll('.graph-plot .annotation').length > 12", 3 * SECOND)
+    assert any(path == "/charts.json?groups=open" for path in charts.site.asked)
