@@ -119,10 +119,19 @@ def _takes_context(name: str, function: AgentFunction) -> bool:
             signature.bind(*[None] * count)
         except TypeError:
             continue
-        return count == 2
+        return count == 2 and _is_for_context(signature)
     raise ConfigurationError(
         f"Agent {name!r} takes {signature}; an agent takes (request, context) or (request)."
     )
+
+
+def _is_for_context(signature: inspect.Signature) -> bool:
+    """Not when it has a default: ``lambda request, name=name: …`` binds a value of its own there."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = [p for p in signature.parameters.values() if p.kind in kinds]
+    if len(positional) < 2:
+        return True
+    return positional[1].default is inspect.Parameter.empty or positional[1].name == "context"
 
 
 class Agents:

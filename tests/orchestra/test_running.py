@@ -195,6 +195,14 @@ async def test_an_object_can_be_an_agent(manager: StateManager) -> None:
     assert (await run_one(Caller(), manager)).final_response == "called with task"
 
 
+async def test_a_second_argument_with_a_default_is_not_the_context(manager: StateManager) -> None:
+    assert (await run_one(lambda request, name="own": name, manager)).final_response == "own"
+    agents = {"A": lambda request, context=None: context.agent}
+    assert (await Orchestra.run("t", ONE, manager, agents=agents)).final_response == "A"
+    agents = {"A": lambda *args: args[1].agent}
+    assert (await Orchestra.run("t", ONE, manager, agents=agents)).final_response == "A"
+
+
 async def test_an_agent_can_be_registered_by_name(manager: StateManager) -> None:
     @agent("Registered for a test")
     async def registered(request: Any) -> str:
