@@ -11,8 +11,8 @@ export function cellsOf(nodes, shown, scale) {
   const of = new Map();
   for (const node of nodes) {
     const key = scale ? `${node.x} ${Math.floor((node.y * scale) / CELL)}` : node.id;
-    let cell = cells.get(key);
-    if (!cell) cells.set(key, (cell = { key, x: node.x, y: node.y, w: 0, nodes: [], branches: [] }));
+    const cell = cells.get(key) ?? { key, x: node.x, y: node.y, w: 0, nodes: [], branches: [] };
+    cells.set(key, cell);
     cell.nodes.push(node);
     cell.branches.push(...shown.get(node.id).branches);
     of.set(node.id, cell);

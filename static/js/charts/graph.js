@@ -113,7 +113,8 @@ export class Graph {
   draw() {
     if (!this.Plotly || !this.graph || !this.host.clientWidth) return;
     const size = this.size;
-    const view = (this.drawn = this.currentView(size));
+    const view = this.currentView(size);
+    this.drawn = view;
     const [halfWidth, halfHeight] = [size[0] / 2 / this.across(view.scale, size[0]), size[1] / 2 / view.scale];
     this.box = { x0: view.x - halfWidth, x1: view.x + halfWidth, y0: view.y - halfHeight, y1: view.y + halfHeight };
     this.shown = new Map(this.graph.nodes.map((node) => [node.id, present(node, this.model)]));

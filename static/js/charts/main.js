@@ -21,7 +21,7 @@ const MOST_RETRY = 30000;
 class Charts {
   constructor(graphHost, timelineHost) {
     this.host = graphHost;
-    this.state = { model: null, selection: { branch: null, step: null, checkpoint: null }, activeOnly: false, colours: palette(graphHost) };
+    this.state = { model: null, selection: selectionOfAddress(), activeOnly: false, colours: palette(graphHost) };
     this.grouped = true;
     this.early = [];
     const actions = {
@@ -82,7 +82,10 @@ class Charts {
 
   // Again after a while; a costly picture is asked for less often.
   fetchSoon(delay = Math.max(FETCH_AFTER, 4 * (this.cost ?? 0))) {
-    if (this.fetching) return void (this.again = true);
+    if (this.fetching) {
+      this.again = true;
+      return;
+    }
     this.fetching = setTimeout(async () => {
       try {
         await this.fetch();
@@ -104,8 +107,14 @@ class Charts {
 
   take(frame) {
     const { model } = this.state;
-    if (!model) return void this.early.push(frame);
-    if (frame.after > model.seq) return this.fetchSoon();
+    if (!model) {
+      this.early.push(frame);
+      return;
+    }
+    if (frame.after > model.seq) {
+      this.fetchSoon();
+      return;
+    }
     const changes = foldFrame(model, frame);
     if (changes.structure || changes.refetch) this.fetchSoon();
     if (changes.branches.size || changes.session || changes.checkpoints) this.paintSoon();
@@ -164,6 +173,11 @@ class Charts {
     this.graph.tick();
     this.timeline.tick();
   }
+}
+
+function selectionOfAddress() {
+  const query = new URLSearchParams(location.search);
+  return { branch: query.get("branch"), step: query.get("step"), checkpoint: null };
 }
 
 const graphHost = document.getElementById("graph");

@@ -77,7 +77,10 @@ class Scale {
       const u = this.to(at);
       if (u > range[1]) break;
       const gap = this.gaps.find((one) => at > one.from && at < one.to);
-      if (!gap && u >= range[0] && (u - last) * perSecond >= TICK_DISTANCE) values.push(at), (last = u);
+      if (!gap && u >= range[0] && (u - last) * perSecond >= TICK_DISTANCE) {
+        values.push(at);
+        last = u;
+      }
       at = gap ? firstTick(gap.to, step) : at + step;
     }
     return { values: values.map((value) => this.to(value)), texts: values.map((value, i) => tickText(value, step, values[i - 1])) };

@@ -141,7 +141,8 @@ export class Timeline {
   }
 
   drawPlot() {
-    const sight = (this.drawn = this.sight);
+    const { sight } = this;
+    this.drawn = sight;
     const columns = barsInSight(this.lanes, this.model, this.scale, sight, this.barTraces.map((trace) => trace.name));
     const bars = this.barTraces.map((trace) => ({
       ...trace, ...columns[trace.name], marker: { ...trace.marker, color: this.colours[trace.name] },
@@ -197,7 +198,6 @@ export class Timeline {
     const base = this.figure.layout;
     const inner = this.rows * LANE + STRIP;
     const ticks = this.scale.ticks(sight.range, sight.width);
-    const shown = this.lanes.slice(sight.first, sight.last + 1);
     const muted = { color: this.colours.muted, size: 11, family: this.colours.font };
     return {
       ...base,
@@ -320,7 +320,10 @@ export class Timeline {
     if (!this.drawn) return;
     const { top, first, last } = this.sight;
     const redraw = Math.floor(top) < this.drawn.first || Math.min(this.lanes.length - 1, Math.ceil(top + this.rows)) > this.drawn.last;
-    if (redraw || last < first) return void this.drawPlot();
+    if (redraw || last < first) {
+      this.drawPlot();
+      return;
+    }
     this.own = true;
     this.Plotly.relayout(this.plot, { "yaxis.range": [top + this.rows - 0.5, top - 0.5] });
     this.own = false;

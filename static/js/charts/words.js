@@ -18,7 +18,7 @@ export function icon(status) {
 
 export function clip(text, length) {
   const characters = Array.from(String(text ?? ""));
-  return characters.length <= length ? characters.join("") : characters.slice(0, length - 1).join("") + "…";
+  return characters.length <= length ? characters.join("") : `${characters.slice(0, length - 1).join("")}…`;
 }
 
 // Plotly reads a little HTML in every text that it draws; nothing of it may come from an agent.
