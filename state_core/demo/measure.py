@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -78,9 +79,25 @@ def percent(part: int, whole: int) -> float:
     return round(100 * part / whole, 1) if whole else 0.0
 
 
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError, SystemError)
+"""Not Python, or nested more deeply than Python's own parser bears."""
+
+_parsing = threading.Lock()
+
+
+def parse(source: str | bytes, where: str = "<source>") -> ast.Module:
+    """Raises SyntaxError or ValueError where it is not Python.
+
+    One at a time: Python 3.11 counts the depth of the trees that it builds for all threads together, and
+    fails with SystemError where two of them build one.
+    """
+    with _parsing:
+        return ast.parse(source, filename=where)
+
+
 def measure_source(source: str, where: str) -> Findings:
     """Raises SyntaxError or ValueError where it is not Python."""
-    tree = ast.parse(source, filename=where)
+    tree = parse(source, where)
     functions = list(_functions(tree))
     hardness = [(complexity(function), f"{where}:{function.name}") for function in functions]
     return Findings(
@@ -103,7 +120,7 @@ def measure_files(paths: Iterable[Path], root: Path) -> Findings:
         where = str(path.relative_to(root))
         try:
             total += measure_source(read_source(path), where)
-        except (SyntaxError, ValueError, RecursionError):
+        except UNPARSABLE:
             total.unreadable.append(where)
     return total
 
@@ -128,7 +145,7 @@ def hardest_functions(source: str) -> list[dict[str, Any]]:
     """Each function with its complexity, the hardest first."""
     found = [
         {"name": f.name, "line": f.lineno, "lines": _length(f), "complexity": complexity(f)}
-        for f in _functions(ast.parse(source))
+        for f in _functions(parse(source))
     ]
     return sorted(found, key=lambda function: (-function["complexity"], function["line"]))
 

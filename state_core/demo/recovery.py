@@ -12,7 +12,7 @@ from typing import Any
 import django
 import orjson
 
-from state_core.demo.measure import Findings, measure_files, measure_source, spread
+from state_core.demo.measure import Findings, measure_files, measure_source, parse, spread
 from state_core.demo.pace import take_time
 from state_core.demo.sources import installed_packages
 from state_core.orchestra import Node, Topology
@@ -77,7 +77,7 @@ def _compiled() -> Path:
 
 
 def _parsed(path: Path) -> str:
-    return ast.dump(ast.parse(path.read_bytes()))
+    return ast.dump(parse(path.read_bytes()))
 
 
 async def tell(results: dict[str, Any], context: Any) -> str:
