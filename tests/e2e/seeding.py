@@ -36,14 +36,25 @@ class History:
         self.events.append(event)
 
     def open(self, branch: str, *parents: str) -> None:
-        self.add("branch.opened", branch_id=branch, status="running", data={"name": branch, "parents": list(parents)})
+        self.add(
+            "branch.opened",
+            branch_id=branch,
+            status="running",
+            data={"name": branch, "parents": list(parents)},
+        )
 
     def step(self, branch: str, agent: str, given: Any, output: Any, seconds: float, error: str = "") -> None:
         self.steps[branch] = self.steps.get(branch, 0) + 1
         step = f"{branch}:{self.steps[branch]}"
         where = {"branch_id": branch, "step_id": step, "agent": agent}
         path = ["branches", branch, "steps", step]
-        self.add("step.started", [set_value([*path, "input"], given)], status="running", data={"attempt": 1}, **where)
+        self.add(
+            "step.started",
+            [set_value([*path, "input"], given)],
+            status="running",
+            data={"attempt": 1},
+            **where,
+        )
         self.say(branch, agent, output if isinstance(output, str) else given, step)
         if error:
             trace = f'Traceback (most recent call last):\n  File "agents.py", line 42, in fetch\n    response = await client.get(url)\n{error}'
@@ -71,7 +82,10 @@ class History:
 def research() -> History:
     """All that happened before a worker takes the session up."""
     history = History(minutes_ago=192)
-    context = {"question": "Compare error-correction overheads of three architectures", "budget": {"tokens": 400_000}}
+    context = {
+        "question": "Compare error-correction overheads of three architectures",
+        "budget": {"tokens": 400_000},
+    }
     history.add(
         "session.created", [set_value(["context", name], value) for name, value in context.items()],
         data={"title": "", "workflow": "research", "tags": ["physics", "nightly"]}, actor="ana",
@@ -80,12 +94,33 @@ def research() -> History:
     history.open("collect")
     for number in range(18):
         arxiv, title, finding = PAPERS[number % 4]
-        history.step("collect", "Collector", {"query": f"quantum error correction, page {number + 1}"}, {"id": arxiv, "title": title, "finding": finding}, 14)
+        history.step(
+            "collect",
+            "Collector",
+            {"query": f"quantum error correction, page {number + 1}"},
+            {"id": arxiv, "title": title, "finding": finding},
+            14,
+        )
     history.end("collect")
-    history.add("checkpoint.created", data={"id": "cp-all-collected", "name": "all-collected", "kind": "auto", "size": 600_000, "counts": {"branches": 1, "steps": 18, "messages": 18}})
+    history.add(
+        "checkpoint.created",
+        data={
+            "id": "cp-all-collected",
+            "name": "all-collected",
+            "kind": "auto",
+            "size": 600_000,
+            "counts": {"branches": 1, "steps": 18, "messages": 18},
+        },
+    )
     history.open("plan", "collect")
     for number in range(3):
-        history.step("plan", "Planner", "What should each researcher read?", f"Plan {number + 1}: compare error-correction overheads of the three architectures; cite sources.", 13)
+        history.step(
+            "plan",
+            "Planner",
+            "What should each researcher read?",
+            f"Plan {number + 1}: compare error-correction overheads of the three architectures; cite sources.",
+            13,
+        )
     history.end("plan")
     names = [f"Researcher-{number}" for number in range(1, 5)]
     for name in names:
@@ -95,11 +130,32 @@ def research() -> History:
             arxiv, title, finding = PAPERS[(number + len(name)) % 4]
             failed = number in {11, 29} and name == "Researcher-2"
             output = f"Read “{title}” ({arxiv}): {finding}. It supports the comparison for the {number + 1}. round."
-            history.step(name, name, {"paper": arxiv}, output, 38, "TimeoutError: arxiv.org did not answer in 30 s" if failed else "")
+            history.step(
+                name,
+                name,
+                {"paper": arxiv},
+                output,
+                38,
+                "TimeoutError: arxiv.org did not answer in 30 s" if failed else "",
+            )
         if number == 22:
-            history.add("checkpoint.created", data={"id": "cp-before-merge", "name": "before-merge", "kind": "manual", "size": 1_700_000, "counts": {"branches": 6, "steps": 113, "messages": 113}}, actor="ana")
-            history.add("pause.requested", data={"reason": "Quota of the search interface is used up"}, actor="ana")
-            history.add("session.paused", data={"reason": "Quota of the search interface is used up"}, after=9)
+            history.add(
+                "checkpoint.created",
+                data={
+                    "id": "cp-before-merge",
+                    "name": "before-merge",
+                    "kind": "manual",
+                    "size": 1_700_000,
+                    "counts": {"branches": 6, "steps": 113, "messages": 113},
+                },
+                actor="ana",
+            )
+            history.add(
+                "pause.requested", data={"reason": "Quota of the search interface is used up"}, actor="ana"
+            )
+            history.add(
+                "session.paused", data={"reason": "Quota of the search interface is used up"}, after=9
+            )
             history.add("resume.requested", data={"reason": "New quota"}, actor="ana", after=1500)
             history.add("session.resumed", data={"owner": "worker-7f3a"}, after=2)
     for name in names:
@@ -122,10 +178,18 @@ async def continue_live(database: str, session_id: str, pace: float, steps: int)
     async with manager.session(session_id) as session:
         branch = session.branch("Researcher-2")
         for number in range(steps):
-            async with branch.step("Researcher-2", {"paper": PAPERS[number % 4][0]}, step_id=f"late:{number}") as step:
+            async with branch.step(
+                "Researcher-2", {"paper": PAPERS[number % 4][0]}, step_id=f"late:{number}"
+            ) as step:
                 await asyncio.sleep(pace)
-                await branch.add_message("assistant", f"Found {number + 14} papers. Surface code at distance 25 needs about 1,250 physical qubits per logical one.", agent="Researcher-2")
-                await branch.add_message("tool", {"id": PAPERS[number % 4][0], "pages": 18}, name="fetch_paper")
+                await branch.add_message(
+                    "assistant",
+                    f"Found {number + 14} papers. Surface code at distance 25 needs about 1,250 physical qubits per logical one.",
+                    agent="Researcher-2",
+                )
+                await branch.add_message(
+                    "tool", {"id": PAPERS[number % 4][0], "pages": 18}, name="fetch_paper"
+                )
                 step.output = {"papers": number + 14}
     await manager.close()
 

@@ -11,11 +11,14 @@ import { keepStanding } from "./standing.js";
 const main = document.getElementById("main");
 const page = main.querySelector(".session");
 const LISTED = { steps: "steps", messages: "messages", log: "log", checkpoints: "checkpoints", questions: "questions", conversation: "messages" };
-// Which rows of a frame a list takes.
+const WINDOWS = ["steps", "messages", "log"];
+// Lists that show one branch where one is chosen.
 const FILTERED = new Set(["steps", "messages", "log", "conversation"]);
 const STATE_KINDS = new Set(["context.changed", "result.changed", "session.saved", "resume.requested", "session.resumed", "message.added"]);
 
 const report = unlessOvertaken((error) => toast(`This part could not be loaded. ${error.message}`, "error"));
+
+let filter = selection.branch; // the branch that the lists are narrowed to
 
 // Lists
 
@@ -34,8 +37,9 @@ function forget() {
 
 function wanted(name, frame) {
   const rows = frame.rows[LISTED[name]] ?? [];
-  if (!FILTERED.has(name) || !selection.branch) return rows;
-  return rows.filter(({ html }) => html && parse(html).firstElementChild.dataset.branchId === selection.branch);
+  const branch = name === "conversation" ? selection.branch : filter;
+  if (!FILTERED.has(name) || !branch) return rows;
+  return rows.filter(({ html }) => html && parse(html).firstElementChild.dataset.branchId === branch);
 }
 
 document.addEventListener("state:frame", ({ detail: frame }) => {
@@ -67,13 +71,18 @@ async function load(name) {
   const holder = holderOf(name);
   const frames = [];
   waiting.set(name, frames);
-  const query = name === "checkpoints" ? {} : { ...selection, step: name === "inspector" ? selection.step : "" };
   try {
-    replace(holder, await panel(name, query));
+    replace(holder, await panel(name, queryOf(name)));
   } finally {
     if (waiting.get(name) === frames) waiting.delete(name);
   }
   for (const frame of frames) for (const element of holder.querySelectorAll("[data-list]")) lists.get(element)?.take(wanted(element.dataset.list, frame));
+}
+
+function queryOf(name) {
+  if (name === "inspector") return selection;
+  if (name === "conversation") return { branch: selection.branch };
+  return WINDOWS.includes(name) ? { branch: filter } : {};
 }
 
 // What is open and where somebody has scrolled to stay as they are, as far as the new content has the same.
@@ -118,18 +127,27 @@ main.addEventListener("rows:reload", (event) => {
 
 // Selection
 
-onSelect((before) => {
-  const other = before.branch !== selection.branch;
-  if (other) reload();
+onSelect((before, by) => {
+  if (before.branch !== selection.branch) load("conversation").catch(report);
   load("inspector").then(showInspector).catch(report);
   mark();
+  filterBy(by === "row" && (!filter || filter === selection.branch) ? filter : selection.branch);
 });
 
-function reload() {
-  load("conversation").catch(report);
-  for (const name of ["steps", "messages", "log"]) holderOf(name).removeAttribute("data-loaded");
-  show(page.dataset.tab);
+// A step that was picked in a list is marked there; anything else that is selected narrows the lists to it.
+function filterBy(branch) {
+  if (branch === filter) return;
+  filter = branch;
+  for (const name of WINDOWS) holderOf(name).removeAttribute("data-loaded");
+  show(page.dataset.tab).then(showSelected);
   sayFilter();
+}
+
+function showSelected() {
+  for (const rows of lists.values()) {
+    const chosen = rows.scroller && rows.list.querySelector(":scope > .is-selected");
+    if (chosen) rows.show(chosen);
+  }
 }
 
 function showInspector() {
@@ -139,8 +157,9 @@ function showInspector() {
 
 function sayFilter() {
   const line = page.querySelector("[data-filter]");
-  line.hidden = !selection.branch || page.dataset.tab === "graph";
-  line.querySelector("[data-filter-name]").textContent = selection.branch;
+  line.hidden = !filter || !WINDOWS.includes(page.dataset.tab);
+  line.querySelector("[data-filter-name]").textContent = filter;
+  page.dataset.branch = filter;
 }
 new MutationObserver(sayFilter).observe(page, { attributeFilter: ["data-tab"] });
 
@@ -176,13 +195,13 @@ main.addEventListener("click", (event) => {
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
     event.preventDefault();
     const chosen = new URL(link.href).searchParams;
-    return select(chosen.get("branch"), chosen.get("step"));
+    return select(chosen.get("branch"), chosen.get("step"), link.closest("tr") ? "row" : "page");
   }
   const button = event.target.closest("button");
   const act = button && Object.keys(BUTTONS).find((name) => button.dataset[name] !== undefined);
   if (act) return BUTTONS[act](button);
   const row = event.target.closest("tr[data-step-id]");
-  if (row?.dataset.stepId && !getSelection().toString()) select(row.dataset.branchId, row.dataset.stepId);
+  if (row?.dataset.stepId && !getSelection().toString()) select(row.dataset.branchId, row.dataset.stepId, "row");
 });
 
 const BUTTONS = {
@@ -202,7 +221,7 @@ async function loadEarlier(button) {
   const rows = lists.get(scroller.querySelector("[data-list]"));
   button.setAttribute("aria-busy", "true");
   try {
-    const html = await panel(name, { branch: selection.branch, before: button.dataset.earlier }, `earlier ${scroller.dataset.scroller}`);
+    const html = await panel(name, { branch: name === "messages" && scroller.dataset.scroller === "conversation" ? selection.branch : filter, before: button.dataset.earlier }, `earlier ${scroller.dataset.scroller}`);
     rows.prepend(parse(html));
     refreshTimes(scroller);
     mark();
@@ -248,7 +267,7 @@ document.addEventListener("state:frame", () => { trouble.hidden = true; });
 
 // Leases run down
 
-setInterval(() => {
+function runDown() {
   if (document.hidden) return;
   for (const span of main.querySelectorAll("[data-until]")) {
     const left = (Date.parse(span.dataset.until) - now()) / 1000;
@@ -256,7 +275,9 @@ setInterval(() => {
     if (span.textContent !== text) span.textContent = text;
   }
   for (const hint of main.querySelectorAll("[data-hint-since]")) hint.hidden = now() - Date.parse(hint.dataset.hintSince) < 5000;
-}, 500);
+}
+setInterval(runDown, 500);
+document.addEventListener("time:refresh", runDown);
 
 // Keys
 
@@ -266,7 +287,7 @@ function move(by) {
   const at = rows.findIndex((row) => row.classList.contains("is-selected"));
   const next = rows[Math.min(rows.length - 1, Math.max(0, at < 0 ? rows.length - 1 : at + by))];
   next.scrollIntoView({ block: "nearest" });
-  select(next.dataset.branchId, next.dataset.stepId);
+  select(next.dataset.branchId, next.dataset.stepId, "row");
 }
 key("j", "Next step", () => move(1));
 key("k", "Previous step", () => move(-1));
@@ -276,5 +297,7 @@ key("g", "Timeline and graph", () => document.querySelector('[data-tab="graph"]'
 adopt(main);
 for (const part of page.querySelectorAll("[data-panel]")) if (part.children.length) part.dataset.loaded = "true";
 sayFilter();
+showSelected();
+runDown();
 // Whoever was not there yet when the address was read learns what it selects.
 if (selection.branch || selection.step) document.addEventListener("charts:ready", () => select(selection.branch, selection.step), { once: true });

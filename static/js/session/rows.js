@@ -11,13 +11,14 @@ export class Rows {
     this.scroller = list.closest(".scroller");
     this.newestFirst = list.dataset.newestFirst !== undefined;
     this.unseen = 0;
+    this.follows = true;
     this.detached = false; // newer rows than the last one here were let go
     this.byKey = new Map([...list.children].map((row) => [row.dataset.key, row]));
     if (this.scroller) this.follow();
   }
 
   follow() {
-    this.scroller.scrollTop = this.scroller.scrollHeight;
+    this.settle();
     this.scroller.addEventListener("scroll", () => { if (this.atEnd && !this.detached) this.sayUnseen(0); }, { passive: true });
   }
 
@@ -27,10 +28,10 @@ export class Rows {
   }
 
   take(rows) {
-    const wasAtEnd = this.atEnd;
+    this.follows = this.atEnd && !this.detached;
     let added = 0;
     for (const row of rows) added += this.put(row);
-    if (this.scroller && added) wasAtEnd && !this.detached ? this.settle() : this.sayUnseen(this.unseen + added);
+    if (this.scroller && added) this.follows ? this.settle() : this.sayUnseen(this.unseen + added);
     if (rows.length) refreshTimes(this.list);
   }
 
@@ -54,7 +55,7 @@ export class Rows {
   }
 
   get isFull() {
-    return this.scroller && this.byKey.size >= MOST && !this.atEnd;
+    return this.scroller && this.byKey.size >= MOST && !this.follows;
   }
 
   get lastPlace() {
@@ -140,6 +141,10 @@ export class Rows {
       host.append(jump);
     }
     jump.textContent = count ? `Jump to live · ${count} new` : "Jump to live";
+  }
+
+  show(row) {
+    this.scroller.scrollTop = row.offsetTop - this.scroller.clientHeight / 2;
   }
 
   jump() {

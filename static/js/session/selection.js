@@ -11,8 +11,8 @@ export function setQuery(values) {
   history.replaceState(history.state, "", text ? `?${text}` : location.pathname);
 }
 
-export function select(branch = "", step = "") {
-  document.dispatchEvent(new CustomEvent("state:select", { detail: { branch: branch || null, step: step || null, by: "page" } }));
+export function select(branch = "", step = "", by = "page") {
+  document.dispatchEvent(new CustomEvent("state:select", { detail: { branch: branch || null, step: step || null, by } }));
 }
 
 export function onSelect(follow) {
@@ -22,6 +22,6 @@ export function onSelect(follow) {
     const before = { ...selection };
     Object.assign(selection, { branch, step });
     setQuery(selection);
-    follow(before);
+    follow(before, detail.by);
   });
 }

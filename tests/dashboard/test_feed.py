@@ -1,0 +1,280 @@
+"""The feed: every event once and in order, whatever the store and whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from marsys_dashboard import feed as feed_module
+from marsys_dashboard.feed import Feed
+from marsys_dashboard.hub import LIST, Topic
+from state_core.events import Event, EventKind
+from state_core.exceptions import SessionNotFound, StorageUnavailable
+from state_core.manager import StateManager
+from state_core.storage.base import StorageBackend
+from state_core.storage.memory import MemoryStorageBackend
+from tests.dashboard.conftest import SESSION, Listening
+
+TOPIC: Topic = ("default", SESSION)
+
+
+@asynccontextmanager
+async def watching(feed: Feed, listener: Listening, topic: Topic = TOPIC) -> AsyncIterator[None]:
+    await feed.watch(topic, listener)
+    try:
+        yield
+    finally:
+        feed.leave(topic, listener)
+
+
+async def test_every_event_of_a_burst_arrives_once_and_in_order(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    async with watching(feed, listener):
+        for start in range(0, 500, 10):
+            await manager.log.append(SESSION, [_context(start + n) for n in range(10)])
+        await listener.until(lambda: listener.seqs[-1:] == [501])
+    assert listener.seqs == list(range(2, 502))
+    for before, after in zip(listener.frames, listener.frames[1:], strict=False):
+        assert after["after"] == before["seq"]
+
+
+def _context(number: int) -> Event:
+    return Event(kind=EventKind.CONTEXT_CHANGED, changes=[["set", ["context", "n"], number]])
+
+
+async def test_a_burst_comes_in_few_frames(feed: Feed, manager: StateManager, listener: Listening) -> None:
+    await manager.create_session(SESSION)
+    async with watching(feed, listener):
+        for number in range(100):
+            await manager.log.append(SESSION, [_context(number)])
+        await listener.until(lambda: listener.seqs[-1:] == [101])
+    assert len(listener.frames) < 100
+
+
+async def test_everybody_is_handed_the_same_frames(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    other = Listening()
+    await manager.create_session(SESSION)
+    async with watching(feed, listener), watching(feed, other):
+        await manager.log.append(SESSION, [_context(1)])
+        await listener.until(lambda: listener.frames)
+        await other.until(lambda: other.frames)
+    assert listener.frames == other.frames
+
+
+async def test_a_frame_carries_the_rows_that_its_events_touch(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    async with watching(feed, listener):
+        async with manager.session(SESSION) as session:
+            branch = await session.open_branch("collect")
+            async with branch.step("Collector", {"query": "codes"}) as step:
+                await branch.add_message("assistant", "<script>alert(1)</script>", agent="Collector")
+                step.output = "fourteen papers"
+            await session.checkpoint("found")
+        await listener.until(lambda: listener.events and listener.events[-1]["kind"] == "session.completed")
+    rows = {name: [row for frame in listener.frames for row in frame["rows"][name]] for name in
+            ("steps", "messages", "checkpoints", "log")}  # fmt: skip
+    assert "fourteen papers" in rows["steps"][-1]["html"]
+    assert rows["steps"][-1]["key"] == "collect/collect:1"
+    assert "&lt;script&gt;" in rows["messages"][0]["html"]
+    assert "<script>" not in rows["messages"][0]["html"]
+    assert "found" in rows["checkpoints"][0]["html"]
+    assert [row["key"] for row in rows["log"]] == [str(seq) for seq in listener.seqs]
+    assert listener.frames[-1]["status"] == "completed"
+    assert listener.frames[-1]["head"]["counts"]["steps_completed"] == 1
+
+
+async def test_a_restore_says_that_the_page_starts_anew(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("collect")
+        async with branch.step("Collector"):
+            pass
+        checkpoint = await session.checkpoint("one step")
+        async with branch.step("Collector"):
+            pass
+    async with watching(feed, listener):
+        await manager.restore_checkpoint(checkpoint)
+        await listener.until(lambda: listener.frames)
+        watched = feed.watched[TOPIC]
+        assert watched.outline is not None
+        assert len(watched.outline.document["branches"]["collect"]["steps"]) == 1
+    assert listener.frames[-1]["reset"] is True
+    assert listener.frames[-1]["status"] == "paused"
+
+
+async def test_a_checkpoint_that_goes_is_taken_off_the_page(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    checkpoint = await manager.create_checkpoint(SESSION, "first")
+    async with watching(feed, listener):
+        await manager.delete_checkpoint(checkpoint)
+        await listener.until(lambda: listener.frames)
+    assert listener.frames[-1]["rows"]["checkpoints"] == [{"key": checkpoint, "html": None}]
+
+
+async def test_an_orchestrator_that_falls_silent_is_recorded_as_interrupted(
+    listener: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "TEND", 0.05)
+    clock = [1_000.0]
+    store = MemoryStorageBackend(clock=lambda: clock[0])
+    manager = StateManager(store)
+    feed = Feed(lambda _store: manager)
+    await manager.create_session(SESSION)
+    await store.acquire(SESSION, "worker", 15)
+    await manager.log.append(SESSION, [Event(kind=EventKind.SESSION_STARTED, actor="worker")])
+    async with watching(feed, listener):
+        clock[0] += 20
+        await listener.until(lambda: listener.frames and listener.frames[-1]["status"] == "interrupted")
+    assert (await manager.get_head(SESSION)).status == "interrupted"
+
+
+class Flaky(MemoryStorageBackend):
+    """Cannot be reached while ``away``."""
+
+    away = False
+
+    async def last_seqs(self, session_ids):  # type: ignore[no-untyped-def]
+        if self.away:
+            raise StorageUnavailable("The store cannot be reached at present.")
+        return await super().last_seqs(session_ids)
+
+
+async def test_a_store_that_goes_away_is_said_and_nothing_is_missed(listener: Listening) -> None:
+    store = Flaky()
+    manager = StateManager(store)
+    feed = Feed(lambda _store: manager)
+    await manager.create_session(SESSION)
+    async with watching(feed, listener):
+        store.away = True
+        await listener.until(lambda: listener.told_of("store"))
+        assert listener.told_of("store")[-1]["reachable"] is False
+        await manager.log.append(SESSION, [_context(number) for number in range(20)])
+        store.away = False
+        await listener.until(lambda: listener.seqs[-1:] == [21])
+    assert listener.told_of("store")[-1]["reachable"] is True
+    assert listener.seqs == list(range(2, 22))
+
+
+async def test_the_last_watcher_stops_the_feed(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    other = Listening()
+    await feed.watch(TOPIC, listener)
+    await feed.watch(TOPIC, other)
+    feed.leave(TOPIC, listener)
+    assert feed.running == ["default"]
+    feed.leave(TOPIC, other)
+    assert feed.running == []
+
+
+async def test_nobody_watches_a_session_that_is_not_there(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    with pytest.raises(SessionNotFound):
+        await feed.watch(("default", "nowhere"), listener)
+    assert not feed.hub
+
+
+async def test_a_session_that_is_deleted_is_gone(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    async with watching(feed, listener):
+        await manager.delete_session(SESSION)
+        await listener.until(lambda: listener.told_of("gone"))
+
+
+async def test_a_large_message_is_not_read_for_its_row(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    async with watching(feed, listener):
+        async with manager.session(SESSION) as session:
+            branch = await session.open_branch("collect")
+            await branch.add_message("tool", "x" * 2_000_000)
+        await listener.until(lambda: listener.events and listener.events[-1]["kind"] == "session.completed")
+    rows = [row for frame in listener.frames for row in frame["rows"]["messages"]]
+    assert "too large for a row" in rows[0]["html"]
+    assert len(rows[0]["html"]) < 2_000
+
+
+async def test_who_fell_behind_gets_the_same_events_in_pages(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    await manager.log.append(SESSION, [_context(number) for number in range(450)])
+    watched = await feed.watch(TOPIC, listener)
+    after, seqs = 1, []
+    while after < watched.seq:
+        frame = await watched.page(after)
+        listener.offer(frame)
+        after = frame.seq
+    feed.leave(TOPIC, listener)
+    seqs = listener.seqs
+    assert seqs == list(range(2, 452))
+    assert len(listener.frames) == 3
+
+
+# The list
+
+
+async def test_the_list_tells_rows_that_change(
+    feed: Feed, manager: StateManager, storage: StorageBackend, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    await feed.watch_list(listener, ["default"], lambda head, store: f"<tr>{store} {head.status}</tr>")
+    await manager.pause_execution(SESSION)
+    await manager.create_session("other")
+    await listener.until(lambda: _statuses(listener) == {SESSION: "paused", "other": "pending"})
+    feed.leave(LIST, listener)
+    last = listener.told_of("list")[-1]
+    assert "<tr>default pending</tr>" in [row["html"] for row in last["rows"]]
+    assert last["counts"] == {"paused": 1, "pending": 1}
+
+
+def _statuses(listener: Listening) -> dict[str, str]:
+    return {row["id"]: row["status"] for told in listener.told_of("list") for row in told["rows"]}
+
+
+async def test_who_comes_to_the_list_gets_the_newest_rows(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    first = await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    feed.leave(LIST, listener)
+    assert f'"id":"{SESSION}"' in first
+
+
+async def test_a_beat_in_which_nothing_changes_tells_nothing(
+    feed: Feed, manager: StateManager, listener: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = asyncio.Event()
+    await manager.create_session(SESSION)
+    await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    heads = manager.storage.heads
+    looks = 0
+
+    async def counted(query):  # type: ignore[no-untyped-def]
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            looked.set()
+        return await heads(query)
+
+    monkeypatch.setattr(manager.storage, "heads", counted)
+    await asyncio.wait_for(looked.wait(), 10)
+    feed.leave(LIST, listener)
+    assert listener.told_of("list") == []

@@ -1,0 +1,300 @@
+"""The page of a session while a program in another process works on it. No test reloads a page."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from state_core.events import Event, EventKind
+from state_core.manager import StateManager
+from tests.e2e.conftest import Complaints, Line, Orchestrators, Server, sign_in
+
+STEPS = """
+async def main():
+    async with manager.session(sys.argv[1]) as session:
+        branches = [await session.open_branch(f"branch-{n}") for n in range(6)]
+        for number in range(3):
+            for branch in branches:
+                async with branch.step("Worker", {"number": number}) as step:
+                    await asyncio.sleep(0.25)
+                    step.output = f"done {number}"
+"""
+
+WITNESS = """
+window.seen = {};
+window.loads = (window.loads ?? 0) + 1;
+document.addEventListener("state:frame", ({ detail }) => {
+  for (const event of detail.events) {
+    (window.seen[event.seq] ??= []).push({ after: (Date.now() - Date.parse(event.at)) / 1000, kind: event.kind });
+  }
+});
+"""
+"""Notes when each event reached the page. Both processes run on this machine, so their clocks are one."""
+
+
+async def open_session(page: Page, url: str, session_id: str, query: str = "") -> None:
+    await page.add_init_script(WITNESS)
+    await page.goto(f"{url}/sessions/default/{session_id}/{query}")
+    await expect(page.locator("#live-badge")).to_have_attribute("data-state", "live")
+
+
+async def seen(page: Page) -> dict[int, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = await page.evaluate("window.seen")
+    return {int(seq): times for seq, times in found.items()}
+
+
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.1)
+
+
+def contexts(count: int) -> list[Event]:
+    return [
+        Event(kind=EventKind.CONTEXT_CHANGED, changes=[["set", ["context", "n"], n]]) for n in range(count)
+    ]
+
+
+async def test_each_step_of_another_process_is_on_the_page_within_a_second(
+    signed_in_page: Page, server: Server, manager: StateManager, orchestrator: Orchestrators
+) -> None:
+    page = signed_in_page
+    await manager.create_session("steps")
+    await open_session(page, server.url, "steps", "?tab=steps")
+    orchestrator.start(STEPS, "steps")
+    await expect(page.locator("main")).to_have_attribute("data-status", "completed", timeout=60_000)
+    rows = page.locator('[data-list="steps"] > tr')
+    await expect(rows).to_have_count(18)
+    await expect(page.locator('[data-list="steps"] > tr[data-status="completed"]')).to_have_count(18)
+    events = await seen(page)
+    last = (await manager.get_head("steps")).last_seq
+    assert sorted(events) == list(range(2, last + 1))
+    assert all(len(times) == 1 for times in events.values())
+    delays = sorted(times[0]["after"] for times in events.values() if times[0]["kind"].startswith("step."))
+    assert delays[int(len(delays) * 0.95) - 1] < 1, delays
+    assert await page.evaluate("window.loads") == 1
+
+
+async def test_after_a_cut_line_everything_is_there_once_and_in_order(
+    page: Page,
+    context: BrowserContext,
+    server: Server,
+    line: Line,
+    manager: StateManager,
+    complaints: Complaints,
+) -> None:
+    complaints.expected = ("ERR_CONNECTION", "WebSocket connection")
+    await sign_in(context, server, "ana", line.url)
+    await manager.create_session("cut")
+    await open_session(page, line.url, "cut", "?tab=log")
+    await line.cut()
+    badge = page.locator("#live-badge")
+    await expect(badge).to_contain_text("Offline")
+    await expect(badge).to_contain_text("retrying")
+    for _ in range(20):
+        await manager.log.append("cut", contexts(25))
+        await asyncio.sleep(0.05)
+    await line.restore()
+    await expect(badge).to_have_attribute("data-state", "live", timeout=30_000)
+    await expect(page.locator("main")).to_have_attribute("data-seq", "501")
+    events = await seen(page)
+    assert list(events) == list(range(2, 502))
+    assert all(len(times) == 1 for times in events.values())
+    keys = await page.locator('[data-list="log"] > tr').evaluate_all(
+        "rows => rows.map((r) => +r.dataset.key)"
+    )
+    assert keys == list(range(501 - len(keys) + 1, 502))
+    assert 100 <= len(keys) <= 400
+    assert await page.evaluate("window.loads") == 1
+
+
+async def test_a_server_that_restarts_is_found_again(
+    page: Page,
+    context: BrowserContext,
+    tmp_path_factory: pytest.TempPathFactory,
+    complaints: Complaints,
+    orchestrator: Orchestrators,
+    django_db_blocker: Any,
+) -> None:
+    complaints.expected = ("ERR_CONNECTION", "WebSocket connection")
+    server = Server(tmp_path_factory.mktemp("restarted"))
+    server.prepare()
+    server.start()
+    own = Orchestrators(server)
+    try:
+        create = 'async def main():\n    await manager.create_session("restarted")\n'
+        assert own.start(create).wait(30) == 0
+        await sign_in(context, server, "ana")
+        await open_session(page, server.url, "restarted", "?tab=log")
+        server.stop()
+        await expect(page.locator("#live-badge")).to_have_attribute("data-state", "offline")
+        add = 'async def main():\n    await manager.create_checkpoint("restarted", "while away")\n'
+        assert own.start(add).wait(30) == 0
+        server.start()
+        await expect(page.locator("main")).to_have_attribute("data-seq", "2", timeout=30_000)
+        await expect(page.locator("#checkpoints")).to_contain_text("while away")
+    finally:
+        own.stop()
+        server.stop()
+
+
+async def test_selection_scroll_and_focus_survive_what_happens(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    async with manager.session("place") as session:
+        branch = await session.open_branch("reading")
+        for number in range(60):
+            async with branch.step("Reader", {"page": number}) as step:
+                step.output = f"page {number}"
+        await open_session(page, server.url, "place", "?tab=steps")
+        chosen = page.locator('[data-list="steps"] > tr[data-step-id="reading:20"]')
+        await chosen.scroll_into_view_if_needed()
+        await chosen.locator("a").click()
+        await expect(page.locator("#inspector .inspected")).to_have_attribute("data-step-id", "reading:20")
+        await expect(page.locator("#inspector")).to_contain_text("page 19")
+        scroller = page.locator('[data-scroller="steps"]')
+        before = await scroller.evaluate("s => s.scrollTop")
+        for number in range(60, 75):
+            async with branch.step("Reader", {"page": number}) as step:
+                step.output = f"page {number}"
+        await expect(page.locator('[data-step-id="reading:75"][data-status="completed"]')).to_have_count(1)
+        assert await scroller.evaluate("s => s.scrollTop") == before
+        await expect(chosen).to_have_class("is-selected")
+        await expect(chosen.locator("a")).to_be_focused()
+        assert "step=reading%3A20" in page.url
+        await expect(page.locator(".jump")).to_contain_text("15 new")
+        await page.locator(".jump").click()
+        await expect(page.locator('[data-step-id="reading:75"]')).to_be_in_viewport()
+
+
+async def test_what_the_address_selects_is_there_when_the_page_opens(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    async with manager.session("address") as session:
+        for name in ("one", "two"):
+            branch = await session.open_branch(name)
+            async with branch.step("Agent") as step:
+                await branch.add_message("assistant", f"said in {name}", agent="Agent")
+                step.output = f"made in {name}"
+    await open_session(page, server.url, "address", "?tab=messages&branch=two&step=two%3A1")
+    await expect(page.locator("#inspector")).to_contain_text("made in two")
+    await expect(page.locator('[data-list="messages"]')).to_contain_text("said in two")
+    await expect(page.locator('[data-list="messages"]')).not_to_contain_text("said in one")
+    await page.keyboard.press("Escape")
+    await expect(page.locator("#inspector")).to_be_hidden()
+    await expect(page.locator('[data-list="messages"]')).to_contain_text("said in one")
+
+
+async def test_what_agents_write_is_text_and_nothing_else(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    nasty = '<script>window.hacked = 1</script><img src=x onerror="window.hacked = 2">'
+    async with manager.session("nasty", context={nasty: nasty}) as session:
+        await open_session(page, server.url, "nasty", "?tab=messages")
+        branch = await session.open_branch(nasty, branch_id="b")
+        async with branch.step(nasty, nasty) as step:
+            await branch.add_message(nasty, nasty, agent=nasty)
+            step.output = nasty
+        await session.checkpoint(nasty)
+        await expect(page.locator('[data-list="messages"]')).to_contain_text("window.hacked = 1")
+    for tab in ("Steps", "Log", "State", "Checkpoints"):
+        await page.get_by_role("link", name=tab, exact=True).click()
+        await expect(page.locator(f'[data-panel="{tab.lower()}"]')).to_contain_text("window.hacked")
+    assert await page.evaluate("window.hacked") is None
+
+
+async def test_a_question_appears_and_goes_when_it_is_answered(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    async with manager.session("asks") as session:
+        branch = await session.open_branch("review")
+        await open_session(page, server.url, "asks")
+        async with branch.step("Reviewer") as step:
+            asking = asyncio.create_task(step.ask("Publish it?", choices=["yes", "no"]))
+            question = page.locator("#questions .question")
+            await expect(question).to_contain_text("Publish it?")
+            await expect(page.locator("main")).to_have_attribute("data-status", "waiting")
+            await manager.answer("asks", (await question.get_attribute("data-question-id")) or "", "yes")
+            assert await asking == "yes"
+            step.output = "published"
+        await expect(page.locator("#questions .question")).to_have_count(0)
+
+
+async def test_a_frozen_page_stands_still_and_catches_up(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await manager.create_session("frozen")
+    await open_session(page, server.url, "frozen", "?tab=log")
+    await page.keyboard.press("l")
+    badge = page.locator("#live-badge")
+    await expect(badge).to_have_attribute("data-state", "frozen")
+    await manager.log.append("frozen", contexts(10))
+    await expect(badge).to_contain_text("10 behind")
+    await expect(page.locator('[data-list="log"] > tr')).to_have_count(1)
+    await page.keyboard.press("l")
+    await expect(page.locator('[data-list="log"] > tr')).to_have_count(11)
+    await expect(badge).to_have_attribute("data-state", "live")
+
+
+async def test_earlier_rows_can_be_loaded_and_the_page_stays_small(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await manager.create_session("long")
+    await manager.log.append("long", contexts(999))
+    await open_session(page, server.url, "long", "?tab=log")
+    rows = page.locator('[data-list="log"] > tr')
+    await expect(rows).to_have_count(100)
+    for expected in (200, 300, 400, 400):
+        await page.locator('[data-panel="log"] .earlier button').click()
+        await expect(rows).to_have_count(expected)
+    keys = await rows.evaluate_all("rows => rows.map((r) => +r.dataset.key)")
+    assert keys == list(range(501, 901))
+    await page.locator(".jump").click()
+    await expect(rows).to_have_count(100)
+    await expect(rows.last).to_have_attribute("data-key", "1000")
+
+
+async def test_the_state_can_be_downloaded(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await manager.create_session("files", context={"topic": "codes"})
+    await open_session(page, server.url, "files", "?tab=state")
+    async with page.expect_download() as download:
+        await page.get_by_role("link", name="Download as JSON").click()
+    saved = await (await download.value).path()
+    assert json.loads(saved.read_text())["context"] == {"topic": "codes"}
+
+
+async def test_a_session_that_is_deleted_says_so(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await manager.create_session("deleted")
+    await open_session(page, server.url, "deleted")
+    await manager.delete_session("deleted")
+    await expect(page.locator("#trouble")).to_contain_text("was deleted")
+
+
+async def test_who_may_only_look_is_offered_nothing_else(
+    page: Page, context: BrowserContext, server: Server, manager: StateManager
+) -> None:
+    await sign_in(context, server, "vera")
+    await manager.create_session("looking")
+    await manager.create_checkpoint("looking", "a place")
+    await open_session(page, server.url, "looking")
+    await page.locator("#checkpoints [data-pick]").click()
+    await expect(page.locator("#checkpoints .picked")).to_contain_text("0 steps")
+    await expect(page.locator('#checkpoints [data-act="restore"]')).to_be_hidden()
+    await expect(page.locator('.session-head [data-act="pause"]')).to_have_attribute("aria-disabled", "true")
