@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import django
 import orjson
 
 from state_core.demo.measure import Findings, measure_files, measure_source, parse, spread
 from state_core.demo.pace import take_time
-from state_core.demo.sources import installed_packages
+from state_core.demo.sources import installed_packages, package
 from state_core.orchestra import Node, Topology
 from state_core.orchestra.agents import AgentFunction
 
@@ -49,7 +48,7 @@ async def read_templates(task: Any, context: Any) -> dict[str, Any]:
 
 
 def _templates() -> list[Path]:
-    return sorted((Path(django.__file__).parent / "conf" / "app_template").rglob("*.py-tpl"))
+    return sorted((package("django").folder / "conf" / "app_template").rglob("*.py-tpl"))
 
 
 async def take_census(request: Any, context: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,5 @@ def standard_modules() -> list[Path]:
 
 def read_source(path: Path) -> str:
     """The text as Python reads it; raises SyntaxError where its declared encoding is wrong."""
-    import tokenize
-
     with tokenize.open(path) as file:
         return file.read()

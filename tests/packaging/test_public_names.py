@@ -11,12 +11,22 @@ from state_core import StateManager
 from state_core.exceptions import StateError
 
 PUBLIC = {
-    "BranchState", "BranchStatus", "BranchType", "Checkpoint", "CheckpointConfig", "CheckpointKind",
-    "DatabaseStorageBackend", "FileStorageBackend", "Head", "HeadQuery", "MemoryStorageBackend", "Message",
-    "Question", "Session", "SessionState", "SessionStatus", "StateManager", "StateManagerConfig",
-    "StepState", "StepStatus", "StorageBackend", "new_encryption_key",
+    "Again", "BranchState", "BranchStatus", "BranchType", "Checkpoint", "CheckpointConfig", "CheckpointKind",
+    "DatabaseStorageBackend", "FileStorageBackend", "Handoff", "Head", "HeadQuery", "MemoryStorageBackend",
+    "Message", "Node", "Orchestra", "OrchestraInstance", "OrchestraResult", "OrchestraWorker",
+    "PatternConfig", "Question", "RedisStorageBackend", "Session", "SessionState", "SessionStatus",
+    "StateManager", "StateManagerConfig", "StepContext", "StepState", "StepStatus", "StorageBackend",
+    "Topology", "agent", "new_encryption_key",
 }  # fmt: skip
-ORCHESTRA = {"Orchestra", "OrchestraInstance", "PatternConfig", "agent"}
+ORCHESTRA = {
+    "Again",
+    "Handoff",
+    "Orchestra",
+    "OrchestraInstance",
+    "OrchestraWorker",
+    "PatternConfig",
+    "agent",
+}
 
 MANAGER_METHODS = {
     "get_session_state", "save_session_state", "pause_execution", "resume_execution", "cancel_execution",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.core.management import get_commands
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -26,6 +29,24 @@ def test_a_snippet_runs_as_it_stands(code: str, printed: str, tmp_path: Path) ->
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(printed)
+
+
+def test_in_a_database_the_session_stays_for_others_to_see(tmp_path: Path) -> None:
+    place = f"sqlite:///{tmp_path}/state.sqlite3"
+    code = SNIPPETS[1].replace("MemoryStorageBackend()", f"DatabaseStorageBackend({place!r})")
+    code = code.replace("import MemoryStorageBackend", "import DatabaseStorageBackend")
+    script = tmp_path / "snippet.py"
+    script.write_text(code)
+    subprocess.run([sys.executable, script], cwd=tmp_path, check=True, timeout=60, capture_output=True)
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as connection:
+        (row,) = connection.execute("SELECT session_id, status FROM marsys_state_session")
+    assert row == ("tides_2024", "completed")
+
+
+def test_each_management_command_is_there() -> None:
+    named = set(re.findall(r"manage\.py (\w+)", README))
+    assert named
+    assert named <= set(get_commands())
 
 
 def test_each_variable_of_the_table_is_read_by_the_settings() -> None:

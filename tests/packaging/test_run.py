@@ -17,6 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -196,6 +197,20 @@ def test_what_was_interrupted_goes_on_at_the_next_start(tmp_path: Path) -> None:
         server.link()
         until(lambda: steps(name) > before)
     assert sum(i.startswith("inventory") for i in statuses(tmp_path)) == 1
+
+
+def test_database_url_puts_all_of_it_on_postgresql(empty_postgres_url: str, tmp_path: Path) -> None:
+    def sessions() -> list[str]:
+        with psycopg.connect(empty_postgres_url) as connection:
+            found = connection.execute("SELECT session_id FROM marsys_state_session WHERE status = 'running'")
+            return [row[0] for row in found]
+
+    with serving(tmp_path, "--pace", "0.3", DATABASE_URL=empty_postgres_url) as server:
+        assert status_of(server.link()) == 302
+        until(sessions)
+        assert server.end(signal.SIGINT) == 0
+    assert not (tmp_path / "state.sqlite3").exists()
+    assert sessions() == []
 
 
 def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
