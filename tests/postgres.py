@@ -49,6 +49,9 @@ class PostgresServer:
         """``immediate`` is as good as a crash: nobody is told and nothing is tidied up."""
         self._run("pg_ctl", "-D", str(self.folder), "-w", "-m", mode, "stop")
 
+    def is_running(self) -> bool:
+        return (self.folder / "postmaster.pid").exists()
+
     def url(self, database: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
 

@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 from django.db.models import Count, F, Q, QuerySet, Value
-from django.db.models.functions import StrIndex
+from django.db.models.functions import Now, StrIndex
 
 from state_core.fields import needle
 from state_core.records import HELD
 from state_core.storage.base import HeadQuery
-from state_core.storage.clock import Clock
 
 NULLABLE = frozenset({"started_at"})
 
@@ -63,7 +62,8 @@ def _stands(query: HeadQuery) -> Q:
     if query.questions:
         condition &= Q(questions__gt=0)
     if query.lease_expired:
-        condition &= Q(status__in=sorted(map(str, HELD)), lease_expires_at__lte=Clock())
+        # Not the clock: an index can only serve a time that stands still while the statement lasts.
+        condition &= Q(status__in=sorted(map(str, HELD)), lease_expires_at__lte=Now())
     return condition
 
 

@@ -64,7 +64,8 @@ class ConnectionThreads:
     def _open(self, connection: Any) -> None:
         # Read before it connects: an outage that begins meanwhile is then noticed at the next use.
         self._local.outages = self._outages
-        connection.connect()
+        with connection.wrap_database_errors:
+            connection.connect()
         connection.close_at = None
         with self._lock:
             if connection not in self._opened:
