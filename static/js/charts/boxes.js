@@ -105,7 +105,7 @@ export function boxWords(node, shown, { colours, scale, dimmed }) {
   const second = scale >= 0.8;
   const title = {
     ...common, y: second ? node.y - 8 : node.y, text: `${icon(shown.status)} ${safe(shown.title, room)}`,
-    font: { color: colours.text, size: Math.min(13, Math.max(8, 11.5 * scale)), weight: 600, family: colours.font },
+    font: { color: colours.text, size: Math.min(13, Math.max(9.5, 11.5 * scale)), weight: 600, family: colours.font },
   };
   if (!second) return [title];
   const words = safe(shown.detail, Math.floor((node.w - 18) / 5.5));

@@ -74,7 +74,7 @@ export class Graph {
   // Geometry: one unit of data is one pixel at scale 1.
 
   get size() {
-    const width = this.host.clientWidth;
+    const { width } = this;
     const scale = Math.min(1, (width - 2 * MARGIN) / Math.max(1, this.graph.width));
     const wanted = this.graph.height * (scale < READABLE ? 1 : scale) + 2 * MARGIN + 12;
     return [width, Math.min(Math.max(wanted, HEIGHTS[0]), HEIGHTS[1])];
@@ -111,7 +111,8 @@ export class Graph {
   }
 
   draw() {
-    if (!this.Plotly || !this.graph || !this.host.clientWidth) return;
+    this.width = this.host.clientWidth;
+    if (!this.Plotly || !this.graph || !this.width) return;
     const size = this.size;
     const view = this.currentView(size);
     this.drawn = view;
@@ -214,7 +215,7 @@ export class Graph {
   }
 
   get sideways() {
-    return this.across(this.drawn.scale, this.host.clientWidth);
+    return this.across(this.drawn.scale, this.width);
   }
 
   drawWords() {
@@ -260,7 +261,7 @@ export class Graph {
     const { x, y, scale } = this.drawn;
     const next = Math.min(2, Math.max(scale / factor, Math.min(0.5, this.fitScale(this.size)) / 2));
     const at = event ? this.toData(event) : { x, y };
-    const width = this.host.clientWidth;
+    const { width } = this;
     const [sideways, upright] = [this.across(scale, width) / this.across(next, width), scale / next];
     this.view = { x: at.x + (x - at.x) * sideways, y: at.y + (y - at.y) * upright, scale: next };
     this.draw();

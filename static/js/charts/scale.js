@@ -1,6 +1,7 @@
 // Time on an axis: milliseconds to seconds since the start, long idle gaps folded, ticks in local time.
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
+const SHORTEST_GAP = 30000;
 export const TICK_DISTANCE = 80;
 
 // `spans`: [start, end] in ms. Returns a scale with to(ms) → u and from(u) → ms.
@@ -16,7 +17,7 @@ function idleGaps(spans, start, end) {
   const gaps = [];
   let at = start;
   for (const [from, to] of [...busy, [end, end]]) {
-    if (from - at > 4 * kept) gaps.push({ from: at, to: from, kept });
+    if (from - at > Math.max(SHORTEST_GAP, 4 * kept)) gaps.push({ from: at, to: from, kept });
     at = Math.max(at, to);
   }
   return gaps;

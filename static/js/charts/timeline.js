@@ -69,6 +69,7 @@ export class Timeline {
     if (!this.Plotly || !this.host.clientWidth) return;
     this.lanes = [...this.model.branches.values()].filter((branch) => !this.activeOnly || isActive(branch));
     this.rows = Math.min(Math.max(this.lanes.length, 1), MOST_ROWS);
+    this.measure();
     this.scale = this.makeScale();
     this.space.style.height = `${this.height + Math.max(0, this.lanes.length - this.rows) * LANE}px`;
     this.scroll.style.height = `${this.height}px`;
@@ -87,13 +88,12 @@ export class Timeline {
     return MARGIN.t + this.rows * LANE + STRIP + MARGIN.b;
   }
 
-  get left() {
-    const longest = Math.max(6, ...this.lanes.map((branch) => Math.min(branch.name.length, this.labelLength)));
-    return 34 + longest * 6.4;
-  }
-
-  get labelLength() {
-    return this.host.clientWidth < 520 ? 12 : 22;
+  // Asked of the page once per drawing: each question costs it a layout.
+  measure() {
+    this.width = this.host.clientWidth;
+    this.labelLength = this.width < 520 ? 12 : 22;
+    const longest = this.lanes.reduce((most, branch) => Math.max(most, branch.name.length), 6);
+    this.left = 34 + Math.min(longest, this.labelLength) * 6.4;
   }
 
   get end() {
@@ -129,7 +129,7 @@ export class Timeline {
   get sight() {
     const top = this.scroll.scrollTop / LANE;
     const range = this.range;
-    const width = Math.max(60, this.host.clientWidth - this.left - MARGIN.r);
+    const width = Math.max(60, this.width - this.left - MARGIN.r);
     return {
       top,
       first: Math.max(0, Math.floor(top) - OVERSCAN),
@@ -201,7 +201,7 @@ export class Timeline {
     const muted = { color: this.colours.muted, size: 11, family: this.colours.font };
     return {
       ...base,
-      width: this.host.clientWidth, height: this.height,
+      width: this.width, height: this.height,
       margin: { ...MARGIN, l: this.left, pad: 0 },
       font: muted,
       xaxis: { ...base.xaxis, range: sight.range, autorange: false, tickvals: ticks.values, ticktext: ticks.texts, tickfont: muted, ticklabelstandoff: 2 },
