@@ -165,7 +165,7 @@ function replaceActs(acts, html) {
   if (focused) fresh.querySelector(`[data-act="${focused}"]`)?.focus();
 }
 
-let status;
+let status = document.getElementById("main").dataset.status;
 document.addEventListener("state:status", ({ detail }) => {
   if (detail.status === status) return;
   status = detail.status;

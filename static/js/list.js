@@ -66,6 +66,7 @@ function isNew(row) {
 
 function arrive(fresh) {
   if (!isNew(fresh) || !matches(fresh)) return;
+  if (!body()) return void go(location.href, { push: false });
   if (list.dataset.newestFirst && body() && scrollY < AT_TOP) return insert(fresh);
   elsewhere.set(keyOf(fresh.dataset.store, fresh.dataset.sessionId), true);
   showPill();
