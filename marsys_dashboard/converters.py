@@ -1,5 +1,6 @@
-"""What may stand in an address."""
+"""What may stand in an address. Importing this makes ``<store:…>`` and ``<session_id:…>`` known."""
 
+from django.urls import register_converter
 from django.urls.converters import StringConverter
 
 
@@ -9,3 +10,7 @@ class SessionIdConverter(StringConverter):
 
 class StoreConverter(StringConverter):
     regex = r"[A-Za-z0-9_-]{1,64}"
+
+
+register_converter(SessionIdConverter, "session_id")
+register_converter(StoreConverter, "store")

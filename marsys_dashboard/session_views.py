@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import path
 
-from marsys_dashboard import charts, panels
+from marsys_dashboard import charts, converters, panels  # noqa: F401 - converters are named in addresses
 from marsys_dashboard.actions import toolbar_context
 from marsys_dashboard.feed import feed
 from marsys_dashboard.frames import header_values

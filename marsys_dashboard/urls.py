@@ -2,16 +2,11 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path, register_converter
+from django.urls import path
 from django.views.generic import RedirectView
 
 from marsys_dashboard import actions, signin, views
-from marsys_dashboard.converters import SessionIdConverter, StoreConverter
-
-register_converter(SessionIdConverter, "session_id")
-register_converter(StoreConverter, "store")
-
-from marsys_dashboard.session_views import urlpatterns as session_pages  # noqa: E402 - uses the converters
+from marsys_dashboard.session_views import urlpatterns as session_pages
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="sessions"), name="home"),

@@ -131,7 +131,10 @@ const HEARD = {
 };
 
 function hearFrame(frame) {
-  if (line.frozen || document.hidden) return void (line.missing = frame.last - line.have);
+  if (line.frozen || document.hidden) {
+    line.missing = frame.last - line.have;
+    return;
+  }
   if (frame.after > line.have) return gap(frame);
   if (frame.seq < line.have) return;
   online();

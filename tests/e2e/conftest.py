@@ -1,4 +1,4 @@
-"""The dashboard as people use it: a daphne process, a database, a browser, and programs that run workflows."""
+"""The dashboard as people use it: a daphne process, a database, a browser, and programs at work."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ people = {"ana": ["view", "operate", "restore"], "vera": ["view"], "nora": []}
 cookies = {}
 for name, may in people.items():
     user = User.objects.create_user(name, password="a long password of " + name)
-    codenames = [f"{verb}_session" for verb in may]
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="state_core", codename__in=codenames))
+    granted = Permission.objects.filter(codename__in=[f"{verb}_session" for verb in may])
+    user.user_permissions.set(granted.filter(content_type__app_label="state_core"))
     kept = SessionStore()
     kept[SESSION_KEY] = str(user.pk)
     kept[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
@@ -226,7 +226,7 @@ async def signed_in_page(page: Page, context: BrowserContext, server: Server) ->
 
 
 class Orchestrators:
-    """Starts programs as processes of their own. In them: ``manager``, ``asyncio``, ``main`` to be written."""
+    """Starts programs as processes of their own, with ``manager``, ``asyncio`` and the library at hand."""
 
     PRELUDE = (
         "import asyncio, os, sys\n"

@@ -20,6 +20,12 @@ PAPERS = (
 )
 
 
+TRACE = """Traceback (most recent call last):
+  File "agents.py", line 42, in fetch
+    response = await client.get(url)
+"""
+
+
 class History:
     """Events of a past session, one after another on a clock of their own."""
 
@@ -57,16 +63,20 @@ class History:
         )
         self.say(branch, agent, output if isinstance(output, str) else given, step)
         if error:
-            trace = f'Traceback (most recent call last):\n  File "agents.py", line 42, in fetch\n    response = await client.get(url)\n{error}'
+            trace = TRACE + error
             self.add(
                 "step.failed", [set_value([*path, "error"], trace)], status="failed", duration=float(seconds),
                 data={"error": error, "attempt": 1}, after=seconds, **where,
             )  # fmt: skip
             return
         self.add(
-            "step.completed", [set_value([*path, "output"], output)], status="completed", duration=float(seconds),
-            after=seconds, **where,
-        )  # fmt: skip
+            "step.completed",
+            [set_value([*path, "output"], output)],
+            status="completed",
+            duration=float(seconds),
+            after=seconds,
+            **where,
+        )
 
     def say(self, branch: str, agent: str, content: Any, step: str = "", role: str = "assistant") -> None:
         message = {"role": role, "content": content, "agent": agent, "created_at": self.at.isoformat()}
@@ -118,7 +128,7 @@ def research() -> History:
             "plan",
             "Planner",
             "What should each researcher read?",
-            f"Plan {number + 1}: compare error-correction overheads of the three architectures; cite sources.",
+            f"Plan {number + 1}: compare the overheads of the three architectures; cite sources.",
             13,
         )
     history.end("plan")
@@ -129,7 +139,7 @@ def research() -> History:
         for name in names:
             arxiv, title, finding = PAPERS[(number + len(name)) % 4]
             failed = number in {11, 29} and name == "Researcher-2"
-            output = f"Read “{title}” ({arxiv}): {finding}. It supports the comparison for the {number + 1}. round."
+            output = f"Read “{title}” ({arxiv}): {finding}. Round {number + 1}."
             history.step(
                 name,
                 name,
@@ -184,7 +194,7 @@ async def continue_live(database: str, session_id: str, pace: float, steps: int)
                 await asyncio.sleep(pace)
                 await branch.add_message(
                     "assistant",
-                    f"Found {number + 14} papers. Surface code at distance 25 needs about 1,250 physical qubits per logical one.",
+                    f"Found {number + 14} papers. At distance 25 a logical qubit needs about 1,250 others.",
                     agent="Researcher-2",
                 )
                 await branch.add_message(

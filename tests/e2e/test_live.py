@@ -30,7 +30,8 @@ window.seen = {};
 window.loads = (window.loads ?? 0) + 1;
 document.addEventListener("state:frame", ({ detail }) => {
   for (const event of detail.events) {
-    (window.seen[event.seq] ??= []).push({ after: (Date.now() - Date.parse(event.at)) / 1000, kind: event.kind });
+    const after = (Date.now() - Date.parse(event.at)) / 1000;
+    (window.seen[event.seq] ??= []).push({ after, kind: event.kind });
   }
 });
 """

@@ -1,0 +1,351 @@
+"""The page of a session, its panels and files, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.http import HttpResponse
+from django.test import AsyncClient
+
+from marsys_dashboard import actions, charts, panels, session_views
+from marsys_dashboard.feed import Feed
+from state_core.codec import new_encryption_key
+from state_core.events import Event, EventKind
+from state_core.manager import StateManager
+from state_core.records import Message
+from state_core.storage.memory import MemoryStorageBackend
+from tests.dashboard.conftest import SESSION
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = f"/sessions/default/{SESSION}/"
+
+
+@pytest.fixture
+def manager() -> StateManager:
+    return StateManager(MemoryStorageBackend(), actor="tests")
+
+
+@pytest.fixture(autouse=True)
+def own_store(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(manager, monkeypatch)
+
+
+def serve(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dashboard shows this manager's store."""
+    monkeypatch.setattr(session_views, "feed", Feed(lambda _store: manager))
+    for module in (session_views, charts, actions):
+        monkeypatch.setattr(module, "manager", lambda _store: manager)
+
+
+@pytest.fixture
+async def client() -> AsyncClient:
+    """Of somebody who may look."""
+    return await signed_in("view")
+
+
+async def signed_in(*verbs: str) -> AsyncClient:
+    user = await User.objects.acreate_user("-".join(verbs) or "nobody")
+    codenames = [f"{verb}_session" for verb in verbs]
+    granted = Permission.objects.filter(content_type__app_label="state_core", codename__in=codenames)
+    await user.user_permissions.aset([permission async for permission in granted])
+    client = AsyncClient()
+    await client.aforce_login(user)
+    return client
+
+
+async def text(client: AsyncClient, address: str, **query: Any) -> str:
+    response = await client.get(address, query)
+    assert response.status_code == 200, response.content
+    return body(response)
+
+
+def body(response: HttpResponse) -> str:
+    return b"".join(response).decode()
+
+
+async def panel(client: AsyncClient, name: str, **query: Any) -> str:
+    return await text(client, f"{PAGE}panels/{name}/", **query)
+
+
+async def work(manager: StateManager) -> None:
+    async with manager.session(SESSION, context={"topic": "codes"}) as session:
+        for name in ("one", "two"):
+            branch = await session.open_branch(name)
+            async with branch.step("Agent", {"for": name}) as step:
+                await branch.add_message("assistant", f"said in {name}", agent="Agent")
+                step.output = f"made in {name}"
+        await session.checkpoint("halfway")
+
+
+# The page
+
+
+async def test_the_page_says_at_which_event_it_is(manager: StateManager, client: AsyncClient) -> None:
+    await work(manager)
+    last = (await manager.get_head(SESSION)).last_seq
+    page = await text(client, PAGE)
+    assert (
+        f'data-session-id="{SESSION}" data-store="default" data-seq="{last}" data-status="completed"' in page
+    )
+    assert 'data-live="false"' in page
+    assert f'data-socket="/ws/sessions/default/{SESSION}/"' in page
+    assert "halfway" in page
+
+
+@pytest.mark.parametrize("tab", session_views.TABS)
+async def test_every_tab_is_there_at_first_paint(
+    manager: StateManager, client: AsyncClient, tab: str
+) -> None:
+    await work(manager)
+    page = await text(client, PAGE, tab=tab)
+    assert f'data-tab="{tab}" aria-current="page"' in page
+    if tab in {"steps", "messages", "log"}:
+        assert f'data-scroller="{tab}"' in page
+    assert "<script>" not in page
+    assert "style=" not in page
+
+
+async def test_a_session_that_is_not_there_is_not_found(client: AsyncClient) -> None:
+    response = await client.get(PAGE)
+    assert response.status_code == 404
+    assert "There is no session" in body(response)
+
+
+async def test_an_id_that_is_none_is_refused(client: AsyncClient) -> None:
+    assert (await client.get("/sessions/default/../../x/")).status_code in {302, 404}
+    assert (await client.get("/sessions/default/..%2f..%2fx/")).status_code == 404
+    assert (await client.get("/sessions/default/%2e%2e/")).status_code in {400, 404}
+
+
+@pytest.mark.parametrize("address", ["", "panels/steps/", "charts.json", "state.json", "events/1.json"])
+async def test_nobody_sees_anything_without_the_permission(manager: StateManager, address: str) -> None:
+    await manager.create_session(SESSION)
+    assert (await AsyncClient().get(PAGE + address)).status_code == 302
+    assert (await (await signed_in("operate")).get(PAGE + address)).status_code == 403
+
+
+async def test_the_page_says_what_its_reader_may_do(manager: StateManager) -> None:
+    await manager.create_session(SESSION)
+    assert 'data-may="operate view"' in await text(await signed_in("view", "operate"), PAGE)
+
+
+async def test_what_agents_write_is_escaped(manager: StateManager, client: AsyncClient) -> None:
+    nasty = "<script>alert(1)</script>"
+    async with manager.session(SESSION, context={nasty: nasty}, title=nasty) as session:
+        branch = await session.open_branch(nasty, branch_id="b")
+        async with branch.step(nasty, {"x": nasty}) as step:
+            await branch.add_message(nasty, nasty, agent=nasty, name=nasty)
+            step.output = nasty
+        await session.checkpoint(nasty, reason=nasty)
+    for name in panels.PANELS:
+        shown = await panel(client, name, branch="b", step="b:1")
+        assert nasty not in shown
+    assert nasty not in await text(client, PAGE)
+
+
+# Status
+
+
+async def test_pausing_says_how_many_branches_are_still_in_a_step(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    async with manager.session(SESSION) as session:
+        one = await session.open_branch("one")
+        await session.open_branch("two")
+        async with one.step("Agent"):
+            await manager.pause_execution(SESSION)
+            page = await text(client, PAGE)
+            began = session.document["branches"]["one"]["steps"]["one:1"]["started_at"]
+        assert "1 of 2 branches still in a step" in page
+        assert f'data-since="{datetime.fromisoformat(began).isoformat()}"' in page
+
+
+async def test_resuming_says_that_nobody_has_taken_it(manager: StateManager, client: AsyncClient) -> None:
+    await manager.create_session(SESSION)
+    await manager.pause_execution(SESSION)
+    await manager.resume_execution(SESSION)
+    page = await text(client, PAGE)
+    assert "no orchestrator has taken it yet" in page
+    assert f"resume_session(&quot;{SESSION}&quot;)" in page
+
+
+async def test_a_failed_session_says_why(manager: StateManager, client: AsyncClient) -> None:
+    with pytest.raises(ValueError, match="no budget"):
+        async with manager.session(SESSION):
+            raise ValueError("no budget left")
+    assert "no budget left" in await text(client, PAGE)
+
+
+# Windows
+
+
+async def add(manager: StateManager, count: int) -> None:
+    await manager.create_session(SESSION)
+    await manager.log.append(SESSION, [_context(number) for number in range(count)])
+
+
+def _context(number: int) -> Event:
+    return Event(kind=EventKind.CONTEXT_CHANGED, changes=[["set", ["context", "n"], number]])
+
+
+async def test_the_log_is_shown_in_windows(manager: StateManager, client: AsyncClient) -> None:
+    await add(manager, 249)
+    newest = await panel(client, "log")
+    assert newest.count("<tr data-key=") == 100
+    assert 'data-key="250"' in newest
+    assert 'data-earlier="151"' in newest
+    last = await panel(client, "log", before=51)
+    assert last.count("<tr data-key=") == 50
+    assert '<p class="earlier" hidden>' in last
+
+
+async def test_steps_and_messages_of_one_branch_can_be_asked_for(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    await work(manager)
+    for name in ("steps", "messages", "log", "conversation"):
+        assert 'data-branch-id="two"' not in await panel(client, name, branch="one")
+        assert 'data-branch-id="one"' in await panel(client, name, branch="one")
+
+
+async def test_a_step_is_shown_with_what_went_in_and_came_out(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    await work(manager)
+    shown = await panel(client, "inspector", branch="one", step="one:1")
+    assert "{&quot;for&quot;: &quot;one&quot;}" in shown
+    assert "made in one" in shown
+
+
+async def test_a_step_that_failed_is_shown_with_its_traceback(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    with pytest.raises(ValueError, match="no such paper"):
+        async with manager.session(SESSION) as session:
+            branch = await session.open_branch("one")
+            async with branch.step("Agent"):
+                raise ValueError("no such paper")
+    shown = await panel(client, "inspector", branch="one", step="one:1")
+    assert "Traceback (most recent call last)" in shown
+    assert "ValueError: no such paper" in shown
+
+
+async def test_a_long_value_is_cut_at_a_stated_length_and_can_be_seen_whole(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("one")
+        async with branch.step("Agent") as step:
+            await branch.add_message("assistant", "y" * 5_000)
+            step.output = "x" * 50_000
+    cut = await panel(client, "inspector", branch="one", step="one:1")
+    assert cut.count("x" * 20_000) == 1
+    assert "x" * 20_001 not in cut
+    assert "Show all" in cut
+    assert "x" * 50_000 in await panel(client, "inspector", branch="one", step="one:1", all="1")
+    message = (await manager.log.read(SESSION, kinds=[EventKind.MESSAGE_ADDED]))[0].seq
+    assert "y" * 2_001 not in await panel(client, "messages")
+    assert "y" * 5_000 in await panel(client, "message", at=f"{message}-0")
+
+
+@pytest.mark.parametrize("at", ["", "1", "x-0", "1-0", "999-0", "99999999999999999999999-0"])
+async def test_a_message_that_is_not_there_is_said_so(
+    manager: StateManager, client: AsyncClient, at: str
+) -> None:
+    await manager.create_session(SESSION)
+    assert "There is no such message" in await panel(client, "message", at=at)
+
+
+async def test_after_a_restore_only_what_counts_is_shown(manager: StateManager, client: AsyncClient) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("one")
+        async with branch.step("Agent") as step:
+            step.output = "kept"
+        checkpoint = await session.checkpoint("here")
+        async with branch.step("Agent") as step:
+            await branch.add_message("assistant", "left behind")
+            step.output = "left behind"
+    await manager.restore_checkpoint(checkpoint)
+    steps = await panel(client, "steps")
+    assert "kept" in steps
+    assert "left behind" not in steps
+    assert "left behind" not in await panel(client, "messages")
+    assert "Session restored" in await panel(client, "log")
+
+
+async def test_a_fork_shows_the_steps_and_messages_that_it_carries(
+    manager: StateManager, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.create_session("origin")
+    async with manager.session("origin") as session:
+        branch = await session.open_branch("one")
+        async with branch.step("Agent") as step:
+            await branch.add_messages(Message("user", "first"), Message("assistant", "second"))
+            step.output = "made before"
+    await manager.fork_session("origin", SESSION)
+    assert "made before" in await panel(client, "steps")
+    assert "made before" in await panel(client, "inspector", branch="one", step="one:1")
+    messages = await panel(client, "messages")
+    assert messages.index("first") < messages.index("second")
+
+
+async def test_without_the_key_the_page_shows_what_headers_tell(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = MemoryStorageBackend()
+    await work(StateManager(store, encryption_key=new_encryption_key()))
+    serve(StateManager(store), monkeypatch)
+    steps = await panel(client, "steps")
+    assert "Agent" in steps
+    assert "does not have" in steps
+    assert "made in one" not in steps
+    assert "encrypted" in await panel(client, "state")
+    assert "encrypted" in await panel(client, "inspector", branch="one", step="one:1")
+
+
+async def test_a_memory_that_was_rewritten_leaves_a_mark(manager: StateManager, client: AsyncClient) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("one")
+        await branch.add_messages(Message("user", "first"), Message("assistant", "second"))
+        await branch.rewrite_memory([Message("assistant", "summary")])
+    assert "Memory rewritten here" in await panel(client, "messages")
+
+
+async def test_there_is_no_panel_of_another_name(manager: StateManager, client: AsyncClient) -> None:
+    await manager.create_session(SESSION)
+    assert (await client.get(f"{PAGE}panels/secrets/")).status_code == 404
+
+
+async def test_nonsense_in_the_address_is_no_error(manager: StateManager, client: AsyncClient) -> None:
+    await work(manager)
+    for query in (
+        {"before": "-1"},
+        {"before": "x" * 50},
+        {"branch": "nowhere", "step": "no:1"},
+        {"tab": "x"},
+    ):
+        await text(client, PAGE, **query)
+        await panel(client, "steps", **query)
+
+
+# Files
+
+
+async def test_state_and_picture_can_be_downloaded(manager: StateManager, client: AsyncClient) -> None:
+    await work(manager)
+    state = json.loads(await text(client, f"{PAGE}state.json"))
+    assert state["context"] == {"topic": "codes"}
+    picture = json.loads(await text(client, f"{PAGE}visualization.json"))
+    assert [node["id"] for node in picture["nodes"]] == ["one", "two"]
+
+
+async def test_the_content_of_an_event_can_be_downloaded(manager: StateManager, client: AsyncClient) -> None:
+    await manager.create_session(SESSION, context={"topic": "codes"})
+    assert json.loads(await text(client, f"{PAGE}events/1.json")) == [["set", ["context", "topic"], "codes"]]
+    assert (await client.get(f"{PAGE}events/2.json")).status_code == 404
+    assert (await client.get(f"{PAGE}events/0.json")).status_code == 404
