@@ -216,20 +216,22 @@ class RedisStorageBackend(StorageBackend):
 
     async def _tallies(self, query: HeadQuery) -> dict[str, list[int]]:
         """Per status with any: sessions, events, checkpoints, bytes."""
-        found = {}
-        for status in asked_statuses(HeadQuery()):
-            tally = await self._tally(status, query)
-            if tally[0]:
-                found[status] = tally
+        indexes = [f"index:{status}:session_id" for status in asked_statuses(HeadQuery())]
+        found: dict[str, list[int]] = {}
+        for index in ["asking"] if query.questions else indexes:
+            await self._add_tallies(found, index, write_filter(query))
         return found
 
-    async def _tally(self, status: str, query: HeadQuery) -> list[int]:
-        asked, after, total = write_filter(query), b"", [0, 0, 0, 0]
+    async def _add_tallies(self, found: dict[str, list[int]], index: str, asked: list[Argument]) -> None:
+        after = b""
         while True:
-            after, *part = await self._run("tally", status, after, AT_ONCE, *asked)
-            total = [one + int(more) for one, more in zip(total, part, strict=True)]
+            after, *flat = await self._run("tally", index, after, AT_ONCE, *asked)
+            for i in range(0, len(flat), 5):
+                status, *numbers = flat[i : i + 5]
+                before = found.get(status.decode(), [0, 0, 0, 0])
+                found[status.decode()] = [old + int(new) for old, new in zip(before, numbers, strict=True)]
             if not after:
-                return total
+                return
 
     async def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
         asked, found = list(session_ids), {}

@@ -125,12 +125,12 @@ def left(server: RedisServer, prefix: str) -> list[bytes]:
         return client.keys(f"{prefix}*")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize(("seed", "at_once"), [(0, 7), (1, 1000)])
 async def test_pages_come_in_the_order_of_the_memory_store(
-    redis_store: StorageBackend, monkeypatch: pytest.MonkeyPatch, seed: int
+    redis_store: StorageBackend, monkeypatch: pytest.MonkeyPatch, seed: int, at_once: int
 ) -> None:
-    """Many ties, every sort, pages of every size, scripts that see a few heads at once."""
-    monkeypatch.setattr(module, "AT_ONCE", 7)
+    """Many ties, every sort, pages of several sizes, scripts that see few heads at once or all."""
+    monkeypatch.setattr(module, "AT_ONCE", at_once)
     chance, memory = random.Random(seed), MemoryStorageBackend()
     for n in chance.sample(range(100), 40):
         for store in (redis_store, memory):
@@ -152,6 +152,11 @@ async def _make(store: StorageBackend, session_id: str, chance: random.Random) -
     for _ in range(chance.randrange(3)):
         await store.append(session_id, [record(EventKind.STEP_STARTED, chance.randrange(9), size=5)])
     if chance.random() < 0.3:
+        asked = [record(EventKind.INPUT_REQUESTED, chance.randrange(9), data={"question": n}) for n in "ab"]
+        await store.append(session_id, asked)
+    if chance.random() < 0.3:
+        await store.append(session_id, [record(EventKind.INPUT_ANSWERED, 4, data={"question": "a"})] * 2)
+    if chance.random() < 0.3:
         await store.append(session_id, [record(EventKind.SESSION_COMPLETED, 3)])
 
 
@@ -164,6 +169,8 @@ def _queries(sort: str):
         {"text": "ÄRG", "since": since},
         {"since": since, "until": until_},
         {"statuses": ["pending"], "until": until_},
+        {"questions": True},
+        {"questions": True, "since": since, "statuses": ["running", "completed"]},
     ):
         yield lambda after, limit, options=options: HeadQuery(sort=sort, after=after, limit=limit, **options)
 

@@ -53,6 +53,13 @@ else
     end
   end
 end
+if changed.questions then
+  if tonumber(changed.questions) > 0 then
+    call("ZADD", prefix .. "asking", 0, session)
+  else
+    call("ZREM", prefix .. "asking", session)
+  end
+end
 
 local places, lookup = key(session, "checkpoints"), prefix .. "checkpoints"
 local names = lookup .. ":by-session"

@@ -8,6 +8,7 @@
 -- <prefix>{<session>}:snapshots    hash    seq -> encoding LF bytes
 -- <prefix>index:<status>:<field>   zset    session -> value, for each field of SORTED
 -- <prefix>indexed                  hash    session -> the status that it is indexed under
+-- <prefix>asking                 zset    session -> 0, where a question is open
 -- <prefix>expiries                 zset    session -> milliseconds since 1970, where it expires
 -- <prefix>checkpoints              hash    checkpoint -> session
 -- <prefix>checkpoints:by-session   zset    <session>/<checkpoint>
@@ -78,6 +79,7 @@ local function forget(session)
   local status = call("HGET", prefix .. "indexed", session)
   if status then unindex(session, status) end
   call("HDEL", prefix .. "indexed", session)
+  call("ZREM", prefix .. "asking", session)
   call("ZREM", prefix .. "expiries", session)
   local names = prefix .. "checkpoints:by-session"
   local from, upto = "[" .. session .. "/", "(" .. session .. "0"

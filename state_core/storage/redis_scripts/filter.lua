@@ -1,26 +1,38 @@
 -- Whether a head fits a query. Text is in lower case already, a tag and an agent also as JSON.
 
-local FILTERED = {
-  "status", "updated_at", "title_lower", "workflow_lower", "tags", "agents", "questions", "lease_expires_at",
-}
 local HELD = {running = true, pausing = true, waiting = true, cancelling = true}
 
+-- Only the fields that this query asks for are read.
 local function take_filter()
   local filter = {
     since = take(), upto = take(), text = take(), tag = take(), tag_json = take(), agent = take(),
-    agent_json = take(), questions = take() == "1", lease_expired = take() == "1",
+    agent_json = take(), questions = take() == "1", lease_expired = take() == "1", fields = {},
   }
-  filter.by_content = filter.text ~= "" or filter.tag ~= "" or filter.agent ~= "" or filter.questions
-    or filter.lease_expired
+  local function reads(...)
+    for _, field in ipairs({...}) do table.insert(filter.fields, field) end
+    return #filter.fields
+  end
+  if filter.text ~= "" then filter.title_at, filter.workflow_at = reads("title_lower"), reads("workflow_lower") end
+  if filter.tag ~= "" then filter.tags_at = reads("tags") end
+  if filter.agent ~= "" then filter.agents_at = reads("agents") end
+  if filter.questions then filter.questions_at = reads("questions") end
+  if filter.lease_expired then filter.status_at, filter.lease_at = reads("status"), reads("lease_expires_at") end
+  filter.by_content = #filter.fields > 0
   filter.now = microseconds()
   return filter
 end
 
-local function has_text(session, values, text)
-  for _, part in ipairs({string.lower(session), values[3] or "", values[4] or ""}) do
-    if string.find(part, text, 1, true) then return true end
-  end
-  return false
+-- Where the index has not done so already.
+local function filter_by_time(filter)
+  if filter.since == "" and filter.upto == "" then return end
+  table.insert(filter.fields, "updated_at")
+  filter.updated_at = #filter.fields
+  filter.by_content = true
+end
+
+local function has_text(session, filter, values)
+  local function has(part) return part and string.find(part, filter.text, 1, true) end
+  return has(string.lower(session)) or has(values[filter.title_at]) or has(values[filter.workflow_at])
 end
 
 local function has_item(list, item, json)
@@ -31,17 +43,23 @@ local function has_item(list, item, json)
   return false
 end
 
--- nil: the session is gone. updated_at is compared by whoever has not done so by the index.
-local function fits(session, filter, compare_time)
-  local values = call("HMGET", key(session, "head"), unpack(FILTERED))
-  if not values[1] then return nil end
-  local updated = tonumber(values[2])
-  if compare_time and filter.since ~= "" and updated < tonumber(filter.since) then return false end
-  if compare_time and filter.upto ~= "" and updated >= tonumber(filter.upto) then return false end
-  if filter.text ~= "" and not has_text(session, values, filter.text) then return false end
-  if filter.tag ~= "" and not has_item(values[5], filter.tag, filter.tag_json) then return false end
-  if filter.agent ~= "" and not has_item(values[6], filter.agent, filter.agent_json) then return false end
-  if filter.questions and tonumber(values[7] or "0") <= 0 then return false end
-  if not filter.lease_expired then return true end
-  return HELD[values[1]] and values[8] and values[8] ~= "" and not lasts(values[8], filter.now) or false
+local function is_between(filter, updated)
+  if not updated then return false end
+  return (filter.since == "" or tonumber(updated) >= tonumber(filter.since))
+    and (filter.upto == "" or tonumber(updated) < tonumber(filter.upto))
+end
+
+local function has_expired(filter, status, lease)
+  return HELD[status] and lease and lease ~= "" and not lasts(lease, filter.now)
+end
+
+-- A session that is gone may seem to fit.
+local function fits(session, filter)
+  local values = call("HMGET", key(session, "head"), unpack(filter.fields))
+  return (not filter.updated_at or is_between(filter, values[filter.updated_at]))
+    and (not filter.title_at or has_text(session, filter, values))
+    and (not filter.tags_at or has_item(values[filter.tags_at], filter.tag, filter.tag_json))
+    and (not filter.agents_at or has_item(values[filter.agents_at], filter.agent, filter.agent_json))
+    and (not filter.questions or tonumber(values[filter.questions_at] or "0") > 0)
+    and (not filter.lease_at or has_expired(filter, values[filter.status_at], values[filter.lease_at]))
 end

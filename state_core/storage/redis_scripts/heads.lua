@@ -144,25 +144,56 @@ local function peek(source)
 end
 
 local function comes_first(a, b)
+  if a.session == b.session then return false end
   if a.value ~= b.value then return (a.value < b.value) ~= descending end
   return precedes(a.session, b.session) ~= backwards
 end
 
-local sources = {}
-for i, status in ipairs(statuses) do sources[i] = open_source(status) end
+local sources, gone = {}, {}
 
-local function next_row()
-  local best, from
-  for _, source in ipairs(sources) do
-    local row = peek(source)
-    if row and (not best or comes_first(row, best)) then best, from = row, source end
-  end
-  if from then from.at = from.at + 1 end
-  return best
+local function add_source(source)
+  if peek(source) then table.insert(sources, source) end
 end
 
-local compare_time = field ~= "updated_at" and (filter.since ~= "" or filter.upto ~= "")
-local found, gone, examined, last = {"0", "", ""}, {}, 0, nil
+-- Few sessions ask: their heads are read and sorted here.
+local function open_asking()
+  local places, rows = {}, {}
+  for i, status in ipairs(statuses) do places[status] = i end
+  for _, session in ipairs(call("ZRANGE", prefix .. "asking", 0, -1)) do
+    local status, value = unpack(call("HMGET", key(session, "head"), "status", indexed_by))
+    local row = {session = session, value = by_status and places[status] or tonumber(score_of(indexed_by, value))}
+    if not status then
+      table.insert(gone, session)
+    elseif places[status] and (not has_cursor or comes_first({session = cursor_session, value = cursor_value}, row)) then
+      table.insert(rows, row)
+    end
+  end
+  table.sort(rows, comes_first)
+  return {rows = rows, at = 1, low = 0, high = -1, run_from = 0, run_to = -1}
+end
+
+local few_ask = filter.questions and call("ZCARD", prefix .. "asking") <= at_once
+if few_ask then
+  add_source(open_asking())
+else
+  for _, status in ipairs(statuses) do add_source(open_source(status)) end
+end
+
+local function next_row()
+  local first, row = 1, sources[1] and peek(sources[1])
+  for i = 2, #sources do
+    local other = peek(sources[i])
+    if comes_first(other, row) then first, row = i, other end
+  end
+  if not row then return nil end
+  local source = sources[first]
+  source.at = source.at + 1
+  if not peek(source) then table.remove(sources, first) end
+  return row
+end
+
+if few_ask or field ~= "updated_at" then filter_by_time(filter) end
+local found, examined, last = {"0", "", ""}, 0, nil
 while #found - 3 < limit do
   if examined == at_once then
     found[1] = "1"
@@ -173,13 +204,10 @@ while #found - 3 < limit do
   last = next_row()
   if not last then break end
   examined = examined + 1
-  local fit = true
-  if filter.by_content or compare_time then fit = fits(last.session, filter, compare_time) end
-  if fit then
+  if not filter.by_content or fits(last.session, filter) then
     local head = call("HGETALL", key(last.session, "head"))
-    if #head > 0 then found[#found + 1] = head else fit = nil end
+    table.insert(#head > 0 and found or gone, #head > 0 and head or last.session)
   end
-  if fit == nil then gone[#gone + 1] = last.session end
 end
 for _, session in ipairs(gone) do forget(session) end
 return found
