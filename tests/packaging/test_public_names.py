@@ -18,7 +18,7 @@ PUBLIC = {
     "StateManager", "StateManagerConfig", "StepContext", "StepState", "StepStatus", "StorageBackend",
     "Topology", "agent", "new_encryption_key",
 }  # fmt: skip
-ORCHESTRA = {
+ORCHESTRA = {"Orchestra", "OrchestraInstance", "OrchestraWorker", "PatternConfig", "agent"}
     "Again",
     "Handoff",
     "Orchestra",
