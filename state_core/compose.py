@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -98,8 +98,10 @@ def content_changes(
     ]
 
 
-def failed_steps(document: Document, error: str, actor: str) -> list[Event]:
-    """``step.failed`` for each step that an agent is at work on."""
+def failed_steps(
+    document: Document, error: str, actor: str, among: Collection[str] | None = None
+) -> list[Event]:
+    """``step.failed`` for each step that an agent is at work on, in these branches or in all."""
     return [
         make_event(
             EventKind.STEP_FAILED,
@@ -111,6 +113,7 @@ def failed_steps(document: Document, error: str, actor: str) -> list[Event]:
             data={"error": short(error)},
         )
         for branch_id, step_id in running_steps(document)
+        if among is None or branch_id in among
     ]
 
 

@@ -229,6 +229,20 @@ class Session:
         await self.append(event)
         return Branch(self, chosen)
 
+    async def cut_off(self, branch_ids: Sequence[str]) -> None:
+        """Record that nobody works on these branches any more, though they are not done."""
+        still_open = [
+            branch_id
+            for branch_id in branch_ids
+            if branch_id in self.document["branches"] and self.branch(branch_id).status not in BRANCH_ENDED
+        ]
+        ends = [
+            self.event(EventKind.BRANCH_CANCELLED, branch_id=i, status=str(BranchStatus.CANCELLED))
+            for i in still_open
+        ]
+        if ends:
+            await self.append(*failed_steps(self.document, "cut off", self.owner, still_open), *ends)
+
     def next_step_id(self, branch_id: str) -> str:
         """Steps are numbered in the order in which this process comes to them: the same program,
         resumed, comes to the same ids."""

@@ -45,15 +45,15 @@ class OrchestraResult:
     def of(cls, document: Document, duration: float) -> OrchestraResult:
         status = SessionStatus(document["status"])
         ended_well = status == SessionStatus.COMPLETED
-        copied = deepcopy(document)
+        final = document["intermediate_results"].get(FINAL) if ended_well else None
         return cls(
             session_id=document["session_id"],
             status=status,
-            final_response=copied["intermediate_results"].get(FINAL) if ended_well else None,
-            branch_results=_responses(copied),
-            metadata=copied["metadata"],
-            context=copied["context"],
-            total_steps=_completed_steps(copied),
+            final_response=deepcopy(final),
+            branch_results=deepcopy(_responses(document)),
+            metadata=deepcopy(document["metadata"]),
+            context=deepcopy(document["context"]),
+            total_steps=_completed_steps(document),
             duration=duration,
             error=None if ended_well else document["error"] or document["reason"] or None,
         )

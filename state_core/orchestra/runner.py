@@ -209,7 +209,11 @@ class Run:
         if any(self._completed(call.line) is None for call in calls):
             await step.branch.wait_for(f"{len(calls)} branches")
         tasks = [asyncio.create_task(self._run_call(step.branch, call, gate)) for call in calls]
-        errors = await settle(tasks)
+        try:
+            errors = await settle(tasks)
+        except asyncio.CancelledError:
+            await self.session.cut_off([call.line.branch_id for call in calls])
+            raise
         if not any(isinstance(error, UNRECORDABLE) for error in errors):
             await step.branch.go_on()
         raise_first(errors, but=Exception if return_exceptions else ())
@@ -222,10 +226,7 @@ class Run:
     async def _run_call(self, parent: Branch, call: Call, gate: asyncio.Semaphore) -> Any:
         async with gate:
             known = self._completed(call.line)
-            if known is not None:
-                response = recorded_response(known)
-            else:
-                response = await self._run_nested(call)
+            response = recorded_response(known) if known else await self._run_nested(call)
             if call.line.branch_id not in parent.document["joined_ids"]:
                 await parent.joined(call.line.branch_id, last=False)
             return response

@@ -262,6 +262,28 @@ async def test_a_fan_out_at_run_time_is_resumed_half_way(
     assert (step.attempt, step.output) == (2, [10, 20, 40])
 
 
+async def test_a_plain_function_that_waits_for_others_is_unwound_by_a_pause(manager: StateManager) -> None:
+    attempts = []
+
+    def split(request: Any, context: Any) -> Any:
+        attempts.append(context.attempt)
+        try:
+            return context.invoke([("W", 1), ("W", 2)], limit=1)
+        except Exception as error:
+            raise AssertionError("a pause is no error") from error
+
+    def work(request: int, context: Any) -> int:
+        if context.attempt == 1 and request == 1:
+            context.request_pause()
+        return request
+
+    topology = Topology([Node("n", ["S"])])
+    orchestra = OrchestraInstance(topology, manager, {"S": split, "W": work})
+    assert (await orchestra.execute("t", S)).status == "paused"
+    assert (await orchestra.resume_session("s")).final_response == [1, 2]
+    assert attempts == [1, 2]
+
+
 async def test_of_two_resumes_at_once_one_wins(manager: StateManager, elsewhere: StateManager) -> None:
     gated = Gated(1)
     await manager.create_session("s")

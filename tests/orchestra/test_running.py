@@ -346,6 +346,27 @@ async def test_an_invoked_error_is_raised_when_the_others_are_done(manager: Stat
     assert result.final_response == ["number 0", "ok"]
 
 
+async def test_what_an_agent_no_longer_waits_for_is_cut_off(manager: StateManager) -> None:
+    async def impatient(request: Any, context: Any) -> str:
+        try:
+            async with asyncio.timeout(0.05):
+                await context.invoke([("B", 1), ("C", 2)])
+        except TimeoutError:
+            return "without them"
+        return "with them"
+
+    async def deep(request: Any, context: Any) -> Any:
+        return await context.invoke([("B", 3)])
+
+    agents = {"A": impatient, "B": lambda request: asyncio.sleep(3600), "C": deep}
+    result = await run_one_of(agents, manager)
+    assert result.final_response == "without them"
+    state = await manager.get_session_state("s")
+    nested = [branch for branch in state.branches if branch.branch_type == "nested"]
+    assert [branch.status for branch in nested] == [BranchStatus.CANCELLED] * 3
+    assert {step.status for branch in nested for step in branch.steps} == {"failed"}
+
+
 @pytest.mark.parametrize("call", ["AB", ("B",), ("B", 1, "name", 4)])
 async def test_a_wrong_call_is_refused(call: Any, manager: StateManager) -> None:
     async def split(request: Any, context: Any) -> Any:
