@@ -19,14 +19,6 @@ PUBLIC = {
     "Topology", "agent", "new_encryption_key",
 }  # fmt: skip
 ORCHESTRA = {"Orchestra", "OrchestraInstance", "OrchestraWorker", "PatternConfig", "agent"}
-    "Again",
-    "Handoff",
-    "Orchestra",
-    "OrchestraInstance",
-    "OrchestraWorker",
-    "PatternConfig",
-    "agent",
-}
 
 MANAGER_METHODS = {
     "get_session_state", "save_session_state", "pause_execution", "resume_execution", "cancel_execution",
