@@ -9,7 +9,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
 from django.template.loader import render_to_string
+from django.templatetags.static import static
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
@@ -58,6 +60,12 @@ async def sessions(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
         return JsonResponse(counts_json(listing))
     return await page(request, "sessions/list.html", _context(listing))
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """For pages that name none, such as the admin's: browsers ask for it at this address."""
+    return redirect(static("icons/favicon.svg"))
 
 
 def counts_json(listing: Listing) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def test_who_has_no_permission_is_told_which(sign_in, session, page):
 
 def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     """An address that is added later has to be put into PAGES or here."""
-    opened = {"home", "login", "logout", "sign-in"}
+    opened = {"home", "login", "logout", "sign-in", "favicon"}
     guarded = {
         "sessions", "session", "act", "acts", "panel", "charts",
         "state-json", "visualization-json", "event-json",
