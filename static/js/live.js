@@ -25,7 +25,7 @@ const line = {
   socket: null,
   have: Number(main.dataset.seq ?? 0),
   missing: 0,
-  updated: null, // when something was last applied, on the server's clock
+  updated: Date.parse(main.dataset.updated) || null, // when something was last applied, on the server's clock
   offlineSince: null,
   storeAway: "",
   refused: 0,
@@ -125,7 +125,7 @@ const HEARD = {
     tell("state:gone", message);
   },
   refused(message) {
-    line.refused = message.code;
+    if (REFUSED[message.code]) line.refused = message.code;
     tell("state:trouble", message);
   },
 };

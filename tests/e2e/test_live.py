@@ -144,6 +144,34 @@ async def test_a_server_that_restarts_is_found_again(
         server.stop()
 
 
+HELD = """
+async def main():
+    quick = StateManager(manager.storage, config=StateManagerConfig(lease_ttl=2))
+    async with quick.session(sys.argv[1]) as session:
+        branch = await session.open_branch("long")
+        async with branch.step("Worker"):
+            await asyncio.sleep(300)
+"""
+
+
+async def test_a_program_that_is_killed_leaves_an_interrupted_session(
+    signed_in_page: Page, server: Server, manager: StateManager, orchestrator: Orchestrators
+) -> None:
+    page = signed_in_page
+    await manager.create_session("killed")
+    await open_session(page, server.url, "killed", "?tab=steps")
+    program = orchestrator.start(HELD, "killed")
+    await expect(page.locator('[data-list="steps"] > tr[data-status="running"]')).to_have_count(1)
+    await expect(page.locator("#standing")).to_contain_text("Held by")
+    program.kill()
+    await expect(page.locator("main")).to_have_attribute("data-status", "interrupted", timeout=20_000)
+    await expect(page.locator('[data-list="steps"] > tr[data-status="failed"]')).to_have_count(1)
+    await expect(page.locator('.session-head [data-act="resume"]')).not_to_have_attribute(
+        "aria-disabled", "true"
+    )
+    await expect(page.locator("#standing")).not_to_contain_text("Held by")
+
+
 async def test_selection_scroll_and_focus_survive_what_happens(
     signed_in_page: Page, server: Server, manager: StateManager
 ) -> None:
