@@ -163,6 +163,8 @@ def _apart(nodes: Sequence[Node], rows: Sequence[float]) -> list[float]:
 
 def _rows(graph: Graph) -> list[float]:
     numbers = {node.id: number for number, node in enumerate(graph.nodes)}
+    if all(len(node.parents) < 2 for node in graph.nodes):
+        return _tree_rows(graph.nodes, numbers)
     layers = [node.layer for node in graph.nodes]
     edges = [(numbers[source], numbers[target]) for source, target in graph.edges]
     crossed = sum(layers[target] - layers[source] for source, target in edges)

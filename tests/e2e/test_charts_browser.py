@@ -136,6 +136,10 @@ def texts(charts: Charts, chart: str) -> list[str]:
     return charts.page.locator(f".{chart}-plot .annotation-text").all_text_contents()
 
 
+def lanes(charts: Charts) -> list[str]:
+    return [text for text in texts(charts, "timeline") if "  " in text]
+
+
 # Drawing
 
 
@@ -233,11 +237,11 @@ def test_after_a_gap_the_picture_is_asked_for_anew(charts: Charts) -> None:
 
 def test_a_new_branch_appears_and_the_lanes_keep_their_order(charts: Charts) -> None:
     after = len(charts.script.events)
-    lanes = texts(charts, "timeline")
+    before = lanes(charts)
     charts.script.open("appendix", "synthesis")
     charts.send(after)
     charts.page.wait_for_selector(".graph-plot >> text=appendix", timeout=3 * SECOND)
-    assert texts(charts, "timeline") == [*lanes, "◐  appendix"]
+    assert lanes(charts) == [*before, "◐  appendix"]
 
 
 def test_a_pause_is_a_band_and_stops_the_clocks(charts: Charts) -> None:
@@ -404,11 +408,7 @@ def test_a_drag_moves_the_graph_and_selects_nothing(charts: Charts) -> None:
 
 def test_active_only_leaves_finished_branches_out_of_the_timeline(charts: Charts) -> None:
     charts.page.get_by_label("Active only").check()
-    assert [text for text in texts(charts, "timeline") if "  " in text] == [
-        "◐  Researcher-2",
-        "?  synthesis",
-        "◷  report",
-    ]
+    assert lanes(charts) == ["◐  Researcher-2", "?  synthesis", "◷  report"]
     assert "3 of 8 branches" in charts.page.locator("#timeline .chart-note").text_content()
 
 
@@ -472,3 +472,31 @@ def test_many_siblings_are_one_box_until_they_are_ungrouped(open_charts: Open) -
     charts.page.get_by_label("Group siblings").uncheck()
     charts.until("document.querySelectorAll('.graph-plot .annotation').length > 12", 3 * SECOND)
     assert any(path == "/charts.json?groups=open" for path in charts.site.asked)
+
+
+# Edges
+
+
+def test_a_session_that_has_not_begun_says_so(open_charts: Open) -> None:
+    charts = open_charts(Script(1))
+    assert charts.page.locator("#graph .chart-note").text_content() == "No branch has been opened yet"
+    charts.script.open("first")
+    charts.send(2)
+    charts.page.wait_for_selector(".graph-plot >> text=first", timeout=3 * SECOND)
+    assert charts.complaints == []
+
+
+def test_a_picture_that_cannot_be_read_is_said_and_asked_for_again(charts: Charts) -> None:
+    picture = charts.site.picture
+    charts.site.picture = lambda grouped: b"<html>"  # type: ignore[method-assign]
+    charts.page.evaluate("document.dispatchEvent(new CustomEvent('state:reset', {detail: {}}))")
+    charts.page.wait_for_selector("#graph .chart-error >> text=could not be read", timeout=3 * SECOND)
+    charts.site.picture = picture  # type: ignore[method-assign]
+    charts.until("document.querySelector('#graph .chart-error').textContent === ''", 8 * SECOND)
+
+
+def test_a_folded_pause_says_how_long_it_was(charts: Charts) -> None:
+    assert "❚❚ 7 m" in texts(charts, "timeline")
+    charts.page.get_by_label("Fold idle gaps").uncheck()
+    assert "❚❚ paused" in texts(charts, "timeline")
+    assert "❚❚ 7 m" not in texts(charts, "timeline")

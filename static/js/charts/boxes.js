@@ -98,16 +98,18 @@ export function boxShape(node, shown, { colours, selected, dimmed }) {
 }
 
 // The icon and the name; under it, where there is room, what it did.
-export function boxWords(node, shown, { colours, scale, dimmed }) {
-  const left = node.x - node.w / 2 + 10;
+// Of a box that is partly out of sight they stand in the part that is not.
+export function boxWords(node, shown, { colours, scale, dimmed, from }) {
+  const right = node.x + node.w / 2;
+  const left = Math.min(Math.max(node.x - node.w / 2, from - 4) + 10, right - 30);
   const common = { x: left, xanchor: "left", yanchor: "middle", showarrow: false, borderpad: 0, opacity: dimmed ? 0.45 : 1 };
-  const room = Math.floor((node.w - 34) / 6.6);
+  const room = Math.max(2, Math.floor((right - left - 24) / 6.6));
   const second = scale >= 0.8;
   const title = {
     ...common, y: second ? node.y - 8 : node.y, text: `${icon(shown.status)} ${safe(shown.title, room)}`,
     font: { color: colours.text, size: Math.min(13, Math.max(9.5, 11.5 * scale)), weight: 600, family: colours.font },
   };
   if (!second) return [title];
-  const words = safe(shown.detail, Math.floor((node.w - 18) / 5.5));
+  const words = safe(shown.detail, Math.max(2, Math.floor((right - left - 8) / 5.5)));
   return [title, { ...common, y: node.y + 9, text: words, font: { color: colours.muted, size: Math.min(12, 11 * scale), family: colours.font } }];
 }

@@ -9,6 +9,7 @@ import { count, icon, STATUSES } from "./words.js";
 
 const READABLE = 0.62;
 const MOST_BOXES = 140;
+const MANY_EDGES = 40;
 const MARGIN = 16;
 const HEIGHTS = [150, 440];
 const BOX_HEIGHT = 40;
@@ -159,9 +160,10 @@ export class Graph {
       seen.add(key);
     }
     const quiet = !this.boxed.length;
+    const width = this.graph.edges.length > MANY_EDGES ? 1.25 : 2;
     return lines.map((line, i) => {
       const trace = this.graph.figure.data[i];
-      return { ...trace, ...line, opacity: quiet ? 0.6 : 1, line: { ...trace.line, width: quiet ? 1 : 2, color: this.colours.line } };
+      return { ...trace, ...line, opacity: quiet ? 0.6 : 1, line: { ...trace.line, width: quiet ? 1 : width, color: this.colours.line } };
     });
   }
 
@@ -192,7 +194,7 @@ export class Graph {
     const base = this.graph.figure.layout;
     const { x0, x1, y0, y1 } = this.box;
     const style = (node) => ({
-      colours: this.colours, scale: view.scale, dimmed: this.isDimmed(this.shown.get(node.id)), selected: node === this.selectedNode,
+      colours: this.colours, scale: view.scale, from: x0, dimmed: this.isDimmed(this.shown.get(node.id)), selected: node === this.selectedNode,
     });
     return {
       ...base, width, height, hoverdistance: this.boxed.length ? 70 : 16,
@@ -228,9 +230,11 @@ export class Graph {
 
   summary() {
     const { nodes } = this.graph;
+    if (!nodes.length) return "No branch has been opened yet";
     const branches = count(this.model.branches.size, "branch");
-    if (this.graph.groups) return `${branches} in ${count(nodes.length, "box").replace("boxs", "boxes")}`;
-    return this.boxed.length < nodes.length && !this.boxed.length && nodes.length ? `${branches} as points · zoom in to read them` : branches;
+    if (!this.boxed.length) return `${branches} as points · zoom in to read them`;
+    if (this.boxed.length < nodes.length) return `${branches} · ${this.boxed.length} of ${count(nodes.length, "box")} in sight, drag to move`;
+    return this.graph.groups ? `${branches} in ${count(nodes.length, "box")}` : branches;
   }
 
   tableRows() {
@@ -245,7 +249,7 @@ export class Graph {
 
   tick() {
     if (!this.boxed?.length) return;
-    const words = this.boxed.flatMap((node) => boxWords(node, present(node, this.model), { colours: this.colours, scale: this.drawn.scale }));
+    const words = this.boxed.flatMap((node) => boxWords(node, present(node, this.model), { colours: this.colours, scale: this.drawn.scale, from: this.box.x0 }));
     const patch = {};
     words.forEach(({ text }, i) => {
       if (this.plot.layout.annotations[i]?.text !== text) patch[`annotations[${i}].text`] = text;

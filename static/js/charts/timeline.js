@@ -9,7 +9,7 @@ import { Twin } from "./twin.js";
 import { brief, clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
 
 const LANE = 28;
-const STRIP = 30;
+const STRIPS = { checkpoints: 30, none: 8 };
 const MARGIN = { t: 22, r: 18, b: 26 };
 const MOST_ROWS = 12;
 const OVERSCAN = 8;
@@ -85,7 +85,11 @@ export class Timeline {
   }
 
   get height() {
-    return MARGIN.t + this.rows * LANE + STRIP + MARGIN.b;
+    return MARGIN.t + this.rows * LANE + this.strip + MARGIN.b;
+  }
+
+  get strip() {
+    return this.model.checkpoints.length ? STRIPS.checkpoints : STRIPS.none;
   }
 
   // Asked of the page once per drawing: each question costs it a layout.
@@ -196,7 +200,7 @@ export class Timeline {
 
   layout(sight) {
     const base = this.figure.layout;
-    const inner = this.rows * LANE + STRIP;
+    const inner = this.rows * LANE + this.strip;
     const ticks = this.scale.ticks(sight.range, sight.width);
     const muted = { color: this.colours.muted, size: 11, family: this.colours.font };
     return {
@@ -206,10 +210,10 @@ export class Timeline {
       font: muted,
       xaxis: { ...base.xaxis, range: sight.range, autorange: false, tickvals: ticks.values, ticktext: ticks.texts, tickfont: muted, ticklabelstandoff: 2 },
       yaxis: {
-        ...base.yaxis, domain: [STRIP / inner, 1], range: [sight.top + this.rows - 0.5, sight.top - 0.5],
+        ...base.yaxis, domain: [this.strip / inner, 1], range: [sight.top + this.rows - 0.5, sight.top - 0.5],
         showticklabels: false,
       },
-      yaxis2: { ...base.yaxis2, domain: [0, STRIP / inner] },
+      yaxis2: { ...base.yaxis2, domain: [0, this.strip / inner] },
       hoverlabel: { bgcolor: this.colours.panel, bordercolor: this.colours.line, font: { ...muted, color: this.colours.text, size: 12 }, align: "left" },
       shapes: [...this.bands(sight), ...this.gaps(sight), ...this.marksOfSelection(sight), ...this.nowLine()],
       annotations: [...this.laneNames(sight, muted), ...this.bandWords(sight)],
@@ -242,7 +246,7 @@ export class Timeline {
   bandWords(sight) {
     const held = ({ from, to }) => this.model.pauses.some((pause) => pause.start < to && (pause.end ?? this.end) > from);
     const words = [
-      ...this.scale.gaps.map((gap) => [gap.from, gap.to, `${held(gap) ? "❚❚" : "⋯"} ${brief(gap.to - gap.from)}`, 30]),
+      ...this.scale.gaps.map((gap) => [gap.from, gap.to, `${held(gap) ? "❚❚" : "⋯"} ${brief(gap.to - gap.from)}`, 26]),
       ...this.model.pauses.filter((pause) => !this.scale.gaps.some((gap) => gap.from < (pause.end ?? this.end) && gap.to > pause.start))
         .map((pause) => [pause.start, pause.end ?? this.end, `❚❚ ${WHY[pause.why] ?? "paused"}`, 64]),
     ];

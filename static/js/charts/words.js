@@ -45,7 +45,7 @@ export function brief(milliseconds) {
 }
 
 export function count(number, word) {
-  return `${number.toLocaleString("en").replace(/,/g, "\u2009")} ${word}${number === 1 ? "" : word.endsWith("ch") ? "es" : "s"}`;
+  return `${number.toLocaleString("en").replace(/,/g, "\u2009")} ${word}${number === 1 ? "" : /(ch|x)$/.test(word) ? "es" : "s"}`;
 }
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
