@@ -3,7 +3,7 @@
 One Lua script for each operation, so that every write is whole or not at all. A session's keys carry its
 id as their hash tag; see redis_scripts/common.lua for what is kept where. An append touches the index of
 all sessions too: on a Redis Cluster, ``key_prefix`` must contain a ``{tag}``, which puts the whole store
-into one slot.
+into one slot, and the node that holds this slot is the one to name.
 
 How durable an append is when it is acknowledged, the server's ``appendfsync`` decides: with ``always`` it
 is on the disk, with ``everysec`` a crash of the machine may cost the last second. `check` tells.
@@ -95,7 +95,7 @@ class RedisStorageBackend(StorageBackend):
         return f"<RedisStorageBackend {self._clients.server.shown} {self.key_prefix!r}>"
 
     async def _run(self, name: str, *arguments: Argument) -> Any:
-        return await self._clients.run(name, self.key_prefix, *arguments)
+        return await self._clients.run(name, f"{self.key_prefix}indexed", self.key_prefix, *arguments)
 
     async def _of_session(self, name: str, session_id: str, *arguments: Argument) -> list[Any]:
         """What the script returns after "done". Raises SessionNotFound, LeaseHeld, LeaseLost."""

@@ -145,16 +145,16 @@ class Clients:
             elif loop.is_running():
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_finish(keeper), loop))
 
-    async def run(self, name: str, *arguments: str | bytes | int) -> Any:
-        """Run a script: one round trip, two where the server does not know it yet."""
+    async def run(self, name: str, key: str, *arguments: str | bytes | int) -> Any:
+        """Run a script on the slot of ``key``: one round trip, two where the server does not know it yet."""
         text, digest = script(name)
         with self.translated():
             client = await self.client()
             try:
-                return await client.execute_command("EVALSHA", digest, 0, *arguments)
+                return await client.execute_command("EVALSHA", digest, 1, key, *arguments)
             except self._redis.exceptions.NoScriptError:
                 # It did not run. EVAL runs it and keeps it.
-                return await client.execute_command("EVAL", text, 0, *arguments)
+                return await client.execute_command("EVAL", text, 1, key, *arguments)
 
     async def command(self, *arguments: str | bytes | int) -> Any:
         with self.translated():
@@ -163,15 +163,15 @@ class Clients:
 
     @asynccontextmanager
     async def subscribed(self, channel: str) -> AsyncIterator[Callable[[], Any]]:
-        """Gives a function that waits for a message, and returns None after a while without one."""
+        """Gives a function that waits for a message and returns its text, or None for one without.
+
+        On a connection apart, which counts for no pool.
+        """
         with self.translated():
-            pubsub = (await self.client()).pubsub()
-            try:
+            async with self._redis.asyncio.Redis.from_pool(self._pool()) as client, client.pubsub() as pubsub:
                 await pubsub.subscribe(channel)
                 await self._next_message(pubsub)
                 yield lambda: self._next_data(pubsub)
-            finally:
-                await pubsub.aclose()
 
     async def _next_data(self, pubsub: Any) -> str | None:
         with self.translated():
@@ -209,19 +209,25 @@ class Clients:
         text = str(error)
         if text.startswith(_PASSING) or isinstance(error, self._redis.exceptions.ReadOnlyError):
             return StorageUnavailable(f"{self.server} cannot take this at present: {text}")
-        for beginning, meaning in _MEANINGS.items():
-            if beginning in text:
+        if isinstance(error, self._redis.exceptions.MovedError):
+            text = f"MOVED {text}"
+        for sign, meaning in _MEANINGS.items():
+            if sign in text:
                 return StorageError(f"{self.server} {meaning} ({text})")
         return StorageError(f"{self.server} refused a command: {text}")
 
 
 _PASSING = ("LOADING", "BUSY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "READONLY")
+_CLUSTER = (
+    "is a node of a Redis Cluster and does not hold all keys of this store. Use a server of its own, or put "
+    "a {tag} into key_prefix and name the node that holds its slot."
+)
 _MEANINGS = {
     "OOM": "is out of memory; nothing was written. Raise its maxmemory, or delete sessions.",
     "maxmemory": "is out of memory; nothing was written. Raise its maxmemory, or delete sessions.",
     "MISCONF": "cannot write to its disk; nothing was written. Free some space there.",
-    "MOVED": "is one of a Redis Cluster. Use a server of its own, or name the node that holds the slot "
-    "and put a {tag} into key_prefix.",
+    "MOVED": _CLUSTER,
+    "non local key": _CLUSTER,
     "NOAUTH": "wants a password. Pass password=…",
 }
 

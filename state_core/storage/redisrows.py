@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +25,7 @@ _LISTS = frozenset({"tags", "agents"})
 _NUMBERS = frozenset({"last_seq", "fence", *COUNTS})
 _DEFAULTS = {"actor": "", "step_id": "", "agent": "", "status": "", "size": 0, "data": {}}
 """What an event's header does not repeat. (A duration of None is left out, one of 0 is not.)"""
+_HEAD_FIELDS = frozenset(one.name for one in fields(Head))
 _LOWERED = {"title": "title_lower", "workflow": "workflow_lower"}
 _STATUSES = tuple(sorted(map(str, SessionStatus)))
 
@@ -94,10 +96,10 @@ def _write_guard(guard: Guard) -> list[Argument]:
 
 def _write_change(change: HeadChange) -> list[Argument]:
     values = checked(change.set)
-    fields = {name: _write_field(name, value) for name, value in values.items()}
+    written = {name: _write_field(name, value) for name, value in values.items()}
     # In lower case by Python's rules, since Lua knows only ASCII's.
     lowered = {lower: str(values[name]).lower() for name, lower in _LOWERED.items() if name in values}
-    return [*_pairs({**fields, **lowered}), *_pairs(checked(change.add))]
+    return [*_pairs({**written, **lowered}), *_pairs(checked(change.add))]
 
 
 def _write_event(event: EventRecord) -> list[Argument]:
@@ -161,7 +163,7 @@ def read_head(flat: Sequence[bytes]) -> Head:
         name = field.decode()
         if name in head.counts:
             head.counts[name] = int(value)
-        elif name not in _LOWERED.values():
+        elif name in _HEAD_FIELDS:
             setattr(head, name, _read_field(name, value))
     head.status = SessionStatus(head.status)
     return head

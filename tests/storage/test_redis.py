@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from binascii import crc_hqx
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -561,6 +562,14 @@ async def test_a_quiet_subscription_is_kept_and_a_dead_one_renewed(redis_server,
                 assert await hint == ""
 
 
+async def test_watching_takes_no_connection_from_the_pool(redis_server, redis_prefix):
+    async with opened(url=redis_server.url, key_prefix=redis_prefix, pool_size=1) as store:
+        async with aclosing(store.wakeups()) as hints, asyncio.timeout(10):
+            assert await anext(hints) == ""
+            await create(store, "s")
+            assert await anext(hints) == "s"
+
+
 async def test_watchers_hear_of_a_deletion(redis_store):
     await create(redis_store, "s")
     async with aclosing(redis_store.wakeups()) as hints, asyncio.timeout(10):
@@ -646,6 +655,53 @@ def test_a_url_that_cannot_work_is_refused_without_repeating_it(url):
     assert caught.value.__cause__ is None and (
         caught.value.__context__ is None or caught.value.__suppress_context__
     )
+
+
+async def test_a_cluster_needs_a_tag_in_the_prefix_and_the_node_of_its_slot(two_nodes):
+    slots = {name: crc_hqx(name.encode(), 0) % 16384 for name in map(str, range(20))}
+    tags = [next(name for name, slot in slots.items() if (slot < HALF) == first) for first in (True, False)]
+    for tag, node, other in zip(tags, two_nodes, reversed(two_nodes), strict=True):
+        async with opened(url=node.url, key_prefix=f"marsys:{{{tag}}}:") as store:
+            await create(store, "s")
+            assert [head.session_id for head in await store.heads(HeadQuery())] == ["s"]
+        for url, prefix in ((other.url, f"marsys:{{{tag}}}:"), (node.url, "marsys:")):
+            async with opened(url=url, key_prefix=prefix) as store:
+                with pytest.raises(StorageError, match="node of a Redis Cluster") as caught:
+                    for name in "abcdefgh":
+                        await create(store, name)
+                assert not isinstance(caught.value, StorageUnavailable)
+
+
+HALF = 8192
+"""Of the slots of a cluster."""
+
+
+@pytest.fixture
+def two_nodes(tmp_path: Path) -> Iterator[list[RedisServer]]:
+    """Two nodes of a Redis Cluster, each with half of the slots."""
+    nodes = []
+    try:
+        for name, slots in (("a", range(HALF)), ("b", range(HALF, 2 * HALF))):
+            (tmp_path / name).mkdir()
+            nodes.append(RedisServer(tmp_path / name, **{"cluster-enabled": "yes"}))
+            nodes[-1].start()
+            with nodes[-1].client() as client:
+                client.execute_command("CLUSTER", "ADDSLOTS", *slots)
+        with nodes[0].client() as client:
+            client.execute_command("CLUSTER", "MEET", "127.0.0.1", nodes[1].port)
+        asyncio.run(until(lambda: _know_each_other(nodes)))
+        yield nodes
+    finally:
+        for node in nodes:
+            node.kill()
+
+
+async def _know_each_other(nodes: list[RedisServer]) -> bool:
+    states = []
+    for node in nodes:
+        with node.client() as client:
+            states.append(client.cluster("info")["cluster_state"])
+    return states == ["ok", "ok"]
 
 
 async def test_a_unix_socket_will_do(redis_server, redis_prefix):

@@ -7,7 +7,8 @@ local set, add = take_list(), take_list()
 local count = tonumber(take())
 
 local head = key(session, "head")
-local seq, status, held_fence, lease = unpack(call("HMGET", head, "last_seq", "status", "fence", "lease_expires_at"))
+local values = call("HMGET", head, "last_seq", "status", "fence", "lease_expires_at")
+local seq, status, held_fence, lease = unpack(values)
 local now = microseconds()
 
 if not seq and not creates then return {"missing"} end
@@ -26,7 +27,7 @@ else
   for _, part in ipairs(PARTS) do call("UNLINK", key(session, part)) end
   forget(session)
   seq, status = 0, nil
-  call("HSET", head, "session_id", session, "status", "pending", "fence", 0)
+  call("HSET", head, "format", 1, "session_id", session, "status", "pending", "fence", 0)
 end
 
 local first = tonumber(seq) + 1

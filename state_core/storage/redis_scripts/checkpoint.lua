@@ -2,7 +2,8 @@ local id = take()
 local lookup = prefix .. "checkpoints"
 local session = call("HGET", lookup, id)
 if not session then return {"missing"} end
-local values = call("HMGET", key(session, "checkpoints"), "c:" .. id, "seq:" .. id, "name:" .. id, "pinned:" .. id)
+local places = key(session, "checkpoints")
+local values = call("HMGET", places, "c:" .. id, "seq:" .. id, "name:" .. id, "pinned:" .. id)
 if not values[1] then
   sweep(SWEPT_AT_ONCE)
   return {"missing"}

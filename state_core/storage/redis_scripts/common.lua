@@ -1,7 +1,7 @@
--- What every script begins with. ARGV is read in order, KEYS are not used: with one hash tag a
--- session's keys share a slot, and with a tag in the prefix the whole store does.
+-- What every script begins with. ARGV is read in order. The one key that is named beforehand says in which
+-- slot the store is, for proxies that route by it: with a tag in the prefix all keys share it.
 --
--- <prefix>{<session>}:head         hash    field -> value; times are microseconds since 1970, lists JSON
+-- <prefix>{<session>}:head         hash    format 1; field -> value; lists are JSON, times microseconds of 1970
 -- <prefix>{<session>}:log          stream  <seq>-0 -> kind, branch, header
 -- <prefix>{<session>}:bodies       hash    seq -> bytes
 -- <prefix>{<session>}:checkpoints  hash    c:<id> seq:<id> name:<id> pinned:<id>

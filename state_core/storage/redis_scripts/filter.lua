@@ -8,15 +8,19 @@ local function take_filter()
     since = take(), upto = take(), text = take(), tag = take(), tag_json = take(), agent = take(),
     agent_json = take(), questions = take() == "1", lease_expired = take() == "1", fields = {},
   }
-  local function reads(...)
-    for _, field in ipairs({...}) do table.insert(filter.fields, field) end
+  local function reads(field)
+    table.insert(filter.fields, field)
     return #filter.fields
   end
-  if filter.text ~= "" then filter.title_at, filter.workflow_at = reads("title_lower"), reads("workflow_lower") end
+  if filter.text ~= "" then
+    filter.title_at, filter.workflow_at = reads("title_lower"), reads("workflow_lower")
+  end
   if filter.tag ~= "" then filter.tags_at = reads("tags") end
   if filter.agent ~= "" then filter.agents_at = reads("agents") end
   if filter.questions then filter.questions_at = reads("questions") end
-  if filter.lease_expired then filter.status_at, filter.lease_at = reads("status"), reads("lease_expires_at") end
+  if filter.lease_expired then
+    filter.status_at, filter.lease_at = reads("status"), reads("lease_expires_at")
+  end
   filter.by_content = #filter.fields > 0
   filter.now = microseconds()
   return filter

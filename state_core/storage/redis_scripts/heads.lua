@@ -158,13 +158,15 @@ end
 -- Few sessions ask: their heads are read and sorted here.
 local function open_asking()
   local places, rows = {}, {}
+  local cursor = {session = cursor_session, value = cursor_value}
   for i, status in ipairs(statuses) do places[status] = i end
   for _, session in ipairs(call("ZRANGE", prefix .. "asking", 0, -1)) do
     local status, value = unpack(call("HMGET", key(session, "head"), "status", indexed_by))
-    local row = {session = session, value = by_status and places[status] or tonumber(score_of(indexed_by, value))}
+    local row = {session = session, value = by_status and places[status] or score_of(indexed_by, value)}
+    row.value = tonumber(row.value)
     if not status then
       table.insert(gone, session)
-    elseif places[status] and (not has_cursor or comes_first({session = cursor_session, value = cursor_value}, row)) then
+    elseif places[status] and (not has_cursor or comes_first(cursor, row)) then
       table.insert(rows, row)
     end
   end

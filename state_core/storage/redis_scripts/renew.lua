@@ -1,6 +1,7 @@
 local session, fence, ttl, expire = take(), take(), tonumber(take()), tonumber(take())
 local head, now = key(session, "head"), microseconds()
-local seq, owner, its_fence, lease = unpack(call("HMGET", head, "last_seq", "owner", "fence", "lease_expires_at"))
+local values = call("HMGET", head, "last_seq", "owner", "fence", "lease_expires_at")
+local seq, owner, its_fence, lease = unpack(values)
 if not seq then return {"missing"} end
 if its_fence ~= fence or not lasts(lease, now) then return {"lost"} end
 
