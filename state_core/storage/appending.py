@@ -59,52 +59,50 @@ class Append:
         }
 
 
-def append_by_orm(tables: Any, alias: str, append: Append) -> int:
+def append_by_orm(tables: Any, alias: str, write: Append) -> int:
     """Runs anywhere. Raises what `StorageBackend.append` says."""
     with transaction.atomic(using=alias):
-        pk, last_seq = (
-            _create(tables, alias, append) if append.guard.creates else _change(tables, alias, append)
-        )
-        first = last_seq - len(append.events) + 1
-        rows = [_event(tables, pk, first + index, event) for index, event in enumerate(append.events)]
+        pk, last_seq = _create(tables, alias, write) if write.guard.creates else _change(tables, alias, write)
+        first = last_seq - len(write.events) + 1
+        rows = [_event(tables, pk, first + index, event) for index, event in enumerate(write.events)]
         tables.event.objects.using(alias).bulk_create(rows, batch_size=BATCH)
-        _change_checkpoints(tables, alias, append.checkpoints, pk, first)
+        _change_checkpoints(tables, alias, write.checkpoints, pk, first)
     return last_seq
 
 
-def _create(tables: Any, alias: str, append: Append) -> tuple[int, int]:
+def _create(tables: Any, alias: str, write: Append) -> tuple[int, int]:
     try:
         with transaction.atomic(using=alias):
-            row = tables.session.objects.using(alias).create(**append.new_row())
+            row = tables.session.objects.using(alias).create(**write.new_row())
     except IntegrityError as error:
-        raise SessionExists(append.session_id) from error
+        raise SessionExists(write.session_id) from error
     return row.pk, row.last_seq
 
 
-def _change(tables: Any, alias: str, append: Append) -> tuple[int, int]:
-    heads = tables.session.objects.using(alias).filter(session_id=append.session_id)
-    row = refuse(heads.select_for_update(), append)
-    values = dict(append.set)
-    values.update({name: F(name) + difference for name, difference in checked(append.change.add).items()})
-    if append.renames:
+def _change(tables: Any, alias: str, write: Append) -> tuple[int, int]:
+    heads = tables.session.objects.using(alias).filter(session_id=write.session_id)
+    row = refuse(heads.select_for_update(), write)
+    values = dict(write.set)
+    values.update({name: F(name) + difference for name, difference in checked(write.change.add).items()})
+    if write.renames:
         title, workflow = values.get("title", row["title"]), values.get("workflow", row["workflow"])
-        values["search"] = search_text(append.session_id, title, workflow)
-    heads.update(last_seq=F("last_seq") + len(append.events), **values)
-    return row["pk"], row["last_seq"] + len(append.events)
+        values["search"] = search_text(write.session_id, title, workflow)
+    heads.update(last_seq=F("last_seq") + len(write.events), **values)
+    return row["pk"], row["last_seq"] + len(write.events)
 
 
 _COMPARED = ("pk", "last_seq", "status", "fence", "title", "workflow")
 
 
-def refuse(heads: Any, append: Append) -> dict[str, Any]:
+def refuse(heads: Any, write: Append) -> dict[str, Any]:
     """The head as it stands, or the error that the guard is against it."""
     lasts = ExpressionWrapper(LASTS, output_field=BooleanField())
     row: dict[str, Any] | None = heads.annotate(lasts=lasts).values(*_COMPARED, "lasts").first()
     if row is None:
-        raise SessionNotFound(append.session_id)
+        raise SessionNotFound(write.session_id)
     error = refusal(
-        append.session_id,
-        append.guard,
+        write.session_id,
+        write.guard,
         last_seq=row["last_seq"],
         status=row["status"],
         fence=row["fence"],

@@ -171,3 +171,7 @@ def _register(place: Address) -> None:
             f"Django's DATABASES[{place.alias!r}] is empty. Fill it in, "
             f"or pass a connection string: {SHAPES}."
         )
+    if connections.settings[place.alias].get("TIME_ZONE"):
+        raise ConfigurationError(
+            f"Remove TIME_ZONE from Django's DATABASES[{place.alias!r}]: stores keep UTC."
+        )

@@ -87,8 +87,8 @@ class DatabaseStorageBackend(StorageBackend):
         self._place = address(connection_string, using)
         self._table_name = table_name
         self._create_tables = create_tables
-        self._lock = threading.Lock()
         self._known_tables: Tables | None = None
+        self._lock = threading.Lock()
         self._threads = ConnectionThreads(self._place.alias, pool_size)
         self._notifier = Notifier(self._place.alias, table_name)
 
@@ -162,9 +162,13 @@ class DatabaseStorageBackend(StorageBackend):
 
     def _write(self, connection: Any, tables: Tables, write: Append) -> int:
         last_seq = _appender(connection)(connection, tables, write)
-        if connection.vendor == "postgresql":
-            self._notifier.tell(write.session_id)
+        self._tell(write.session_id)
         return last_seq
+
+    def _tell(self, session_id: str) -> None:
+        """SQLite needs no telling."""
+        if self._vendor() == "postgresql":
+            self._notifier.tell(session_id)
 
     async def read_events(
         self,
@@ -352,6 +356,7 @@ class DatabaseStorageBackend(StorageBackend):
                 head.delete()
 
         await self._run(write)
+        self._tell(session_id)
 
     # Itself
 

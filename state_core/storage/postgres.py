@@ -54,33 +54,33 @@ def tune(connection: Any) -> None:
     connection.connection.prepare_threshold = 3
 
 
-def append(connection: Any, tables: Any, append: Append) -> int:
-    if not append.is_usual:
-        return append_by_orm(tables, connection.alias, append)
+def append(connection: Any, tables: Any, write: Append) -> int:
+    if not write.is_usual:
+        return append_by_orm(tables, connection.alias, write)
     for _ in range(_ATTEMPTS):
-        last_seq = _execute(connection, tables, append)
+        last_seq = _execute(connection, tables, write)
         if last_seq is not None:
             return last_seq
-        if append.guard.creates:
-            raise SessionExists(append.session_id)
-        heads = tables.session.objects.using(connection.alias).filter(session_id=append.session_id)
-        refuse(heads, append)
+        if write.guard.creates:
+            raise SessionExists(write.session_id)
+        heads = tables.session.objects.using(connection.alias).filter(session_id=write.session_id)
+        refuse(heads, write)
         # The guard held again when it was looked at: another write came between.
-    return append_by_orm(tables, connection.alias, append)
+    return append_by_orm(tables, connection.alias, write)
 
 
-def _execute(connection: Any, tables: Any, append: Append) -> int | None:
-    head, values = (_inserted if append.guard.creates else _updated)(tables, append)
-    one = len(append.events) == 1
-    places = len(append.checkpoints.added)
+def _execute(connection: Any, tables: Any, write: Append) -> int | None:
+    head, values = (_inserted if write.guard.creates else _updated)(tables, write)
+    one = len(write.events) == 1
+    places = len(write.checkpoints.added)
     text = _statement(tables.event._meta.db_table, tables.checkpoint._meta.db_table, head, one, places)
-    parameters = [*values, *_event_values(append, one), *_checkpoint_values(append)]
+    parameters = [*values, *_event_values(write, one), *_checkpoint_values(write)]
     try:
         with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
             row = cursor.execute(text, parameters).fetchone()
     except IntegrityError as error:
-        if append.checkpoints.added:
-            raise taken(append.checkpoints) from error
+        if write.checkpoints.added:
+            raise taken(write.checkpoints) from error
         raise
     return None if row is None else int(row[0])
 
@@ -114,10 +114,10 @@ def _place(checkpoints: str) -> str:
     )
 
 
-def _inserted(tables: Any, append: Append) -> tuple[str, list[Any]]:
+def _inserted(tables: Any, write: Append) -> tuple[str, list[Any]]:
     row = {field.column: field.get_default() for field in tables.session._meta.local_fields}
     row.pop("id")
-    row.update(append.new_row())
+    row.update(write.new_row())
     columns = ", ".join(f'"{column}"' for column in row)
     text = (
         f'INSERT INTO "{tables.session._meta.db_table}" ({columns}) VALUES ({", ".join(["%s"] * len(row))}) '
@@ -126,12 +126,12 @@ def _inserted(tables: Any, append: Append) -> tuple[str, list[Any]]:
     return text, [_plain(value) for value in row.values()]
 
 
-def _updated(tables: Any, append: Append) -> tuple[str, list[Any]]:
-    change, guard = append.change, append.guard
-    added, values = sorted(change.add), sorted(append.set)
+def _updated(tables: Any, write: Append) -> tuple[str, list[Any]]:
+    change, guard = write.change, write.guard
+    added, values = sorted(change.add), sorted(write.set)
     moves = [f'"{name}" = "{name}" + %s' for name in ("last_seq", *added)] + [f'"{n}" = %s' for n in values]
     where: list[str] = ["session_id = %s"]
-    compared: list[Any] = [append.session_id]
+    compared: list[Any] = [write.session_id]
     for condition, value in (
         ("last_seq = %s", guard.expected_seq),
         ("fence = %s AND lease_expires_at > clock_timestamp()", guard.fence),
@@ -144,8 +144,8 @@ def _updated(tables: Any, append: Append) -> tuple[str, list[Any]]:
         f'UPDATE "{tables.session._meta.db_table}" SET {", ".join(moves)} '
         f"WHERE {' AND '.join(where)} RETURNING id, last_seq"
     )
-    numbers = [Int8(len(append.events)), *(Int8(change.add[name]) for name in added)]
-    return text, [*numbers, *(_plain(append.set[name]) for name in values), *compared]
+    numbers = [Int8(len(write.events)), *(Int8(change.add[name]) for name in added)]
+    return text, [*numbers, *(_plain(write.set[name]) for name in values), *compared]
 
 
 def _plain(value: Any) -> Any:
@@ -156,7 +156,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def _event_values(append: Append, one: bool) -> list[Any]:
+def _event_values(write: Append, one: bool) -> list[Any]:
     rows = [
         (
             str(event.kind),
@@ -172,15 +172,15 @@ def _event_values(append: Append, one: bool) -> list[Any]:
             event.encoding,
             event.body,
         )
-        for event in append.events
+        for event in write.events
     ]
     return list(rows[0]) if one else [Int8(len(rows)), *map(list, zip(*rows, strict=True))]
 
 
-def _checkpoint_values(append: Append) -> list[Any]:
-    last = len(append.events) - 1
+def _checkpoint_values(write: Append) -> list[Any]:
+    last = len(write.events) - 1
     return [
-        v for index, place in append.checkpoints.added for v in (Int8(last - index), *_place_values(place))
+        v for index, place in write.checkpoints.added for v in (Int8(last - index), *_place_values(place))
     ]
 
 

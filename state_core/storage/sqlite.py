@@ -39,17 +39,17 @@ def tune(connection: Any) -> None:
         connection.connection.execute("PRAGMA synchronous=FULL")
 
 
-def append(connection: Any, tables: Any, append: Append) -> int:
-    if append.guard.creates or append.checkpoints or not append.is_usual:
-        return append_by_orm(tables, connection.alias, append)
+def append(connection: Any, tables: Any, write: Append) -> int:
+    if write.guard.creates or write.checkpoints or not write.is_usual:
+        return append_by_orm(tables, connection.alias, write)
     with connection.wrap_database_errors, _immediately(connection.connection) as database:
-        text, values = _update(tables, append)
+        text, values = _update(tables, write)
         if database.execute(text, values).rowcount:
-            return _insert(database, tables, append)
-    heads = tables.session.objects.using(connection.alias).filter(session_id=append.session_id)
-    refuse(heads, append)
+            return _insert(database, tables, write)
+    heads = tables.session.objects.using(connection.alias).filter(session_id=write.session_id)
+    refuse(heads, write)
     # The guard held again when it was looked at: another write came between.
-    return append_by_orm(tables, connection.alias, append)
+    return append_by_orm(tables, connection.alias, write)
 
 
 @contextmanager
@@ -64,12 +64,12 @@ def _immediately(database: Any) -> Iterator[Any]:
         raise
 
 
-def _update(tables: Any, append: Append) -> tuple[str, list[Any]]:
-    change, guard = append.change, append.guard
+def _update(tables: Any, write: Append) -> tuple[str, list[Any]]:
+    change, guard = write.change, write.guard
     moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{name}" + ?' for name in change.add)]
-    moves += [f'"{name}" = ?' for name in append.set]
+    moves += [f'"{name}" = ?' for name in write.set]
     where: list[str] = ["session_id = ?"]
-    compared: list[Any] = [append.session_id]
+    compared: list[Any] = [write.session_id]
     if guard.expected_seq is not None:
         where.append("last_seq = ?")
         compared.append(guard.expected_seq)
@@ -80,15 +80,15 @@ def _update(tables: Any, append: Append) -> tuple[str, list[Any]]:
         where.append(f"status IN ({', '.join('?' * len(guard.statuses))})")
         compared.extend(guard.statuses)
     text = f'UPDATE "{tables.session._meta.db_table}" SET {", ".join(moves)} WHERE {" AND ".join(where)}'
-    return text, [len(append.events), *change.add.values(), *map(_plain, append.set.values()), *compared]
+    return text, [len(write.events), *change.add.values(), *map(_plain, write.set.values()), *compared]
 
 
-def _insert(database: Any, tables: Any, append: Append) -> int:
+def _insert(database: Any, tables: Any, write: Append) -> int:
     pk, last_seq = database.execute(
         f'SELECT id, last_seq FROM "{tables.session._meta.db_table}" WHERE session_id = ?',
-        [append.session_id],
+        [write.session_id],
     ).fetchone()
-    first = last_seq - len(append.events) + 1
+    first = last_seq - len(write.events) + 1
     database.executemany(
         f'INSERT INTO "{tables.event._meta.db_table}" (session_id, {", ".join(_EVENT_COLUMNS)}) '
         f"VALUES (?, {', '.join('?' * len(_EVENT_COLUMNS))})",
@@ -109,7 +109,7 @@ def _insert(database: Any, tables: Any, append: Append) -> int:
                 event.encoding,
                 event.body,
             )
-            for index, event in enumerate(append.events)
+            for index, event in enumerate(write.events)
         ),
     )
     return int(last_seq)

@@ -1,8 +1,13 @@
-"""Threads with a Django connection each: the pool that the database store works in."""
+"""Threads with a Django connection each: the pool that the database store works in.
+
+Before a process forks, every pool is closed; each side opens its own again. Connections cannot be shared,
+and SQLite loses writes where a child inherits an open file: locks do not survive a fork.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from django.db import connections
 
@@ -32,6 +38,7 @@ class ConnectionThreads:
         self._opened: list[Any] = []
         self._outages = 0
         self._local = threading.local()
+        _pools.add(self)
 
     async def run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads(), work)
@@ -87,6 +94,18 @@ class ConnectionThreads:
         else:
             self._local.outages = self._outages
 
+    def hold(self) -> None:
+        """Close, and let nobody open until `let_go`."""
+        self.close()
+        self._lock.acquire()
+        while self._executor is not None:
+            self._lock.release()
+            self.close()
+            self._lock.acquire()
+
+    def let_go(self) -> None:
+        self._lock.release()
+
     def close(self) -> None:
         """Waits for work under way. Blocks."""
         with self._lock:
@@ -98,3 +117,22 @@ class ConnectionThreads:
         for connection in opened:
             connection.close()
             connection.dec_thread_sharing()
+
+
+_pools: WeakSet[ConnectionThreads] = WeakSet()
+_held: list[ConnectionThreads] = []
+
+
+def _before_fork() -> None:
+    _held.extend(_pools)
+    for pool in _held:
+        pool.hold()
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop().let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

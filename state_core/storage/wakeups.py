@@ -10,11 +10,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -112,21 +110,25 @@ async def _listening(alias: str, table_name: str) -> Any:
 
 async def file_changes(alias: str) -> AsyncIterator[str]:
     """Asks a connection of its own whether another one has committed; costs a few microseconds."""
-    path = str(connections[alias].settings_dict["NAME"])
-    with closing(sqlite3.connect(path, check_same_thread=False, isolation_level=None)) as database:
-        seen = None
+    threads = ConnectionThreads(alias, 1)
+    seen: int | None = None
+    try:
         while True:
-            version = await asyncio.to_thread(_data_version, database)
-            if version != seen:
+            version = await threads.run(lambda: _data_version(threads))
+            if version is None or version != seen:
                 seen = version
                 yield ""
             await asyncio.sleep(POLL_SECONDS)
+    finally:
+        await asyncio.to_thread(threads.close)
 
 
-def _data_version(database: sqlite3.Connection) -> int | None:
-    """None while it cannot be told, so that what happens then counts as a change."""
+def _data_version(threads: ConnectionThreads) -> int | None:
+    """None while it cannot be told; that counts as a change."""
     try:
-        return int(database.execute("PRAGMA data_version").fetchone()[0])
-    except sqlite3.OperationalError as error:
+        with threads.connection() as connection, connection.cursor() as cursor:
+            cursor.execute("PRAGMA data_version")
+            return int(cursor.fetchone()[0])
+    except DatabaseError as error:
         logger.info("SQLite did not tell whether it changed: %s", error)
         return None

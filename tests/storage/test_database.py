@@ -430,3 +430,54 @@ async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, inde
                 cursor.execute("RESET enable_seqscan")
 
     assert index in await store._run(explain)
+
+
+FORKING = """
+import asyncio, os, sys
+from state_core.storage import from_url
+from state_core.testing import create, message
+
+store = from_url(sys.argv[1])
+
+async def begin():
+    await create(store, "s")
+    await asyncio.gather(*(store.head("s") for _ in range(20)))
+
+async def go_on():
+    await store.append("s", [message()])
+    await store.close()
+
+asyncio.run(begin())
+child = os.fork()
+asyncio.run(asyncio.wait_for(go_on(), 20))
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+async def test_a_process_that_forks_may_go_on_in_both(opened, store_url):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", FORKING, store_url, cwd=ROOT, env=ENVIRONMENT
+    )
+    assert await process.wait() == 0
+    assert await numbers(opened(store_url), "s") == [1, 2, 3]
+
+
+async def test_a_deleted_session_wakes_its_watchers(opened, store_url):
+    store = opened(store_url)
+    hints = store.wakeups()
+    assert await anext(hints) == ""
+
+    async def hears():
+        await create(store, "s")
+        await store.delete("s")
+        return await asyncio.wait_for(anext(hints), 5) in {"s", ""}
+
+    await until(hears)
+    await hints.aclose()
+
+
+async def test_times_that_are_not_utc_are_refused(opened, monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "TIME_ZONE", "Europe/Berlin")
+    with pytest.raises(ConfigurationError, match="Remove TIME_ZONE"):
+        await opened().last_seqs([])
