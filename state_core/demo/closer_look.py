@@ -10,7 +10,7 @@ from typing import Any
 
 from state_core.demo.measure import hardest_functions, measure_package
 from state_core.demo.pace import take_time
-from state_core.demo.sources import installed_packages, package, read_source
+from state_core.demo.sources import package, packages_worth_reading, read_source
 from state_core.orchestra import PatternConfig
 from state_core.orchestra.agents import AgentFunction
 
@@ -30,7 +30,7 @@ TOPOLOGY = PatternConfig.pipeline(
 
 async def scout(task: Any, context: Any) -> list[dict[str, Any]]:
     """Measure some packages and propose those whose functions are hardest on average."""
-    known = [package for package in installed_packages() if len(package.files()) >= 5]
+    known = await asyncio.to_thread(packages_worth_reading)
     drawn = random.Random(context.session_id).sample(known, min(8, len(known)))  # noqa: S311
     measured = []
     for candidate in drawn:

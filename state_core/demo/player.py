@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 TAG = "demo"
 """Of every session that is played; others are never touched."""
-REST = 10.0
+REST = 15.0
 """Paces between the end of a session and the next of its workflow."""
 LOOK = 1.0
-"""Seconds between two looks at what is to be begun."""
+"""Seconds between two looks at what is to be begun, and at what waits to be taken up."""
 KEEP = 40
 """Sessions that have ended and are kept; older ones are deleted."""
 LEFT_ALONE = ENDED | {SessionStatus.PAUSED}
@@ -77,7 +77,7 @@ class Player:
 
     @contextlib.asynccontextmanager
     async def _working(self, workflow: Workflow) -> AsyncIterator[None]:
-        worker = OrchestraWorker(self._managers[workflow.name], workflow.agents)
+        worker = OrchestraWorker(self._managers[workflow.name], workflow.agents, poll=LOOK)
         task = asyncio.create_task(worker.run(), name=f"worker of {workflow.name}")
         try:
             yield

@@ -47,10 +47,14 @@ def package(name: str) -> Package:
     raise LookupError(f"No package {name!r} is installed for {sys.executable} any more.")
 
 
-def largest_packages(count: int) -> list[tuple[str, int]]:
-    """(name, bytes of Python), the largest first."""
-    sizes = [(p.name, sum(path.stat().st_size for path in p.files())) for p in installed_packages()]
-    return sorted(sizes, key=lambda pair: -pair[1])[:count]
+def packages_worth_reading(files: int = 5) -> list[Package]:
+    """Those of so many files or more. Looks at every file's size: not for an event loop's own thread."""
+    return [package for package in installed_packages() if len(package.files()) >= files]
+
+
+def all_files() -> list[Path]:
+    """Of every package, the first packages first."""
+    return [path for package in installed_packages() for path in package.files()]
 
 
 def standard_modules() -> list[Path]:

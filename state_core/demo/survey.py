@@ -10,7 +10,7 @@ from typing import Any
 
 from state_core.demo.measure import measure_package
 from state_core.demo.pace import take_time
-from state_core.demo.sources import installed_packages, package
+from state_core.demo.sources import package, packages_worth_reading
 from state_core.orchestra import Handoff, PatternConfig
 from state_core.orchestra.agents import AgentFunction
 
@@ -34,15 +34,11 @@ Findings = dict[str, dict[str, Any]]
 
 async def collect(task: Any, context: Any) -> list[str]:
     """Choose a handful of packages. The session's id is the seed: a second attempt chooses the same."""
-    known = await asyncio.to_thread(_worth_reading)
+    known = [package.name for package in await asyncio.to_thread(packages_worth_reading)]
     chosen = random.Random(context.session_id).sample(known, min(PACKAGES, len(known)))  # noqa: S311
     await take_time(context)
     await context.say(f"{len(known)} packages here have five files or more. I chose {', '.join(chosen)}.")
     return chosen
-
-
-def _worth_reading() -> list[str]:
-    return [package.name for package in installed_packages() if len(package.files()) >= 5]
 
 
 async def analyse(names: list[str], context: Any) -> Findings:
