@@ -251,10 +251,7 @@ class ListSocket(Socket):
     async def begin(self) -> None:
         from marsys_dashboard.views import render_row
 
-        try:
-            self.tell(await feed.feed.watch_list(self, managers.store_names(), render_row))
-        except StorageUnavailable as error:
-            raise Refused(UNAVAILABLE, str(error)) from error
+        self.tell(await feed.feed.watch_list(self, managers.store_names(), render_row))
 
     def end(self) -> None:
         feed.feed.leave(LIST, self)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 from marsys_dashboard.frames import list_frame
+from state_core.exceptions import StorageUnavailable
 from state_core.manager import StateManager
 from state_core.records import Head
 from state_core.storage.base import HeadQuery
@@ -39,11 +41,12 @@ class ListWatch:
         self._counts: dict[str, dict[str, int]] = {}
 
     async def snapshot(self) -> str:
-        """The newest rows of every store, for who has just come."""
+        """The newest rows of every store that can be reached, for who has just come."""
         found: Found = []
         for store in self._stores:
-            found += await self._look(store, None)
-            await self._count(store)
+            with suppress(StorageUnavailable):
+                found += await self._look(store, None)
+                await self._count(store)
         if not self._known:
             self._know(found)
         return self._frame(found)

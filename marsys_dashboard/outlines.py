@@ -28,6 +28,9 @@ WHOLE_STATE_KINDS = frozenset({EventKind.SESSION_FORKED, EventKind.SESSION_SAVED
 
 KEPT = 64
 """Outlines kept in this process for the next page view."""
+KEPT_EVENTS = 300_000
+"""Events that all of them together were folded from; about half a kilobyte each."""
+BYTES_OF_AN_EVENT = 500
 
 StepKey = tuple[str, str]
 
@@ -57,6 +60,12 @@ class Outline:
     @property
     def seq(self) -> int:
         return int(self.document["seq"])
+
+    @property
+    def weight(self) -> int:
+        """About how many events it takes the memory of."""
+        carried = self.document["state_bytes"] // BYTES_OF_AN_EVENT if self.holds_whole_states else 0
+        return self.seq + int(carried)
 
     def apply(self, event: Event) -> None:
         apply_event(self.document, event)
@@ -184,8 +193,9 @@ class OutlineCache:
     An outline in here is never changed: who moves one on copies it first.
     """
 
-    def __init__(self, size: int = KEPT) -> None:
+    def __init__(self, size: int = KEPT, events: int = KEPT_EVENTS) -> None:
         self._size = size
+        self._events = events
         self._kept: OrderedDict[tuple[str, str], Outline] = OrderedDict()
 
     async def outline(
@@ -214,5 +224,12 @@ class OutlineCache:
     def _keep(self, key: tuple[str, str], outline: Outline) -> None:
         self._kept[key] = outline
         self._kept.move_to_end(key)
-        while len(self._kept) > self._size:
+        while len(self._kept) > 1 and self._is_too_much():
             self._kept.popitem(last=False)
+
+    def _is_too_much(self) -> bool:
+        weight = sum(outline.weight for outline in self._kept.values())
+        return len(self._kept) > self._size or weight > self._events
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -8,6 +8,7 @@ import orjson
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import path
+from django.views.decorators.http import require_safe
 
 from marsys_dashboard import charts, converters, panels  # noqa: F401 - converters are named in addresses
 from marsys_dashboard.actions import toolbar_context
@@ -28,6 +29,7 @@ TABS = {
 }
 
 
+@require_safe
 @require("view")
 async def session(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     chosen = manager(store)
@@ -73,6 +75,7 @@ def _choice(request: HttpRequest) -> panels.Choice:
     )
 
 
+@require_safe
 @require("view")
 async def panel(request: HttpRequest, store: str, session_id: str, name: str) -> HttpResponse:
     """A part of the page as HTML, with the seq that it is at in the header ``X-Seq``."""
@@ -92,18 +95,21 @@ async def panel(request: HttpRequest, store: str, session_id: str, name: str) ->
 # Files
 
 
+@require_safe
 @require("view")
 async def state_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     state = await manager(store).get_session_state(check_id(session_id))
     return _file(state.to_document(), f"{session_id}-{state.seq}.json")
 
 
+@require_safe
 @require("view")
 async def visualization_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     state = await manager(store).get_session_state(check_id(session_id))
     return _file(state.to_visualization_format(), f"{session_id}-{state.seq}-visualization.json")
 
 
+@require_safe
 @require("view")
 async def content_json(request: HttpRequest, store: str, session_id: str, seq: int) -> HttpResponse:
     """What one event changed."""

@@ -2,6 +2,7 @@
 //
 // The page names it: <body data-socket="/ws/sessions/…">; where it shows one session, <main data-seq>.
 // Dispatches on document: state:frame {frame}, state:list {frame}, state:reset, state:gone {message},
+// state:peek {status} (of a session whose frames nobody looks at: the tab is hidden or frozen),
 // state:trouble {message}, state:status {state, status}: when the line, or the session, changes its status.
 import { key } from "./keys.js";
 import { now, setServerTime, ticking } from "./time.js";
@@ -133,6 +134,7 @@ const HEARD = {
 function hearFrame(frame) {
   if (line.frozen || document.hidden) {
     line.missing = frame.last - line.have;
+    tell("state:peek", { status: frame.status });
     return;
   }
   if (frame.after > line.have) return gap(frame);

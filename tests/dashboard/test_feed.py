@@ -9,8 +9,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from marsys_dashboard import feed as feed_module
+from marsys_dashboard import outlines
 from marsys_dashboard.feed import Feed
 from marsys_dashboard.hub import LIST, Topic
+from marsys_dashboard.outlines import OutlineCache
 from state_core.events import Event, EventKind
 from state_core.exceptions import SessionNotFound, StorageUnavailable
 from state_core.manager import StateManager
@@ -258,6 +260,22 @@ async def test_who_comes_to_the_list_gets_the_newest_rows(
     assert f'"id":"{SESSION}"' in first
 
 
+async def test_a_store_that_is_away_does_not_empty_the_list(listener: Listening) -> None:
+    here, away = StateManager(MemoryStorageBackend()), StateManager(Unreachable())
+    feed = Feed(lambda store: here if store == "here" else away)
+    await here.create_session(SESSION)
+    first = await feed.watch_list(listener, ["here", "away"], lambda head, store: "<tr></tr>")
+    await listener.until(lambda: listener.told_of("store"))
+    feed.leave(LIST, listener)
+    assert f'"id":"{SESSION}"' in first
+    assert listener.told_of("store")[0]["reachable"] is False
+
+
+class Unreachable(MemoryStorageBackend):
+    async def heads(self, query):  # type: ignore[no-untyped-def]
+        raise StorageUnavailable("The store cannot be reached at present.")
+
+
 async def test_a_beat_in_which_nothing_changes_tells_nothing(
     feed: Feed, manager: StateManager, listener: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,3 +296,41 @@ async def test_a_beat_in_which_nothing_changes_tells_nothing(
     await asyncio.wait_for(looked.wait(), 10)
     feed.leave(LIST, listener)
     assert listener.told_of("list") == []
+
+
+# Outlines
+
+
+async def test_only_so_many_outlines_are_kept(manager: StateManager) -> None:
+    cache = OutlineCache(size=2, events=20)
+    for name in ("one", "two", "three"):
+        await manager.create_session(name)
+        await cache.outline("default", manager, name)
+    assert len(cache) == 2
+    await manager.log.append("three", [_context(number) for number in range(30)])
+    assert (await cache.outline("default", manager, "three")).seq == 31
+    assert len(cache) == 1
+
+
+async def test_an_outline_moves_on_without_being_folded_again(
+    manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = OutlineCache()
+    await manager.create_session(SESSION)
+    first = await cache.outline("default", manager, SESSION)
+    monkeypatch.setattr(outlines, "fold_outline", None)
+    await manager.log.append(SESSION, [Event(kind="branch.opened", branch_id="a", status="running")])
+    second = await cache.outline("default", manager, SESSION)
+    assert list(second.document["branches"]) == ["a"]
+    assert first.document["branches"] == {}
+
+
+async def test_a_session_of_the_same_name_is_another(manager: StateManager) -> None:
+    cache = OutlineCache()
+    await manager.create_session(SESSION)
+    await manager.log.append(SESSION, [Event(kind="branch.opened", branch_id="a", status="running")])
+    await cache.outline("default", manager, SESSION)
+    await manager.delete_session(SESSION)
+    await manager.create_session(SESSION)
+    await manager.log.append(SESSION, [_context(1), _context(2)])
+    assert (await cache.outline("default", manager, SESSION)).document["branches"] == {}

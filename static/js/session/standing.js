@@ -43,3 +43,4 @@ function mark(status) {
 }
 
 mark(main.dataset.status);
+document.addEventListener("state:peek", ({ detail }) => mark(detail.status));
