@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.middleware.csrf import get_token
 from django.template import loader
 
 from state_core.exceptions import (
@@ -85,6 +86,7 @@ def failure(request: HttpRequest, status: int, message: str, title: str = "") ->
         "status": status,
         "title": title or TITLES[status],
         "message": message,
+        "csrf_token": get_token(request) if status == 403 else "",
         "retry": request.get_full_path() if status >= 500 and request.method == "GET" else "",
     }
     return HttpResponse(loader.get_template("errors/error.html").render(context), status=status)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -101,7 +101,7 @@ class ActForm(forms.Form):
         data: Mapping[str, Any] | None = None,
         initial: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(data, initial=initial, auto_id="act-%s")
+        super().__init__(data, initial=dict(initial or {}), auto_id="act-%s")
         self.session_id = session_id
         self.checkpoints = {checkpoint.id: checkpoint for checkpoint in checkpoints}
         self.questions = {question.question_id: question for question in questions}
@@ -112,12 +112,15 @@ class ActForm(forms.Form):
         if "reason" in self.fields:
             self.fields["reason"].required = action.reason_required
         if "question" in self.fields:
-            self.fields["question"].choices = [(name, name) for name in self.questions]
+            self._offer("question", [(name, name) for name in self.questions])
         if "checkpoint" in self.fields:
             places = [(place.id, place.name) for place in self.checkpoints.values()]
             fork = action.verb == "fork"
-            self.fields["checkpoint"].choices = [("", "now"), *places] if fork else places
+            self._offer("checkpoint", [("", "now"), *places] if fork else places)
             self.fields["checkpoint"].required = not fork
+
+    def _offer(self, name: str, choices: list[tuple[str, str]]) -> None:
+        cast(forms.ChoiceField, self.fields[name]).choices = choices
 
     def clean_checkpoint(self) -> Checkpoint | None:
         return self.checkpoints.get(self.cleaned_data["checkpoint"])

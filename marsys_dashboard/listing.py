@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -166,23 +166,46 @@ class Listing:
 async def find(asked: Asked) -> Listing:
     """The page. A store that cannot be reached is told of; where none can, its error is raised."""
     query = asked.head_query()
+    listing, answers = await _gather(asked, lambda store: _page(store, query))
+    found = [Found(store, head) for store, heads in answers for head in heads]
+    _fill(listing, in_order(found, query), query)
+    return listing
+
+
+async def count(asked: Asked) -> Listing:
+    """Only the counts of the page."""
+    listing, _ = await _gather(asked, _no_page)
+    return listing
+
+
+async def _page(store: str, query: HeadQuery) -> list[Head]:
+    return await manager(store).storage.heads(query)
+
+
+async def _no_page(store: str) -> list[Head]:
+    return []
+
+
+async def _gather(
+    asked: Asked, page_of: Callable[[str], Awaitable[list[Head]]]
+) -> tuple[Listing, list[tuple[str, list[Head]]]]:
+    query = asked.head_query()
     names = asked.stores()
-    answers = await asyncio.gather(*(_ask(name, query) for name in names), return_exceptions=True)
+    answers = await asyncio.gather(*(_ask(name, query, page_of) for name in names), return_exceptions=True)
     listing = Listing(asked)
-    found: list[Found] = []
+    pages: list[tuple[str, list[Head]]] = []
     for name, answer in zip(names, answers, strict=True):
         if isinstance(answer, StorageError):
             listing.problems[name] = answer
         elif isinstance(answer, BaseException):
             raise answer
         else:
-            found += [Found(name, head) for head in answer.heads]
+            pages.append((name, answer.heads))
             listing.counts = dict(Counter(listing.counts) + Counter(answer.counts))
             listing.questions += answer.questions
-    if listing.problems and len(listing.problems) == len(names):
+    if listing.problems and not pages:
         raise next(iter(listing.problems.values()))
-    _fill(listing, in_order(found, query), query)
-    return listing
+    return listing, pages
 
 
 @dataclass(frozen=True)
@@ -192,10 +215,10 @@ class _Answer:
     questions: int
 
 
-async def _ask(store: str, query: HeadQuery) -> _Answer:
+async def _ask(store: str, query: HeadQuery, page_of: Callable[[str], Awaitable[list[Head]]]) -> _Answer:
     storage = manager(store).storage
     heads, counts, questions = await asyncio.gather(
-        storage.heads(query),
+        page_of(store),
         storage.count_by_status(query),
         storage.count_by_status(replace(query, questions=True)),
     )

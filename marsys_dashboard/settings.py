@@ -6,6 +6,7 @@ STATE_VAR             folder for what the dashboard writes (default: var)
 ALLOWED_HOSTS         names under which it is reached, with commas (default: this machine only)
 CSRF_TRUSTED_ORIGINS  https://… origins, where a proxy ends TLS
 HTTPS=1               cookies are sent over TLS only
+BEHIND_PROXY=1        believe the proxy's X-Forwarded-Proto; only where it always sets that header
 STATIC_HASHED=1       file names with hashes, cached for ever; needs `manage.py collectstatic` before
 DEBUG=1               tracebacks in the browser; never in production
 LOG_LEVEL             default: INFO

@@ -63,5 +63,5 @@ def _take(token: str) -> Any | None:
     row = Session.objects.filter(session_key=key, expire_date__gt=timezone.now()).first()
     if row is None or not Session.objects.filter(session_key=key).delete()[0]:
         return None
-    user_id = SessionStore().decode(row.session_data).get(USER)
+    user_id = str(SessionStore().decode(row.session_data).get(USER, 0))
     return get_user_model().objects.filter(pk=user_id, is_active=True).first()

@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from marsys_dashboard.failures import wants_json
-from marsys_dashboard.listing import DEFAULT_SORT, Asked, Listing, find, read_address
+from marsys_dashboard.listing import DEFAULT_SORT, Asked, Listing, count, find, read_address
 from marsys_dashboard.managers import store_names
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import require
@@ -56,10 +56,10 @@ class Link:
 @require_safe
 @require("view")
 async def sessions(request: HttpRequest) -> HttpResponse:
-    listing = await find(read_address(request.GET))
+    asked = read_address(request.GET)
     if wants_json(request):
-        return JsonResponse(counts_json(listing))
-    return await page(request, "sessions/list.html", _context(listing))
+        return JsonResponse(counts_json(await count(asked)))
+    return await page(request, "sessions/list.html", _context(await find(asked)))
 
 
 @require_safe

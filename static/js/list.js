@@ -120,6 +120,7 @@ function showOrAskCounts(counts) {
 
 async function askCounts() {
   asking = 0;
+  if (document.hidden) return;
   const response = await fetch(location.href, { headers: { Accept: "application/json" } }).catch(() => null);
   if (!response?.ok) return;
   const { counts, questions } = await response.json();

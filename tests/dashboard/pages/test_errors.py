@@ -59,6 +59,7 @@ def failing(manager, monkeypatch):
             raise error
 
         monkeypatch.setattr(views, "find", find)
+        monkeypatch.setattr(views, "count", find)
 
     return fail
 

@@ -101,6 +101,15 @@ def test_who_has_no_permission_is_told_which(sign_in, session, page):
     assert "dora has no permission to see sessions (state_core.view_session)" in response.content.decode()
 
 
+def test_who_has_no_permission_can_sign_out(session):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(person("dora"))
+    page = client.get("/sessions/").content.decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
+    response = client.post("/accounts/logout/", {"csrfmiddlewaretoken": token})
+    assert response.headers["Location"] == "/accounts/login/"
+
+
 def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     """An address that is added later has to be put into PAGES or here."""
     opened = {"home", "login", "logout", "sign-in", "favicon"}
