@@ -29,7 +29,7 @@ lint: install
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
-	@if command -v npx >/dev/null; then $(BIOME) lint static/js static/css; else echo "No node: the JavaScript is not checked."; fi
+	@if command -v npx >/dev/null; then $(BIOME) lint static/js; else echo "No node: the JavaScript is not checked."; fi
 
 format: install
 	$(RUN) -m ruff check --fix .

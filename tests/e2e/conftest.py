@@ -21,6 +21,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from state_core import DatabaseStorageBackend
 from state_core.manager import StateManager
+from tests.browsers import chromium_path
 
 ROOT = Path(__file__).resolve().parents[2]
 COOKIE = "marsys_session"
@@ -162,7 +163,7 @@ async def manager(server: Server, django_db_blocker: Any) -> AsyncIterator[State
 @pytest.fixture
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[*CHROMIUM])
+        launched = await playwright.chromium.launch(executable_path=chromium_path(), args=[*CHROMIUM])
         yield launched
         await launched.close()
 
