@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.e2e.charts_page import FLAGS, LISTEN, SECOND, Charts, lanes, texts
 from tests.browsers import chromium_path
+from tests.e2e.charts_page import FLAGS, LISTEN, SECOND, Charts, lanes, texts
 from tests.e2e.charts_site import Script, Site, large, medium, research, serving
 
 

@@ -1,0 +1,98 @@
+"""The charts' page in a browser: what a test sees of it and does with it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.sync_api import Page
+
+from tests.e2e.charts_site import Script, Site
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+LISTEN = """
+window.heard = [];
+for (const name of ["state:select", "state:checkpoint"])
+  document.addEventListener(name, ({ detail }) => window.heard.push([name, detail]));
+document.addEventListener("securitypolicyviolation", ({ sample }) => heard.push(["violation", sample]));
+"""
+SECOND = 1000
+"""Milliseconds: how soon a frame must be seen."""
+
+
+@dataclass
+class Charts:
+    page: Page
+    site: Site
+    complaints: list[str] = field(default_factory=list)
+
+    @property
+    def script(self) -> Script:
+        return self.site.script
+
+    def send(self, after: int) -> None:
+        """What the script has after event ``after``, as the page's socket would hand it on."""
+        frame = self.script.frame(after)
+        self.page.evaluate("f => document.dispatchEvent(new CustomEvent('state:frame', {detail: f}))", frame)
+
+    def heard(self) -> list[Any]:
+        return self.page.evaluate("heard")
+
+    def layout(self, chart: str) -> dict[str, Any]:
+        return json.loads(
+            self.page.evaluate(f"JSON.stringify(document.querySelector('.{chart}-plot').layout)")
+        )
+
+    def box(self, name: str) -> dict[str, Any]:
+        """The shape of a branch's box."""
+        layout = self.layout("graph")
+        boxes = [shape for shape in layout["shapes"] if shape["type"] == "path"]
+        titles = [words["text"] for words in layout["annotations"] if words["font"].get("weight") == 600]
+        found: dict[str, Any] = boxes[[title.split(" ", 1)[1] for title in titles].index(name)]
+        return found
+
+    def colour(self, name: str) -> str:
+        return self.page.evaluate(
+            """name => { const probe = document.body.appendChild(document.createElement('i'));
+            probe.style.color = `var(--${name})`; const found = getComputedStyle(probe).color; probe.remove();
+            return found; }""",
+            name,
+        )
+
+    def until(self, what: str, timeout: int = SECOND) -> None:
+        """Playwright's own waiting needs eval, which the policy refuses."""
+        deadline = time.monotonic() + timeout / 1000
+        while not self.page.evaluate(what):
+            assert time.monotonic() < deadline, f"not within {timeout} ms: {what}"
+            self.page.wait_for_timeout(20)
+
+    def until_seq(self, seq: int, timeout: int = SECOND) -> None:
+        self.page.wait_for_selector(f"#graph[data-seq='{seq}']", timeout=timeout)
+
+    def at(self, chart: str, x: float, y: float) -> None:
+        """Press at a place of the chart's data."""
+        place = self.page.evaluate(
+            """([chart, x, y]) => { const plot = document.querySelector(`.${chart}-plot`);
+            const box = plot.getBoundingClientRect(), { xaxis, yaxis } = plot._fullLayout;
+            return [box.left + xaxis._offset + xaxis.l2p(x), box.top + yaxis._offset + yaxis.l2p(y)]; }""",
+            [chart, x, y],
+        )
+        self.page.mouse.click(*place)
+
+
+def texts(charts: Charts, chart: str) -> list[str]:
+    return charts.page.locator(f".{chart}-plot .annotation-text").all_text_contents()
+
+
+def lanes(charts: Charts) -> list[str]:
+    return [text for text in texts(charts, "timeline") if "  " in text]
