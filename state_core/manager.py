@@ -60,6 +60,7 @@ from state_core.saving import saving_events
 from state_core.session import OnPause, Session
 from state_core.storage.base import ACTIVE, HeadQuery, StorageBackend
 from state_core.sync import SyncFace
+from state_core.writer import acquire_when_let_go
 
 GO_ON = "Fork it, or restore one of its checkpoints, to go on from there."
 
@@ -358,7 +359,7 @@ class StateManager:
     @asynccontextmanager
     async def _short_lease(self, session_id: str) -> AsyncIterator[Lease]:
         hand = f"{self.owner}.hand-{secrets.token_hex(2)}"
-        lease = await self.storage.acquire(session_id, hand, self.config.lease_ttl)
+        lease = await acquire_when_let_go(self.storage, session_id, hand, self.config.lease_ttl)
         try:
             yield lease
         finally:

@@ -280,9 +280,9 @@ class Session:
         end at the same moment do not both save the same change."""
         await self._pause_ends()
         async with self._saving:
-            if self._is_paused:
-                unsaved = []
-            elif unsaved := self._unsaved():
+            # Who records a pause comes to this lock later, and gives the lease back after it.
+            unsaved = self._unsaved()
+            if unsaved:
                 await self._writer.append(*unsaved, *events)
         if events and not unsaved:
             await self.append(*events)

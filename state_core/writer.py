@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,12 +13,32 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 from state_core.compose import numbered
 from state_core.config import StateManagerConfig
 from state_core.events import Event, EventKind, EventRecord
-from state_core.exceptions import LeaseError, LeaseLost, StorageUnavailable
+from state_core.exceptions import LeaseError, LeaseHeld, LeaseLost, StorageUnavailable
 from state_core.fold import apply_event, empty_document
 from state_core.log import EVENT_BYTES, SNAPSHOT_FROM_BYTES, EventLog, Range
-from state_core.records import Document, Lease
+from state_core.records import HELD, Document, Lease
+from state_core.storage.base import StorageBackend
 
 logger = logging.getLogger(__name__)
+
+
+LETTING_GO = 1.0
+"""Seconds for which a lease on a session that nobody runs is waited for."""
+
+
+async def acquire_when_let_go(storage: StorageBackend, session_id: str, owner: str, ttl: float) -> Lease:
+    """Take a lease; where the session is not run any more, its holder is about to let go: wait for that.
+
+    Raises LeaseHeld, SessionNotFound.
+    """
+    until = time.monotonic() + LETTING_GO
+    while True:
+        try:
+            return await storage.acquire(session_id, owner, ttl)
+        except LeaseHeld:
+            if time.monotonic() > until or (await storage.head(session_id)).status in HELD:
+                raise
+        await asyncio.sleep(0.02)
 
 
 @dataclass
@@ -66,7 +87,8 @@ class Writer:
         return seq
 
     async def acquire(self) -> Lease:
-        lease = await self.log.storage.acquire(self.session_id, self.owner, self._config.lease_ttl)
+        ttl = self._config.lease_ttl
+        lease = await acquire_when_let_go(self.log.storage, self.session_id, self.owner, ttl)
         self._fence = lease.fence
         return lease
 

@@ -208,6 +208,24 @@ async def test_a_command_that_comes_too_late_is_decided_anew(
     assert calls[:2] == ["running", "completed"]
 
 
+async def test_a_session_that_ended_meanwhile_is_not_paused_over_its_end(
+    manager: StateManager, elsewhere: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.create_session("s")
+    head, calls = elsewhere.storage.head, []
+
+    async def completes_meanwhile(session_id: str) -> Any:
+        found = await head(session_id)
+        calls.append(found.status)
+        if len(calls) == 1:
+            await completed(manager)
+        return found
+
+    monkeypatch.setattr(elsewhere.storage, "head", completes_meanwhile)
+    with pytest.raises(TransitionError, match="it is completed"):
+        await elsewhere.pause_execution("s")
+
+
 async def test_two_people_at_once_are_both_heard(manager: StateManager, elsewhere: StateManager) -> None:
     await manager.create_session("s")
     found = await asyncio.gather(

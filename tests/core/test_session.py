@@ -525,6 +525,35 @@ async def test_a_paused_session_that_is_restored_unwinds_its_program(
     assert (await elsewhere.get_session_state("s")).context == {"half": True}
 
 
+async def test_a_program_does_not_take_up_what_was_restored_and_resumed_at_a_stroke(
+    store: Flaky, elsewhere: StateManager
+) -> None:
+    config = StateManagerConfig(control_interval=0.3)
+    async with StateManager(store, config=config).session("s") as session:
+        branch = await session.open_branch("b")
+        place = await elsewhere.create_checkpoint("s", "here")
+        await session.request_pause()
+
+        async def restore() -> None:
+            await status_is(elsewhere, SessionStatus.PAUSED)
+            await elsewhere.restore_checkpoint(place)
+            await elsewhere.resume_execution("s")
+
+        restoring = asyncio.create_task(restore())
+        async with branch.step("A"):
+            raise AssertionError("it must not go on")
+    await restoring
+    assert (await elsewhere.get_head("s")).status == SessionStatus.RESUMING
+
+
+async def test_a_lease_that_is_about_to_be_let_go_is_waited_for(manager: StateManager, store: Flaky) -> None:
+    await manager.create_session("s")
+    lease = await store.acquire("s", "somebody", 60)
+    asyncio.get_running_loop().call_later(0.1, lambda: asyncio.ensure_future(store.release("s", lease.fence)))
+    async with manager.session("s") as session:
+        assert session.status == SessionStatus.RUNNING
+
+
 async def test_a_waiting_branch_is_unwound_when_a_cancellation_follows_a_pause(
     manager: StateManager, elsewhere: StateManager
 ) -> None:
@@ -550,6 +579,12 @@ async def test_a_waiting_branch_is_unwound_when_a_cancellation_follows_a_pause(
 
     running = asyncio.create_task(program())
     await status_exists(elsewhere)
+
+    async def both_at_work() -> bool:
+        steps = (await elsewhere.get_session_state("s")).branches
+        return len(steps) == 2 and all(branch.steps for branch in steps)
+
+    await eventually(both_at_work)
     await elsewhere.pause_execution("s")
     await asyncio.sleep(0.1)
     await elsewhere.cancel_execution("s", reason="enough")

@@ -403,7 +403,10 @@ async def test_a_restore_while_it_runs_stops_it_at_the_boundary(
 async def test_a_pause_does_not_wait_for_a_back_off(manager: StateManager, elsewhere: StateManager) -> None:
     failed = asyncio.Event()
 
+    attempts = []
+
     async def flaky(request: Any, context: Any) -> str:
+        attempts.append(context.attempt)
         if context.attempt == 1:
             failed.set()
             raise ConnectionError
@@ -416,7 +419,9 @@ async def test_a_pause_does_not_wait_for_a_back_off(manager: StateManager, elsew
     await elsewhere.pause_execution("s")
     async with asyncio.timeout(5):
         assert (await running).status == "paused"
+    assert attempts == [1]
     assert (await orchestra.resume_session("s")).final_response == "better"
+    assert attempts == [1, 2]
 
 
 # Asking
