@@ -252,8 +252,8 @@ class RedisStorageBackend(StorageBackend):
         outcome, *values = await self._run("checkpoint", checkpoint_id)
         if outcome == b"missing":
             raise CheckpointNotFound(checkpoint_id)
-        session_id, content, seq, name, pinned = values
-        return read_checkpoint(checkpoint_id, session_id.decode(), content, seq, name, pinned)
+        session_id, content, name, pinned = values
+        return read_checkpoint(checkpoint_id, session_id.decode(), content, name, pinned)
 
     # Leases
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from state_core.codec import FORMAT
 from state_core.events import EventRecord
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import COUNTS, Checkpoint, CheckpointKind, Head, SessionStatus
@@ -23,7 +24,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _TIMES = frozenset({"created_at", "started_at", "ended_at", "updated_at", "lease_expires_at"})
 _LISTS = frozenset({"tags", "agents"})
 _NUMBERS = frozenset({"last_seq", "fence", *COUNTS})
-_DEFAULTS = {"actor": "", "step_id": "", "agent": "", "status": "", "size": 0, "data": {}}
+_DEFAULTS = {"actor": "", "step_id": "", "agent": "", "status": "", "size": 0, "data": {}, "encoding": FORMAT}
 """What an event's header does not repeat. (A duration of None is left out, one of 0 is not.)"""
 _HEAD_FIELDS = frozenset(one.name for one in fields(Head))
 _LOWERED = {"title": "title_lower", "workflow": "workflow_lower"}
@@ -104,7 +105,7 @@ def _write_change(change: HeadChange) -> list[Argument]:
 
 def _write_event(event: EventRecord) -> list[Argument]:
     header = {
-        "at": event.at.isoformat(),
+        "at": _write_moment(event.at),
         "actor": event.actor,
         "step_id": event.step_id,
         "agent": event.agent,
@@ -135,24 +136,36 @@ def _write_checkpoints(change: CheckpointChange) -> list[Argument]:
     ]
 
 
-def _write_checkpoint(checkpoint: Checkpoint) -> tuple[Argument, ...]:
-    content = {
-        "created_at": checkpoint.created_at.isoformat(),
-        "size_bytes": checkpoint.size_bytes,
-        "kind": str(checkpoint.kind),
-        "actor": checkpoint.actor,
-        "reason": checkpoint.reason,
-        "counts": checkpoint.counts,
-    }
-    return checkpoint.id, orjson.dumps(content), checkpoint.name, int(checkpoint.pinned)
+def _write_checkpoint(checkpoint: Checkpoint) -> tuple[Argument, Argument]:
+    """Without keys, since there may be many. The script puts the seq in front."""
+    content = [
+        checkpoint.name,
+        _write_moment(checkpoint.created_at),
+        checkpoint.size_bytes,
+        str(checkpoint.kind),
+        checkpoint.actor,
+        checkpoint.reason,
+        checkpoint.pinned,
+        checkpoint.counts,
+    ]
+    return checkpoint.id, orjson.dumps(content)
+
+
+def _write_moment(at: datetime) -> int | str:
+    """In UTC as microseconds since 1970; elsewhere as text, since a body is bound to the time zone too."""
+    return (at - _EPOCH) // _MICROSECOND if at.tzinfo is UTC else at.isoformat()
+
+
+def _read_moment(value: int | str) -> datetime:
+    return datetime.fromisoformat(value) if isinstance(value, str) else _EPOCH + value * _MICROSECOND
 
 
 # Reading
 
 
 def read_event(seq: bytes, kind: bytes, branch: bytes, header: bytes, body: bytes) -> EventRecord:
-    values = orjson.loads(header)
-    values["at"] = datetime.fromisoformat(values["at"])
+    values = {"encoding": FORMAT, **orjson.loads(header)}
+    values["at"] = _read_moment(values["at"])
     return EventRecord(kind=kind.decode(), seq=int(seq), branch_id=read_text(branch), body=body, **values)
 
 
@@ -170,18 +183,23 @@ def read_head(flat: Sequence[bytes]) -> Head:
 
 
 def read_checkpoint(
-    checkpoint_id: str, session_id: str, content: bytes, seq: bytes, name: bytes, pinned: bytes
+    checkpoint_id: str, session_id: str, content: bytes, name: bytes | None, pinned: bytes | None
 ) -> Checkpoint:
-    values = orjson.loads(content)
-    values["created_at"] = datetime.fromisoformat(values["created_at"])
-    values["kind"] = CheckpointKind(values["kind"])
+    """``name`` and ``pinned``: where they were changed since."""
+    seq, _, values = content.partition(b" ")
+    first_name, at, size, kind, actor, reason, first_pinned, counts = orjson.loads(values)
     return Checkpoint(
         id=checkpoint_id,
         session_id=session_id,
-        name=read_text(name),
+        name=first_name if name is None else read_text(name),
         seq=int(seq),
-        pinned=pinned == b"1",
-        **values,
+        created_at=_read_moment(at),
+        size_bytes=size,
+        kind=CheckpointKind(kind),
+        actor=actor,
+        reason=reason,
+        pinned=first_pinned if pinned is None else pinned == b"1",
+        counts=counts,
     )
 
 
@@ -191,9 +209,8 @@ def read_checkpoints(session_id: str, values: Mapping[bytes, bytes]) -> list[Che
             key[2:].decode(),
             session_id,
             content,
-            values[b"seq:" + key[2:]],
-            values[b"name:" + key[2:]],
-            values[b"pinned:" + key[2:]],
+            values.get(b"name:" + key[2:]),
+            values.get(b"pinned:" + key[2:]),
         )
         for key, content in values.items()
         if key.startswith(b"c:")

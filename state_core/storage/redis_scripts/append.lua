@@ -62,14 +62,13 @@ if changed.questions then
   end
 end
 
-local places, lookup = key(session, "checkpoints"), prefix .. "checkpoints"
-local names = lookup .. ":by-session"
+local places = key(session, "checkpoints")
 for _ = 1, tonumber(take()) do
-  local offset, id, content, name, pinned = tonumber(take()), take(), take(), take(), take()
-  call("HSET", places, "c:" .. id, content, "seq:" .. id, whole(first + offset), "name:" .. id, name,
-    "pinned:" .. id, pinned)
-  call("HSET", lookup, id, session)
-  call("ZADD", names, 0, session .. "/" .. id)
+  local offset, id, content = tonumber(take()), take(), take()
+  call("HSET", places, "c:" .. id, whole(first + offset) .. " " .. content)
+  call("HDEL", places, "name:" .. id, "pinned:" .. id)
+  call("HSET", prefix .. "checkpoints", id, session)
+  if expire > 0 then list_checkpoints(session, {id}) end
 end
 for _, part in ipairs({"name:", "pinned:"}) do
   local values = take_list()
@@ -80,9 +79,8 @@ for _, part in ipairs({"name:", "pinned:"}) do
   end
 end
 for _, id in ipairs(take_list()) do
-  call("HDEL", places, "c:" .. id, "seq:" .. id, "name:" .. id, "pinned:" .. id)
-  if call("HGET", lookup, id) == session then call("HDEL", lookup, id) end
-  call("ZREM", names, session .. "/" .. id)
+  call("HDEL", places, "c:" .. id, "name:" .. id, "pinned:" .. id)
+  forget_checkpoint(session, id)
 end
 
 touch(session, expire, now)

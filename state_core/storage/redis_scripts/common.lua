@@ -1,17 +1,19 @@
 -- What every script begins with. ARGV is read in order. The one key that is named beforehand says in which
 -- slot the store is, for proxies that route by it: with a tag in the prefix all keys share it.
 --
--- <prefix>{<session>}:head         hash    format 1; field -> value; lists are JSON, times microseconds of 1970
--- <prefix>{<session>}:log          stream  <seq>-0 -> kind, branch, header
+-- Times are microseconds since 1970, where nothing else is said.
+--
+-- <prefix>{<session>}:head         hash    format 1; field -> value; lists are JSON
+-- <prefix>{<session>}:log          stream  <seq>-0 -> kind, branch, header as JSON
 -- <prefix>{<session>}:bodies       hash    seq -> bytes
--- <prefix>{<session>}:checkpoints  hash    c:<id> seq:<id> name:<id> pinned:<id>
+-- <prefix>{<session>}:checkpoints  hash    c:<id> -> seq, content; name:<id>, pinned:<id> since changed
 -- <prefix>{<session>}:snapshots    hash    seq -> encoding LF bytes
 -- <prefix>index:<status>:<field>   zset    session -> value, for each field of SORTED
 -- <prefix>indexed                  hash    session -> the status that it is indexed under
 -- <prefix>asking                 zset    session -> 0, where a question is open
 -- <prefix>expiries                 zset    session -> milliseconds since 1970, where it expires
 -- <prefix>checkpoints              hash    checkpoint -> session
--- <prefix>checkpoints:by-session   zset    <session>/<checkpoint>
+-- <prefix>checkpoints:by-session   zset    <session>/<checkpoint>, of sessions that expire
 
 local call = redis.call
 local PARTS = {"head", "log", "bodies", "checkpoints", "snapshots"}
@@ -74,6 +76,26 @@ local function unindex(session, status)
   for _, field in ipairs(SORTED) do call("ZREM", index_key(status, field), session) end
 end
 
+local function checkpoint_ids(session)
+  local ids = {}
+  for _, field in ipairs(call("HKEYS", key(session, "checkpoints"))) do
+    if string.sub(field, 1, 2) == "c:" then table.insert(ids, string.sub(field, 3)) end
+  end
+  return ids
+end
+
+-- Whose checkpoints they are must be known when the session's own keys are gone.
+local function list_checkpoints(session, ids)
+  for _, id in ipairs(ids) do
+    call("ZADD", prefix .. "checkpoints:by-session", 0, session .. "/" .. id)
+  end
+end
+
+local function forget_checkpoint(session, id)
+  if call("HGET", prefix .. "checkpoints", id) == session then call("HDEL", prefix .. "checkpoints", id) end
+  call("ZREM", prefix .. "checkpoints:by-session", session .. "/" .. id)
+end
+
 -- All that is known of a session outside its own keys.
 local function forget(session)
   local status = call("HGET", prefix .. "indexed", session)
@@ -84,12 +106,8 @@ local function forget(session)
   local names = prefix .. "checkpoints:by-session"
   local from, upto = "[" .. session .. "/", "(" .. session .. "0"
   for _, name in ipairs(call("ZRANGEBYLEX", names, from, upto)) do
-    local id = string.sub(name, #session + 2)
-    if call("HGET", prefix .. "checkpoints", id) == session then
-      call("HDEL", prefix .. "checkpoints", id)
-    end
+    forget_checkpoint(session, string.sub(name, #session + 2))
   end
-  call("ZREMRANGEBYLEX", names, from, upto)
 end
 
 -- Forget sessions that have expired. Returns whether there may be more.
@@ -108,11 +126,13 @@ end
 
 -- All keys of a session expire in the same millisecond. expire: milliseconds from now, 0 for never.
 local function touch(session, expire, now)
+  local expires = call("PTTL", key(session, "head")) >= 0
   if expire > 0 then
+    if not expires then list_checkpoints(session, checkpoint_ids(session)) end
     local at = whole(math.floor(now / 1000) + expire)
     for _, part in ipairs(PARTS) do call("PEXPIREAT", key(session, part), at) end
     call("ZADD", prefix .. "expiries", at, session)
-  elseif call("PTTL", key(session, "head")) >= 0 then
+  elseif expires then
     for _, part in ipairs(PARTS) do call("PERSIST", key(session, part)) end
     call("ZREM", prefix .. "expiries", session)
   end

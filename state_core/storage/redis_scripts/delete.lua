@@ -3,6 +3,7 @@ local seq, owner, lease = unpack(call("HMGET", key(session, "head"), "last_seq",
 if not seq then return {"missing"} end
 if lasts(lease, microseconds()) then return {"held", owner, lease} end
 
+for _, id in ipairs(checkpoint_ids(session)) do forget_checkpoint(session, id) end
 for _, part in ipairs(PARTS) do call("UNLINK", key(session, part)) end
 forget(session)
 announce(session)
