@@ -138,7 +138,7 @@ function done(form, answer) {
   if (answer.location) return void location.assign(answer.location);
   if (!dialog?.contains(form)) return void location.assign(form.querySelector("[data-close]").href);
   dialog.close();
-  toast(answer.message);
+  toast(answer.message, "success", { href: "?tab=log", text: "See the log" });
   refreshActs();
 }
 

@@ -190,7 +190,7 @@ async def test_pause_and_resume_through_their_dialogs(open_session, manager: Sta
     await expect(confirm(page)).to_have_text("Pause session")
     await dialog(page).get_by_label("Reason").fill("to look at it")
     await confirm(page).click()
-    await expect(page.locator(".toast")).to_have_text("The session is paused.")
+    await expect(page.locator(".toast")).to_have_text("The session is paused. See the log")
     await expect(dialog(page)).to_be_hidden()
     await expect(act(page, "resume")).not_to_have_attribute("aria-disabled", "true")
     await act(page, "resume").click()
