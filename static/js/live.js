@@ -113,8 +113,8 @@ const HEARD = {
   pulse(message) {
     online();
     if (!session || line.frozen || document.hidden) return;
-    if (message.seq <= line.have) line.missing = 0;
-    else if (Date.now() - line.askedAt > ASK_AGAIN) ask();
+    line.missing = Math.max(0, message.seq - line.have);
+    if (line.missing && Date.now() - line.askedAt > ASK_AGAIN) ask();
   },
   store(message) {
     line.storeAway = message.reachable ? "" : message.message;

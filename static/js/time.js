@@ -40,8 +40,11 @@ export function relative(iso) {
   return `${Math.floor(seconds)} s ago`;
 }
 
+// Made once: a formatter costs far more than a format.
+const CLOCK = new Intl.DateTimeFormat([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+
 export function clock(iso) {
-  return new Date(iso).toLocaleTimeString([], { hour12: false });
+  return CLOCK.format(new Date(iso));
 }
 
 function exact(iso) {

@@ -17,11 +17,13 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from state_core import DatabaseStorageBackend
 from state_core.manager import StateManager
 from tests.browsers import chromium_path
+
+expect.set_options(timeout=15_000)
 
 ROOT = Path(__file__).resolve().parents[2]
 COOKIE = "marsys_session"

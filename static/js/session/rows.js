@@ -32,7 +32,7 @@ export class Rows {
     let added = 0;
     for (const row of rows) added += this.put(row);
     if (this.scroller && added) this.follows ? this.settle() : this.sayUnseen(this.unseen + added);
-    if (rows.length) refreshTimes(this.list);
+    for (const { key } of rows) if (this.byKey.has(key)) refreshTimes(this.byKey.get(key));
   }
 
   // 1 when a row is new.
