@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 SAFETY_SECONDS = 1.0
 RECONNECT_SECONDS = 1.0
 POLL_SECONDS = 0.05
-GATHER_SECONDS = 0.02
+GATHER_SECONDS = 0.05
 """Hints of a burst go out together, this long after the ones before."""
 
 _NOT_CONNECTING = {"cursor_factory", "context", "prepare_threshold"}
