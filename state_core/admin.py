@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from asgiref.sync import async_to_sync
@@ -35,6 +36,11 @@ def manager() -> StateManager:
 
 def status_badge(status: str) -> str:
     return render_to_string("admin/state_core/status.html", {"word": STATUSES[status]})
+
+
+def moment(value: datetime | None) -> str:
+    """To the second, in UTC."""
+    return f"{value:%Y-%m-%d %H:%M:%S}" if value else ""
 
 
 def dashboard_link(session_id: str, label: str = "Open") -> str:
@@ -126,7 +132,7 @@ def session_act(verb: str) -> Callable[..., HttpResponse | None]:
 @admin.register(Session)
 class SessionAdmin(ReadOnlyAdmin):
     list_display = (
-        "session_id", "state", "title", "progress", "checkpoints", "updated_at", "held_by", "dashboard",
+        "session_id", "state", "title", "progress", "checkpoints", "size", "updated", "held_by", "dashboard",
     )  # fmt: skip
     list_filter = (
         ("status", admin.ChoicesFieldListFilter),
@@ -159,6 +165,10 @@ class SessionAdmin(ReadOnlyAdmin):
     def size(self, row: Session) -> str:
         return filesizeformat(row.state_bytes)
 
+    @admin.display(description="Updated (UTC)", ordering="updated_at")
+    def updated(self, row: Session) -> str:
+        return moment(row.updated_at)
+
     @admin.display(description="Held by", ordering="owner")
     def held_by(self, row: Session) -> str:
         return row.owner or "nobody"
@@ -170,7 +180,7 @@ class SessionAdmin(ReadOnlyAdmin):
 
 @admin.register(Checkpoint)
 class CheckpointAdmin(ReadOnlyAdmin):
-    list_display = ("name", "of_session", "kind", "seq", "size", "actor", "created_at", "pinned")
+    list_display = ("name", "of_session", "kind", "seq", "size", "actor", "created", "pinned")
     list_filter = ("kind", "pinned", "created_at")
     search_fields = ("name", "session__search")
     search_help_text = "Part of a checkpoint's name, or of its session's id or title"
@@ -193,6 +203,10 @@ class CheckpointAdmin(ReadOnlyAdmin):
     def of_session(self, row: Checkpoint) -> str:
         return dashboard_link(row.session.session_id, row.session.session_id) or row.session.session_id
 
+    @admin.display(description="Created (UTC)", ordering="created_at")
+    def created(self, row: Checkpoint) -> str:
+        return moment(row.created_at)
+
     @admin.display(description="Size", ordering="size_bytes")
     def size(self, row: Checkpoint) -> str:
         return filesizeformat(row.size_bytes)
@@ -200,7 +214,7 @@ class CheckpointAdmin(ReadOnlyAdmin):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ("seq", "of_session", "kind", "at", "actor", "branch_id", "agent", "state", "duration")
+    list_display = ("seq", "of_session", "kind", "when", "actor", "branch_id", "agent", "state", "duration")
     list_filter = ("at", OfKind)
     search_fields = ("session__session_id", "=kind", "=actor", "=branch_id")
     search_help_text = "Part of a session's id, or a whole kind, actor or branch"
@@ -218,6 +232,10 @@ class EventAdmin(ReadOnlyAdmin):
     @admin.display(description="Session", ordering="session__session_id")
     def of_session(self, row: Event) -> str:
         return dashboard_link(row.session.session_id, row.session.session_id) or row.session.session_id
+
+    @admin.display(description="At (UTC)", ordering="at")
+    def when(self, row: Event) -> str:
+        return moment(row.at)
 
     @admin.display(description="Status")
     def state(self, row: Event) -> str:
