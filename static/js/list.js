@@ -8,9 +8,10 @@ const filter = document.getElementById("filter");
 const COUNTS_EVERY = 2000;
 const TYPING = 250;
 const AT_TOP = 80;
+const MOST_ROWS = 200;
 
 let loadedAt = now();
-let elsewhere = new Map();
+let elsewhere = new Set();
 
 const keyOf = (store, id) => `${store}/${id}`;
 const body = () => list.querySelector("#sessions tbody");
@@ -60,22 +61,32 @@ function matches(row) {
   );
 }
 
-function isNew(row) {
-  return Date.parse(row.dataset.created) >= loadedAt - 1000;
-}
+// A page of the whole list, with none before or after it, lacks only what is new to it. On others, what
+// is not there may be on another page, unless it was made since.
+const isWhole = () => !list.querySelector(".pager a[rel]");
+const isNew = (row) => Date.parse(row.dataset.created) >= loadedAt - 1000;
 
 function arrive(fresh) {
-  if (!isNew(fresh) || !matches(fresh)) return;
+  if (!matches(fresh) || !(isWhole() || isNew(fresh))) return;
   if (!body()) return void go(location.href, { push: false });
-  if (list.dataset.newestFirst && body() && scrollY < AT_TOP) return insert(fresh);
-  elsewhere.set(keyOf(fresh.dataset.store, fresh.dataset.sessionId), true);
+  if (list.dataset.newestFirst && scrollY < AT_TOP) return insert(fresh);
+  elsewhere.add(keyOf(fresh.dataset.store, fresh.dataset.sessionId));
   showPill();
 }
 
 function insert(fresh) {
+  const older = rows().find((row) => row.dataset.created < fresh.dataset.created);
   fresh.classList.add("is-new");
-  body().prepend(fresh);
+  body().insertBefore(fresh, older ?? null);
   refresh(fresh);
+  trim();
+}
+
+// A page that stays open for days does not grow for days.
+function trim() {
+  for (const row of rows().slice(MOST_ROWS)) {
+    if (!row.contains(document.activeElement)) row.remove();
+  }
 }
 
 function showPill() {
@@ -147,7 +158,7 @@ function show(page) {
   list.replaceChildren(...fresh.childNodes);
   replaceHidden(page);
   loadedAt = Date.parse(page.body.dataset.now) || now();
-  elsewhere = new Map();
+  elsewhere = new Set();
   refresh(list);
   if (focused) list.querySelector(`[data-count="${focused}"]`)?.focus();
 }

@@ -125,6 +125,17 @@ async def test_a_row_that_no_longer_matches_stays_but_steps_back(open_list, mana
     await expect(row(page, "leaves")).to_have_class("is-elsewhere")
 
 
+async def test_a_session_that_comes_to_match_takes_its_place(open_list, manager: StateManager):
+    for name in ("place-1", "place-2", "place-3"):
+        await manager.create_session(name)
+    await manager.pause_execution("place-1")
+    await manager.pause_execution("place-3")
+    page = await open_list("?q=place-&status=paused")
+    await manager.pause_execution("place-2")
+    await expect(page.locator("tbody tr .name > a")).to_have_text(["place-3", "place-2", "place-1"])
+    assert await not_reloaded(page)
+
+
 async def test_keys_walk_the_rows_and_are_listed(open_list, manager: StateManager):
     await manager.create_session("keys-1")
     await manager.create_session("keys-2")
