@@ -26,8 +26,8 @@ for (const name of ["state:select", "state:checkpoint"])
   document.addEventListener(name, ({ detail }) => window.heard.push([name, detail]));
 document.addEventListener("securitypolicyviolation", ({ sample }) => heard.push(["violation", sample]));
 """
-SECOND = 1000
-"""Milliseconds: how soon a frame must be seen."""
+PATIENCE = 20_000
+"""Milliseconds that a busy machine is given for what is not about speed."""
 
 
 @dataclass
@@ -44,6 +44,22 @@ class Charts:
         """What the script has after event ``after``, as the page's socket would hand it on."""
         frame = self.script.frame(after)
         self.page.evaluate("f => document.dispatchEvent(new CustomEvent('state:frame', {detail: f}))", frame)
+
+    def delay(self, after: int) -> float:
+        """Milliseconds from a frame's coming to its being drawn, as the page's own clock has it."""
+        return self.page.evaluate(
+            """frame => new Promise((resolve) => {
+                const graph = document.getElementById('graph'), began = performance.now();
+                const seen = new MutationObserver(() => {
+                    if (Number(graph.dataset.seq) < frame.seq) return;
+                    seen.disconnect();
+                    resolve(performance.now() - began);
+                });
+                seen.observe(graph, { attributeFilter: ['data-seq'] });
+                document.dispatchEvent(new CustomEvent('state:frame', { detail: frame }));
+            })""",
+            self.script.frame(after),
+        )
 
     def heard(self) -> list[Any]:
         return self.page.evaluate("heard")
@@ -69,14 +85,14 @@ class Charts:
             name,
         )
 
-    def until(self, what: str, timeout: int = SECOND) -> None:
+    def until(self, what: str, timeout: int = PATIENCE) -> None:
         """Playwright's own waiting needs eval, which the policy refuses."""
         deadline = time.monotonic() + timeout / 1000
         while not self.page.evaluate(what):
             assert time.monotonic() < deadline, f"not within {timeout} ms: {what}"
             self.page.wait_for_timeout(20)
 
-    def until_seq(self, seq: int, timeout: int = SECOND) -> None:
+    def until_seq(self, seq: int, timeout: int = PATIENCE) -> None:
         self.page.wait_for_selector(f"#graph[data-seq='{seq}']", timeout=timeout)
 
     def at(self, chart: str, x: float, y: float) -> None:

@@ -1,19 +1,18 @@
 // Branches as lanes, steps as bars, pauses as bands, checkpoints as marks. Only lanes in sight are drawn.
 
 import { barsInSight } from "./bars.js";
-import { faded } from "./colours.js";
+import { shapesOf, wordsOf } from "./marks.js";
 import { isActive, isHeld, isRunning, look, openEnd, runningStep, stepEnd } from "./model.js";
 import { makeScale } from "./scale.js";
 import { button, checkbox, fillLegend, make, onPress, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
-import { brief, clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
+import { clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
 
 const LANE = 28;
 const STRIPS = { checkpoints: 30, none: 8 };
 const MARGIN = { t: 22, r: 18, b: 26 };
 const MOST_ROWS = 12;
 const OVERSCAN = 8;
-const WHY = { paused: "paused", interrupted: "interrupted", restored: "restored", forked: "forked" };
 
 export class Timeline {
   constructor(host, actions) {
@@ -100,10 +99,6 @@ export class Timeline {
     this.left = 34 + Math.min(longest, this.labelLength) * 6.4;
   }
 
-  get end() {
-    return this.last;
-  }
-
   makeScale() {
     const { model } = this;
     const spans = [];
@@ -120,7 +115,7 @@ export class Timeline {
     if (first === Infinity) [first, last] = [openEnd(model), openEnd(model)];
     for (const { at } of model.checkpoints) last = Math.max(last, at);
     if (isRunning(model)) last = Math.max(last, openEnd(model));
-    this.last = last;
+    this.end = last;
     return makeScale(spans, first, last, this.foldSwitch.input.checked);
   }
 
@@ -215,76 +210,9 @@ export class Timeline {
       },
       yaxis2: { ...base.yaxis2, domain: [0, this.strip / inner] },
       hoverlabel: { bgcolor: this.colours.panel, bordercolor: this.colours.line, font: { ...muted, color: this.colours.text, size: 12 }, align: "left" },
-      shapes: [...this.bands(sight), ...this.gaps(sight), ...this.marksOfSelection(sight), ...this.nowLine()],
-      annotations: [...this.laneNames(sight, muted), ...this.bandWords(sight)],
+      shapes: shapesOf(this, sight),
+      annotations: wordsOf(this, sight, muted),
     };
-  }
-
-  laneNames(sight, font) {
-    const shown = this.lanes.slice(sight.first, sight.last + 1);
-    return shown.map((branch, i) => ({
-      xref: "paper", x: 0, xanchor: "left", xshift: 14 - this.left, y: sight.first + i, yanchor: "middle", align: "left", showarrow: false, borderpad: 0,
-      text: `${icon(branch.status)}  ${safe(branch.name, this.labelLength)}`,
-      font: branch.id === this.selection.branch ? { ...font, color: this.colours.text, weight: 600 } : font,
-    }));
-  }
-
-  bands() {
-    return this.model.pauses.map((pause) => ({
-      type: "rect", xref: "x", yref: "paper", x0: this.scale.to(pause.start), x1: this.scale.to(pause.end ?? Math.max(this.end, pause.start)),
-      y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: faded(this.colours.paused, 0.12),
-    }));
-  }
-
-  gaps() {
-    return this.scale.gaps.map((gap) => ({
-      type: "rect", xref: "x", yref: "paper", x0: this.scale.to(gap.from), x1: this.scale.to(gap.to), y0: 0, y1: 1, layer: "below",
-      line: { width: 1, dash: "dot", color: this.colours.line }, fillcolor: "rgba(0,0,0,0)",
-    }));
-  }
-
-  bandWords(sight) {
-    const held = ({ from, to }) => this.model.pauses.some((pause) => pause.start < to && (pause.end ?? this.end) > from);
-    const words = [
-      ...this.scale.gaps.map((gap) => [gap.from, gap.to, `${held(gap) ? "❚❚" : "⋯"} ${brief(gap.to - gap.from)}`, 26]),
-      ...this.model.pauses.filter((pause) => !this.scale.gaps.some((gap) => gap.from < (pause.end ?? this.end) && gap.to > pause.start))
-        .map((pause) => [pause.start, pause.end ?? this.end, `❚❚ ${WHY[pause.why] ?? "paused"}`, 64]),
-    ];
-    const inSight = words.map(([from, to, text, room]) => [this.scale.to(from), this.scale.to(to), text, room])
-      .filter(([from, to, , room]) => (to - from) * sight.pixels >= room && to > sight.range[0] && from < sight.range[1]);
-    return inSight.slice(0, 40).map(([from, to, text]) => ({
-      x: (from + to) / 2, y: 1, yref: "paper", yanchor: "bottom", text, showarrow: false, font: { size: 10, color: this.colours.muted },
-    }));
-  }
-
-  marksOfSelection(sight) {
-    const shapes = [];
-    const row = this.lanes.findIndex((branch) => branch.id === this.selection.branch);
-    if (row >= sight.first && row <= sight.last) {
-      shapes.push({ type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5, layer: "below", line: { width: 0 }, fillcolor: this.colours.soft });
-      const step = this.lanes[row].steps.get(this.selection.step);
-      if (step) shapes.push(this.around(step, row, "solid", sight));
-    }
-    if (this.cursor && this.lanes[this.cursor.row]) {
-      const step = [...this.lanes[this.cursor.row].steps.values()][this.cursor.step];
-      shapes.push(step ? this.around(step, this.cursor.row, "dot", sight)
-        : { type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: this.cursor.row - 0.5, y1: this.cursor.row + 0.5, line: { width: 1.5, dash: "dot", color: this.colours.accent } });
-    }
-    return shapes;
-  }
-
-  around(step, row, dash, sight) {
-    const room = 3 / sight.pixels;
-    return {
-      type: "rect", xref: "x", yref: "y", x0: this.scale.to(step.start) - room, x1: this.scale.to(stepEnd(step, this.model)) + room,
-      y0: row - 0.38, y1: row + 0.38, line: { width: 2, dash, color: this.colours.accent },
-    };
-  }
-
-  nowLine() {
-    if (!isRunning(this.model)) return [];
-    const at = this.scale.to(openEnd(this.model));
-    return [{ type: "line", xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line: { width: 1.5, color: this.colours.accent } }];
   }
 
   drawWords() {
@@ -298,7 +226,7 @@ export class Timeline {
     this.foldSwitch.label.hidden = !this.scale.foldable;
     fillLegend(this.legend, counts);
     const [shown, all] = [this.lanes.length, this.model.branches.size];
-    const held = isHeld(this.model) ? `❚❚ ${WHY[this.model.pauses.at(-1).why] ?? "paused"} since ${clock(this.model.pauses.at(-1).start)} · ` : "";
+    const held = isHeld(this.model) ? `❚❚ ${this.model.pauses.at(-1).why} since ${clock(this.model.pauses.at(-1).start)} · ` : "";
     this.note.textContent = `${held}${shown === all ? count(all, "branch") : `${shown} of ${count(all, "branch")}`}${this.model.checkpoints.length ? ` · ◆ ${count(this.model.checkpoints.length, "checkpoint")}` : ""}`;
     this.twin.show(() => this.lanes.map((branch) => this.tableRow(branch)), "branches");
   }

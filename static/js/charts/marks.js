@@ -1,0 +1,81 @@
+// What lies over and under the bars: names of lanes, pauses, folded gaps, the selection, the line of now.
+// `view` is the timeline as it stands.
+
+import { faded } from "./colours.js";
+import { isRunning, openEnd, stepEnd } from "./model.js";
+import { brief, icon, safe } from "./words.js";
+
+export function shapesOf(view, sight) {
+  return [...bands(view), ...gaps(view), ...marksOfSelection(view, sight), ...nowLine(view)];
+}
+
+export function wordsOf(view, sight, font) {
+  return [...laneNames(view, sight, font), ...bandWords(view, sight)];
+}
+
+function laneNames(view, sight, font) {
+  const shown = view.lanes.slice(sight.first, sight.last + 1);
+  return shown.map((branch, i) => ({
+    xref: "paper", x: 0, xanchor: "left", xshift: 14 - view.left, y: sight.first + i, yanchor: "middle", align: "left", showarrow: false, borderpad: 0,
+    text: `${icon(branch.status)}  ${safe(branch.name, view.labelLength)}`,
+    font: branch.id === view.selection.branch ? { ...font, color: view.colours.text, weight: 600 } : font,
+  }));
+}
+
+function bands(view) {
+  return view.model.pauses.map((pause) => ({
+    type: "rect", xref: "x", yref: "paper", x0: view.scale.to(pause.start), x1: view.scale.to(pause.end ?? Math.max(view.end, pause.start)),
+    y0: 0, y1: 1, layer: "below", line: { width: 0 }, fillcolor: faded(view.colours.paused, 0.12),
+  }));
+}
+
+function gaps(view) {
+  return view.scale.gaps.map((gap) => ({
+    type: "rect", xref: "x", yref: "paper", x0: view.scale.to(gap.from), x1: view.scale.to(gap.to), y0: 0, y1: 1, layer: "below",
+    line: { width: 1, dash: "dot", color: view.colours.line }, fillcolor: "rgba(0,0,0,0)",
+  }));
+}
+
+function bandWords(view, sight) {
+  const held = ({ from, to }) => view.model.pauses.some((pause) => pause.start < to && (pause.end ?? view.end) > from);
+  const words = [
+    ...view.scale.gaps.map((gap) => [gap.from, gap.to, `${held(gap) ? "❚❚" : "⋯"} ${brief(gap.to - gap.from)}`, 26]),
+    ...view.model.pauses.filter((pause) => !view.scale.gaps.some((gap) => gap.from < (pause.end ?? view.end) && gap.to > pause.start))
+      .map((pause) => [pause.start, pause.end ?? view.end, `❚❚ ${pause.why}`, 64]),
+  ];
+  const inSight = words.map(([from, to, text, room]) => [view.scale.to(from), view.scale.to(to), text, room])
+    .filter(([from, to, , room]) => (to - from) * sight.pixels >= room && to > sight.range[0] && from < sight.range[1]);
+  return inSight.slice(0, 40).map(([from, to, text]) => ({
+    x: (from + to) / 2, y: 1, yref: "paper", yanchor: "bottom", text, showarrow: false, font: { size: 10, color: view.colours.muted },
+  }));
+}
+
+function marksOfSelection(view, sight) {
+  const shapes = [];
+  const row = view.lanes.findIndex((branch) => branch.id === view.selection.branch);
+  if (row >= sight.first && row <= sight.last) {
+    shapes.push({ type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5, layer: "below", line: { width: 0 }, fillcolor: view.colours.soft });
+    const step = view.lanes[row].steps.get(view.selection.step);
+    if (step) shapes.push(around(view, step, row, "solid", sight));
+  }
+  if (view.cursor && view.lanes[view.cursor.row]) {
+    const step = [...view.lanes[view.cursor.row].steps.values()][view.cursor.step];
+    shapes.push(step ? around(view, step, view.cursor.row, "dot", sight)
+      : { type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: view.cursor.row - 0.5, y1: view.cursor.row + 0.5, line: { width: 1.5, dash: "dot", color: view.colours.accent } });
+  }
+  return shapes;
+}
+
+function around(view, step, row, dash, sight) {
+  const room = 3 / sight.pixels;
+  return {
+    type: "rect", xref: "x", yref: "y", x0: view.scale.to(step.start) - room, x1: view.scale.to(stepEnd(step, view.model)) + room,
+    y0: row - 0.38, y1: row + 0.38, line: { width: 2, dash, color: view.colours.accent },
+  };
+}
+
+function nowLine(view) {
+  if (!isRunning(view.model)) return [];
+  const at = view.scale.to(openEnd(view.model));
+  return [{ type: "line", xref: "x", yref: "paper", x0: at, x1: at, y0: 0, y1: 1, line: { width: 1.5, color: view.colours.accent } }];
+}
