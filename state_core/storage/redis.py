@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from typing import Any
 
 from state_core.events import EventRecord
@@ -175,10 +175,10 @@ class RedisStorageBackend(StorageBackend):
     # Heads
 
     async def head(self, session_id: str) -> Head:
-        flat = await self._clients.command("HGETALL", self._key(check_id(session_id), "head"))
-        if not flat:
+        values = await self._clients.command("HGETALL", self._key(check_id(session_id), "head"))
+        if not values:
             raise SessionNotFound(session_id)
-        return read_head(_flat(flat))
+        return read_head(values.items())
 
     async def heads(self, query: HeadQuery) -> list[Head]:
         statuses = asked_statuses(query, HELD) if query.lease_expired else asked_statuses(query)
@@ -190,7 +190,7 @@ class RedisStorageBackend(StorageBackend):
             left = query.limit - len(found)
             page = await self._run("heads", *order, left, AT_ONCE, *cursor, *asked)
             goes_on, *reached = page[:3]
-            found.extend(map(read_head, page[3:]))
+            found.extend(read_head(zip(flat[::2], flat[1::2], strict=True)) for flat in page[3:])
             if goes_on == b"0":
                 break
             cursor = [1, *reached]
@@ -245,8 +245,7 @@ class RedisStorageBackend(StorageBackend):
 
     async def checkpoints(self, session_id: str) -> list[Checkpoint]:
         key = self._key(check_id(session_id), "checkpoints")
-        flat = _flat(await self._clients.command("HGETALL", key))
-        return read_checkpoints(session_id, dict(zip(flat[::2], flat[1::2], strict=True)))
+        return read_checkpoints(session_id, await self._clients.command("HGETALL", key))
 
     async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         outcome, *values = await self._run("checkpoint", checkpoint_id)
@@ -324,10 +323,3 @@ def _lease(session_id: str, owner: bytes, fence: bytes, expires_at: bytes) -> Le
 
 def _microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
-
-
-def _flat(values: Mapping[bytes, bytes] | Sequence[bytes]) -> list[bytes]:
-    """redis-py makes a dict of HGETALL's answer."""
-    if isinstance(values, Mapping):
-        return [part for pair in values.items() for part in pair]
-    return list(values)

@@ -169,10 +169,10 @@ def read_event(seq: bytes, kind: bytes, branch: bytes, header: bytes, body: byte
     return EventRecord(kind=kind.decode(), seq=int(seq), branch_id=read_text(branch), body=body, **values)
 
 
-def read_head(flat: Sequence[bytes]) -> Head:
-    """From field, value, field, value … of a hash."""
+def read_head(values: Iterable[tuple[bytes, bytes]]) -> Head:
+    """From the fields and values of a hash."""
     head = Head("")
-    for field, value in zip(flat[::2], flat[1::2], strict=True):
+    for field, value in values:
         name = field.decode()
         if name in head.counts:
             head.counts[name] = int(value)

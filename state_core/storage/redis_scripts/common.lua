@@ -10,7 +10,7 @@
 -- <prefix>{<session>}:snapshots    hash    seq -> encoding LF bytes
 -- <prefix>index:<status>:<field>   zset    session -> value, for each field of SORTED
 -- <prefix>indexed                  hash    session -> the status that it is indexed under
--- <prefix>asking                 zset    session -> 0, where a question is open
+-- <prefix>asking                   zset    session -> 0, where a question is open
 -- <prefix>expiries                 zset    session -> milliseconds since 1970, where it expires
 -- <prefix>checkpoints              hash    checkpoint -> session
 -- <prefix>checkpoints:by-session   zset    <session>/<checkpoint>, of sessions that expire
