@@ -44,7 +44,6 @@ DELETE = Action(
 )
 
 ALL: Mapping[str, Action] = {**ACTIONS, FORK.verb: FORK, DELETE.verb: DELETE}
-KEYS = {"pause": "Shift+P", "resume": "Shift+P", "restore": "Shift+R", "answer": "Shift+N"}
 DESTRUCTIVE = frozenset({"cancel", "delete"})
 
 _SHORT = {codename: short for short, codename in PERMISSIONS.items()}

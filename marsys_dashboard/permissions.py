@@ -26,10 +26,6 @@ MEANINGS = {
 View = Callable[..., Awaitable[HttpResponse]]
 
 
-def may(user: Any, permission: str) -> bool:
-    return bool(user.is_active and user.has_perm(PERMISSIONS[permission]))
-
-
 async def amay(user: Any, permission: str) -> bool:
     return bool(user.is_active and await user.ahas_perm(PERMISSIONS[permission]))
 

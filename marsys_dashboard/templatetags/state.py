@@ -99,11 +99,6 @@ def number(value: int | None) -> str:
     return f"{value or 0:,}".replace(",", THIN)
 
 
-@register.filter
-def percent(part: int, whole: int) -> int:
-    return round(100 * part / whole) if whole else 0
-
-
 @register.simple_tag
 def icon(name: str, extra: str = "") -> SafeString:
     """A picture of the sprite. It is decoration: say the same in words beside it."""
