@@ -113,6 +113,7 @@ class StoreFeed:
         self._woken = asyncio.Event()
         self._away_since: float | None = None
         self._leases_looked_at = self._pulsed = 0.0
+        self._listening_since = time.monotonic()
 
     def start(self) -> None:
         if self._tasks:
@@ -180,14 +181,17 @@ class StoreFeed:
             await asyncio.sleep(BEAT)
             return
         began = time.monotonic()
+        # What happened just before the store began to wake us up is found by asking.
+        is_new = began - self._listening_since < SLOW_BEAT
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), SLOW_BEAT)
+            await asyncio.wait_for(self._woken.wait(), BEAT if is_new else SLOW_BEAT)
         self._woken.clear()
         # A lone event goes out at once; in a burst the looks are a beat apart.
         if time.monotonic() - began < BEAT:
             await asyncio.sleep(BEAT - (time.monotonic() - began))
 
     async def _listen(self) -> None:
+        self._listening_since = time.monotonic()
         async for _session_id in self._manager.storage.wakeups():
             self._woken.set()
 
@@ -199,19 +203,22 @@ class StoreFeed:
         self._reached()
         for topic in topics:
             watched = self._feed.watched.get(topic)
-            if watched and watched.outline and last.get(topic[1]) != watched.seq:
+            if watched and watched.is_due and last.get(topic[1]) != watched.seq:
                 await self._advance(topic, watched)
 
     async def _advance(self, topic: Topic, watched: Watched) -> None:
         try:
             await watched.advance(partial(self._feed.hub.publish, topic))
-        except SessionNotFound:
-            self._feed.hub.tell(topic, frames.gone())
         except StorageUnavailable:
             raise
-        except StateError as error:
-            logger.error("Session %s: %s", topic[1], error)
-            self._feed.hub.tell(topic, frames.trouble(str(error)))
+        except SessionNotFound:
+            watched.rest()
+            self._feed.hub.tell(topic, frames.gone())
+        except Exception as error:
+            # One session that cannot be read must not keep the others from being seen.
+            logger.exception("Session %s cannot be shown beyond event %d.", topic[1], watched.seq)
+            watched.rest()
+            self._feed.hub.tell(topic, frames.trouble(_told(error, watched)))
 
     # The list
 
@@ -249,6 +256,12 @@ class StoreFeed:
             if watched:
                 self._feed.hub.tell(topic, frames.pulse(watched.seq))
         self._feed.hub.tell(LIST, frames.pulse(0))
+
+
+def _told(error: Exception, watched: Watched) -> str:
+    if isinstance(error, StateError):
+        return str(error)
+    return f"It cannot be shown beyond event {watched.seq}. The server's log says why."
 
 
 feed = Feed()

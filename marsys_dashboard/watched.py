@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from marsys_dashboard.contents import read_contents
 from marsys_dashboard.frames import CHECKPOINT_KINDS, Beat, Frame, content_places, session_frame
 from marsys_dashboard.outlines import Outline, OutlineCache, fold_forward, fold_outline, goes_back, is_of
 from state_core.events import Event
-from state_core.exceptions import SessionNotFound
+from state_core.exceptions import DamagedError, SessionNotFound
 from state_core.manager import StateManager
 from state_core.records import Head
 
 PAGE = 200
 """Events in one frame at most."""
+LONGEST_REST = 30.0
+"""Seconds until a session that could not be read is tried again, at most."""
 
 
 class Watched:
@@ -25,10 +28,21 @@ class Watched:
         self.outline: Outline | None = None
         self.head: Head | None = None
         self._moving = asyncio.Lock()
+        self._failures = 0
+        self._rests_until = 0.0
 
     @property
     def seq(self) -> int:
         return self.outline.seq if self.outline else 0
+
+    @property
+    def is_due(self) -> bool:
+        return self.outline is not None and time.monotonic() >= self._rests_until
+
+    def rest(self) -> None:
+        """It could not be read: leave it alone for a while, longer each time."""
+        self._failures += 1
+        self._rests_until = time.monotonic() + min(LONGEST_REST, 2.0 ** (self._failures - 1))
 
     async def open(self, cache: OutlineCache) -> None:
         """Raises SessionNotFound."""
@@ -52,6 +66,8 @@ class Watched:
     async def _advance_page(self, outline: Outline, head: Head, publish: Callable[[Frame], None]) -> None:
         after = outline.seq
         events = await self._headers(after, head.last_seq)
+        if not events:
+            raise DamagedError(self.session_id, f"event {after + 1}", "the log ends before it")
         moved = outline
         if goes_back(events):
             moved = await fold_outline(self.manager, self.session_id, events[-1].seq)
@@ -60,6 +76,7 @@ class Watched:
             fold_forward(moved, events)
         # From here on nothing waits: who watches sees the outline and the frame move together.
         self.outline = moved
+        self._failures = 0
         publish(session_frame(beat, after, events[-1].seq))
 
     async def page(self, after: int) -> Frame:

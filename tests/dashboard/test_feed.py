@@ -169,6 +169,31 @@ async def test_a_store_that_goes_away_is_said_and_nothing_is_missed(listener: Li
     assert listener.seqs == list(range(2, 22))
 
 
+class Gappy(MemoryStorageBackend):
+    """Has lost the second event of the session "torn"."""
+
+    async def read_events(self, session_id, **options):  # type: ignore[no-untyped-def]
+        events = await super().read_events(session_id, **options)
+        return [event for event in events if session_id != "torn" or event.seq != 2]
+
+
+async def test_a_damaged_session_keeps_no_other_from_being_seen(listener: Listening) -> None:
+    manager = StateManager(Gappy())
+    feed = Feed(lambda _store: manager)
+    other = Listening()
+    await manager.create_session("torn")
+    await manager.create_session(SESSION)
+    async with watching(feed, other, ("default", "torn")), watching(feed, listener):
+        for number in range(3):
+            await manager.log.append("torn", [_context(number)])
+            await manager.log.append(SESSION, [_context(number)])
+            await listener.until(lambda last=number + 2: listener.seqs[-1:] == [last])
+        await other.until(lambda: other.told_of("trouble"))
+    assert "event 2 is damaged" in other.told_of("trouble")[0]["message"]
+    assert len(other.told_of("trouble")) == 1
+    assert other.frames == []
+
+
 async def test_the_last_watcher_stops_the_feed(
     feed: Feed, manager: StateManager, listener: Listening
 ) -> None:

@@ -275,6 +275,30 @@ async def test_a_frozen_page_stands_still_and_catches_up(
     await expect(badge).to_have_attribute("data-state", "live")
 
 
+HIDDEN = """
+Object.defineProperty(document, "hidden", { get: () => Boolean(window.away) });
+window.leave = (away) => { window.away = away; document.dispatchEvent(new Event("visibilitychange")); };
+"""
+
+
+async def test_a_hidden_tab_idles_and_catches_up_when_somebody_looks(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await page.add_init_script(HIDDEN)
+    await manager.create_session("hidden")
+    await open_session(page, server.url, "hidden", "?tab=log")
+    icon = await page.locator('link[rel="icon"]').get_attribute("href")
+    await page.evaluate("window.leave(true)")
+    await manager.log.append("hidden", contexts(10))
+    await manager.pause_execution("hidden")
+    await expect(page.locator('link[rel="icon"]')).not_to_have_attribute("href", icon or "")
+    await expect(page.locator('[data-list="log"] > tr')).to_have_count(1)
+    await page.evaluate("window.leave(false)")
+    await expect(page.locator('[data-list="log"] > tr')).to_have_count(12)
+    await expect(page.locator("main")).to_have_attribute("data-status", "paused")
+
+
 async def test_earlier_rows_can_be_loaded_and_the_page_stays_small(
     signed_in_page: Page, server: Server, manager: StateManager
 ) -> None:
