@@ -146,6 +146,7 @@ class Session:
         self._asked = asyncio.Event()
         self._pausing_done = asyncio.Event()
         self._is_paused = False
+        self._is_recording_pause = False
         self._restored_elsewhere = False
         self._created = False
         self._saving = asyncio.Lock()
@@ -428,12 +429,14 @@ class Session:
         if self._unwinds or self._is_paused or self._writer.at_work:
             return
         if self.requested == EventKind.PAUSE_REQUESTED:
-            self._is_paused = True
+            self._is_paused = self._is_recording_pause = True
             try:
                 await self._record_pause()
             except BaseException:
                 self._is_paused = False
                 raise
+            finally:
+                self._is_recording_pause = False
             await self._writer.release()
 
     async def _record_pause(self) -> None:
@@ -647,26 +650,36 @@ class Session:
     # Opening
 
     async def __aenter__(self) -> Session:
-        await self._acquire()
-        beginning = asyncio.ensure_future(self._begin())
+        beginning = asyncio.ensure_future(self._take())
         try:
             await asyncio.shield(beginning)
-        except BaseException as error:
+        except asyncio.CancelledError as error:
             await self._take_back(beginning, error)
             raise
         self._refresh_content()
         self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
         return self
 
-    async def _take_back(self, beginning: asyncio.Future[None], error: BaseException) -> None:
-        """Cancelled while it began: what was written meanwhile must not say that it runs for ever."""
-        await asyncio.wait([beginning])
+    async def _take(self) -> None:
+        await self._acquire()
         try:
-            if not beginning.cancelled() and beginning.exception() is None:
+            await self._begin()
+        except BaseException:
+            await self._writer.release()
+            raise
+
+    async def _take_back(self, beginning: asyncio.Future[None], error: BaseException) -> None:
+        """Cancelled while it began: what is written meanwhile must not say that it runs for ever. Where
+        the store is away, the lease runs out by itself."""
+        await asyncio.wait([beginning], timeout=self._config.lease_ttl / 3)
+        if not beginning.done():
+            beginning.cancel()
+        elif not beginning.cancelled() and beginning.exception() is None:
+            try:
                 self._refresh_content()
                 await self._record_outcome(error)
-        finally:
-            await self._writer.release()
+            finally:
+                await self._writer.release()
 
     async def _acquire(self) -> None:
         try:
@@ -784,7 +797,7 @@ class Session:
 
     async def _look(self) -> None:
         await self._writer.catch_up()
-        if self._restored_elsewhere:
+        if self._restored_elsewhere or self._is_recording_pause:
             return
         if not self._is_paused:
             await self._pause_if_idle()

@@ -464,6 +464,34 @@ async def test_a_waiting_program_pauses_gives_its_lease_back_and_goes_on(
     assert sorted(done) == ["a:1", "a:2", "b:1", "b:2"]
 
 
+async def test_recording_a_pause_slowly_is_not_taken_for_a_lost_lease(
+    manager: StateManager, elsewhere: StateManager, store: Flaky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = store._append
+
+    async def slow(session_id: str, events: Any, *rest: Any) -> int:
+        if events[0].kind == EventKind.SESSION_PAUSED:
+            await asyncio.sleep(0.2)
+        return await append(session_id, events, *rest)
+
+    monkeypatch.setattr(store, "_append", slow)
+
+    async def program() -> None:
+        async with manager.session("s") as session:
+            branch = await session.open_branch("b")
+            async with branch.step("A"):
+                await session.request_pause()
+            async with branch.step("A"):
+                pass
+
+    running = asyncio.create_task(program())
+    await status_exists(elsewhere)
+    await status_is(elsewhere, SessionStatus.PAUSED)
+    await elsewhere.resume_execution("s")
+    await running
+    assert (await elsewhere.get_head("s")).status == SessionStatus.COMPLETED
+
+
 async def status_exists(manager: StateManager) -> None:
     async def exists() -> bool:
         return bool(await manager.list_sessions())
