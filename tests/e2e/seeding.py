@@ -183,7 +183,7 @@ async def seed(database: str, session_id: str = "quantum_research_2026") -> None
 
 
 async def continue_live(database: str, session_id: str, pace: float, steps: int) -> None:
-    """A worker takes the session up and goes on in one branch, then asks a person."""
+    """A worker takes the session up and goes on in one branch. ``pace``: seconds per step."""
     manager = StateManager(DatabaseStorageBackend(database))
     async with manager.session(session_id) as session:
         branch = session.branch("Researcher-2")
