@@ -201,7 +201,7 @@ async def test_a_long_log_is_read_in_parts(redis_store: StorageBackend, monkeypa
 
 @pytest.fixture
 async def short_store(redis_server: RedisServer, redis_prefix: str) -> AsyncIterator[StorageBackend]:
-    async with opened(url=redis_server.url, key_prefix=redis_prefix, expire_time=0.4) as store:
+    async with opened(url=redis_server.url, key_prefix=redis_prefix, expire_time=1.0) as store:
         yield store
 
 
@@ -231,7 +231,6 @@ async def test_every_key_of_a_session_expires_in_the_same_instant(redis_server, 
 
 async def test_an_expired_session_is_shown_nowhere_and_leaves_no_key(short_store, redis_server, redis_prefix):
     await _fill(short_store, "s")
-    assert [head.session_id for head in await short_store.heads(HeadQuery())] == ["s"]
     await until(lambda: _gone(short_store, "s"))
     assert await short_store.heads(HeadQuery(text="short")) == []
     assert await short_store.count_by_status(HeadQuery()) == {}
@@ -270,8 +269,8 @@ async def test_a_session_that_is_held_does_not_expire(short_store):
     """A step may last longer than expire_time: its owner renews the lease meanwhile."""
     await create(short_store, "s")
     lease = await short_store.acquire("s", "me", LONG)
-    for _ in range(8):
-        await asyncio.sleep(0.1)
+    for _ in range(6):
+        await asyncio.sleep(0.25)
         await short_store.renew("s", lease.fence, LONG)
     assert await numbers(short_store, "s") == [1]
 
