@@ -63,3 +63,38 @@ async def test_a_session_that_was_interrupted_so_can_be_taken_up() -> None:
         await task
     await work()
     assert (await manager.get_head("slow")).status == SessionStatus.COMPLETED
+
+
+class SlowToLend(MemoryStorageBackend):
+    """A store that has lent the session before it can say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def acquire(self, session_id: str, owner: str, ttl: float) -> Any:
+        lease = await super().acquire(session_id, owner, ttl)
+        self.reached.set()
+        await self.go_on.wait()
+        return lease
+
+
+async def test_a_session_that_is_cancelled_while_its_lease_is_on_its_way_is_given_back() -> None:
+    store = SlowToLend()
+    manager = StateManager(store)
+    await manager.create_session("lent")
+
+    async def work() -> None:
+        async with manager.session("lent"):
+            raise AssertionError("it was cancelled before")
+
+    task = asyncio.create_task(work())
+    await store.reached.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    store.go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    head = await manager.get_head("lent")
+    assert (head.owner, head.status) == ("", SessionStatus.INTERRUPTED)
