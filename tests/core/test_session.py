@@ -464,25 +464,30 @@ async def test_a_waiting_program_pauses_gives_its_lease_back_and_goes_on(
     assert sorted(done) == ["a:1", "a:2", "b:1", "b:2"]
 
 
-async def test_recording_a_pause_slowly_is_not_taken_for_a_lost_lease(
+async def test_a_pause_that_is_being_recorded_is_not_taken_for_a_lost_lease(
     manager: StateManager, elsewhere: StateManager, store: Flaky, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append = store._append
+    """The watch looks at the store at the very moment in which the pause begins."""
+    last_seqs, looking = store.last_seqs, asyncio.Event()
 
-    async def slow(session_id: str, events: Any, *rest: Any) -> int:
-        if events[0].kind == EventKind.SESSION_PAUSED:
-            await asyncio.sleep(0.2)
-        return await append(session_id, events, *rest)
+    async def slow(session_ids: Any) -> dict[str, int]:
+        looking.set()
+        await asyncio.sleep(0.05)
+        return await last_seqs(session_ids)
 
-    monkeypatch.setattr(store, "_append", slow)
+    monkeypatch.setattr(store, "last_seqs", slow)
 
     async def program() -> None:
         async with manager.session("s") as session:
             branch = await session.open_branch("b")
-            async with branch.step("A"):
-                await session.request_pause()
-            async with branch.step("A"):
-                pass
+            try:
+                async with branch.step("A"):
+                    await session.request_pause()
+                    looking.clear()
+                    await looking.wait()
+                    raise asyncio.CancelledError
+            except asyncio.CancelledError:
+                await session.pause_point()
 
     running = asyncio.create_task(program())
     await status_exists(elsewhere)
