@@ -40,6 +40,7 @@ from state_core.exceptions import (
 from state_core.fold import state_counts
 from state_core.heads import short
 from state_core.log import EventLog
+from state_core.pausing import OnPause
 from state_core.records import (
     ENDED,
     HELD,
@@ -57,7 +58,7 @@ from state_core.records import (
     utc_now,
 )
 from state_core.saving import saving_events
-from state_core.session import OnPause, Session
+from state_core.session import Session
 from state_core.storage.base import ACTIVE, HeadQuery, StorageBackend
 from state_core.sync import SyncFace
 from state_core.writer import acquire_when_let_go

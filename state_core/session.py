@@ -1,9 +1,12 @@
 """The live session: what an orchestrator holds while it works.
 
-async with state_manager.session("research_2024", context={...}) as session:   # takes the lease
-    branch = await session.open_branch("collect")
-    async with branch.step(agent="DataCollector", input=...) as step:           # a pause point
-        step.output = ...
+    async with state_manager.session("research_2024", context={...}) as session:   # takes the lease
+        branch = await session.open_branch("collect")
+        async with branch.step(agent="DataCollector", input=...) as step:           # a pause point
+            step.output = ...
+
+It stands on three layers: `recording` (content and appends), `pausing` (what others ask of it) and
+`asking` (what its steps ask of people).
 """
 
 from __future__ import annotations
@@ -14,12 +17,11 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
+from state_core.asking import Asking
 from state_core.branch import Branch
-from state_core.changes import apply_changes, differences, set_value
+from state_core.changes import set_value
 from state_core.checkpoints import AutoCheckpoints
 from state_core.codec import plain
 from state_core.compose import (
@@ -29,18 +31,14 @@ from state_core.compose import (
     error_line,
     failed_steps,
     interruption,
-    make_event,
-    messages_added,
-    restoration,
     trace,
 )
 from state_core.config import CheckpointConfig, StateManagerConfig
-from state_core.events import Change, Changes, Event, EventKind
+from state_core.events import Event, EventKind
 from state_core.exceptions import (
     BranchNotFound,
     CancelRequested,
     ConflictError,
-    DamagedError,
     InvalidValue,
     LeaseError,
     LeaseLost,
@@ -50,9 +48,10 @@ from state_core.exceptions import (
     StorageUnavailable,
     TransitionError,
 )
-from state_core.fold import open_questions, state_counts
+from state_core.fold import state_counts
 from state_core.heads import short
 from state_core.log import EventLog
+from state_core.pausing import OnPause
 from state_core.records import (
     BRANCH_ENDED,
     HELD,
@@ -60,43 +59,14 @@ from state_core.records import (
     BranchStatus,
     BranchType,
     CheckpointKind,
-    Document,
-    Message,
-    SessionState,
     SessionStatus,
     check_id,
 )
-from state_core.writer import Writer
 
 logger = logging.getLogger(__name__)
 
-LIVE_CONTENT = {"context": "context", "metadata": "metadata", "intermediate_results": "results"}
-"""Part of the document → attribute of the session that a program may change directly."""
 
-REQUESTS = frozenset({EventKind.PAUSE_REQUESTED, EventKind.CANCEL_REQUESTED, EventKind.RESTORE_REQUESTED})
-
-OnPause = Literal["wait", "raise"]
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What somebody asked of this session and has not been done yet."""
-
-    kind: str
-    reason: str
-    actor: str
-    data: Mapping[str, Any]
-
-
-class _Unwound(Exception):
-    """Carries a BaseException through a future."""
-
-    def __init__(self, cause: BaseException) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-class Session:
+class Session(Asking):
     """A session that this process holds. Made by `StateManager.session`; use it with ``async with``.
 
     Entering creates the session or takes it up where it stands, and takes its lease. Leaving completes
@@ -123,73 +93,24 @@ class Session:
         on_pause: OnPause = "wait",
         on_left: Callable[[Session], None] | None = None,
     ) -> None:
-        self.session_id = check_id(session_id)
-        self.owner = owner
-        self.context: dict[str, Any] = {}
-        """Change it freely; it is saved with each step and at the auto-save interval."""
-        self.metadata: dict[str, Any] = {}
-        self.results: dict[str, Any] = {}
-        self.on_lost: Callable[[], object] = lambda: None
-        """Called once when the lease is lost: nothing that goes on now can be recorded."""
-        self._log = log
-        self._config = config
+        super().__init__(log, session_id, owner, config, reason, on_pause)
         self._auto = AutoCheckpoints(checkpoint_config)
         self._creation = creation(
             actor=owner, title=title, workflow=workflow, tags=tags, context=context, metadata=metadata
         )
         self._additional = content_changes(context, metadata)
-        self._reason = reason
-        self._on_pause: OnPause = on_pause
         self._on_left = on_left
-        self._writer = Writer(log, session_id, owner, config, self._on_foreign)
-        self._request: _Request | None = None
-        self._asked = asyncio.Event()
-        self._pausing_done = asyncio.Event()
-        self._is_paused = False
-        self._is_recording_pause = False
-        self._restored_elsewhere = False
         self._created = False
-        self._saving = asyncio.Lock()
-        self._answers: dict[str, asyncio.Future[None]] = {}
         self._step_numbers: dict[str, int] = {}
         self._watcher: asyncio.Task[None] | None = None
 
-    def __repr__(self) -> str:
-        return f"<Session {self.session_id} {self.document['status']}>"
-
-    # Looking
-
-    @property
-    def document(self) -> Document:
-        """The state as it is held here, as plain JSON values; to be read, not changed."""
-        return self._writer.document
-
-    @property
-    def status(self) -> SessionStatus:
-        return SessionStatus(self.document["status"])
-
-    @property
-    def seq(self) -> int:
-        return self._writer.seq
-
-    @property
-    def state(self) -> SessionState:
-        """A copy of the state."""
-        return SessionState.from_document(deepcopy(self.document))
-
-    @property
-    def requested(self) -> str:
-        """What was asked of this session and is not done yet: an event kind such as
-        ``pause.requested``, or ``""``."""
-        return self._request.kind if self._request else ""
+    # Branches and steps
 
     def branch(self, branch_id: str) -> Branch:
         """Raises BranchNotFound."""
         if branch_id not in self.document["branches"]:
             raise BranchNotFound(branch_id, self.document["branches"])
         return Branch(self, branch_id)
-
-    # Branches and steps
 
     async def open_branch(
         self,
@@ -250,72 +171,36 @@ class Session:
         self._step_numbers[branch_id] = self._step_numbers.get(branch_id, 0) + 1
         return f"{branch_id}:{self._step_numbers[branch_id]}"
 
-    # Content
+    # What branches and steps tell
 
-    async def set_context(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Durably set values of the context."""
-        self.context.update(plain({**(values or {}), **more}, "context"))
-        await self.save()
-
-    async def set_metadata(self, values: Mapping[str, Any] | None = None, /, **more: Any) -> None:
-        """Durably set values of the metadata."""
-        self.metadata.update(plain({**(values or {}), **more}, "metadata"))
-        await self.save()
-
-    async def set_result(self, name: str, value: Any) -> None:
-        """Durably set an intermediate result."""
-        self.results[name] = plain(value, f"result {name!r}")
-        await self.save()
-
-    async def remember(self, agent: str, *messages: Message) -> None:
-        """Durably append to an agent's own memory, which it keeps across branches."""
-        path = ["agent_memories", agent]
-        await self.append(messages_added(path, messages, self.document, actor=self.owner, agent=agent))
-
-    async def save(self) -> None:
-        """Durably save what was changed in ``context``, ``metadata`` and ``results``."""
-        await self._append_after_unsaved()
-
-    async def _append_after_unsaved(self, *events: Event) -> None:
-        """Append in one commit with what is unsaved. One at a time while something is, so that two that
-        end at the same moment do not both save the same change."""
-        await self._pause_ends()
-        async with self._saving:
-            # Who records a pause comes to this lock later, and gives the lease back after it.
-            unsaved = self._unsaved()
-            if unsaved:
-                await self._writer.append(*unsaved, *events)
-        if events and not unsaved:
-            await self.append(*events)
-
-    async def _append_in_the_end(self, *events: Event) -> None:
-        """With what is unsaved, unless that cannot be stored: an end is recorded all the same."""
-        async with self._saving:
-            await self._writer.append(*self._unsaved_if_storable(), *events)
-
-    def _unsaved(self) -> list[Event]:
-        changes: dict[str, Changes] = {}
-        for part, attribute in LIVE_CONTENT.items():
-            live = plain(getattr(self, attribute), part)
-            changes[part] = list(differences(self.document[part], live, [part]))
-        pairs = (
-            (EventKind.CONTEXT_CHANGED, changes["context"] + changes["metadata"]),
-            (EventKind.RESULT_CHANGED, changes["intermediate_results"]),
-        )
-        return [self.event(kind, found) for kind, found in pairs if found]
-
-    async def _append_of_step(self, *events: Event) -> None:
-        if self._config.auto_save_enabled and self._config.auto_save_on_step:
-            await self._append_after_unsaved(*events)
-        else:
-            await self.append(*events)
-
-    def _unsaved_if_storable(self) -> list[Event]:
+    async def step_begins(self, step_id: str, agent: str, *events: Event) -> None:
+        self._writer.at_work[step_id] = agent
         try:
-            return self._unsaved()
-        except InvalidValue as error:
-            logger.warning("Session %s: its last changes are not saved: %s", self.session_id, error)
-            return []
+            await self._append_of_step(*events)
+        except BaseException:
+            self.step_left(step_id)
+            raise
+
+    async def step_completes(self, step_id: str, *events: Event) -> None:
+        self.step_left(step_id)
+        await self._append_of_step(*events)
+        await self._pause_if_idle()
+
+    async def step_fails(self, step_id: str, event: Event) -> None:
+        self.step_left(step_id)
+        await self.append(event)
+        if self._auto.on_error:
+            await self.checkpoint(f"error in {step_id}", kind=CheckpointKind.ERROR)
+        await self._pause_if_idle()
+
+    def step_left(self, step_id: str) -> None:
+        self._writer.at_work.pop(step_id, None)
+
+    async def branch_moves(self, event: Event) -> None:
+        await self.append(event)
+        if event.kind == EventKind.BRANCH_COMPLETED and self._auto.on_completion:
+            name = self.document["branches"][event.branch_id]["name"]
+            await self.checkpoint(f"{name} completed", kind=CheckpointKind.COMPLETION)
 
     # Checkpoints
 
@@ -363,289 +248,6 @@ class Session:
             for branch_id, branch in self.document["branches"].items()
             if branch["status"] in which
         ]
-
-    # Pausing
-
-    async def pause_point(self) -> None:
-        """A step boundary: where a request to pause or to cancel takes effect."""
-        while self._request or self._is_paused or self._writer.lost:
-            self._unwind_if_asked()
-            await self._pause_if_idle()
-            await self._pausing_done.wait()
-
-    def _unwind_if_asked(self) -> None:
-        self.check_lease()
-        if self.requested == EventKind.CANCEL_REQUESTED:
-            raise CancelRequested
-        if self._unwinds:
-            raise PauseRequested
-
-    async def wait_until_asked(self) -> None:
-        """Until a pause, a restore or a cancellation is asked for, or the lease is lost."""
-        await self._asked.wait()
-
-    def check_lease(self) -> None:
-        """Raises LeaseLost where it is known to be lost."""
-        if self._writer.lost:
-            raise self._writer.lost
-
-    @property
-    def _unwinds(self) -> bool:
-        """A restore cannot be waited for: the program has to start again from an earlier place."""
-        return (
-            self._on_pause == "raise"
-            or self._restored_elsewhere
-            or self.requested == EventKind.RESTORE_REQUESTED
-        )
-
-    async def request_pause(self, reason: str = "", actor: str = "") -> None:
-        """Pause from inside this process: the same as a request from elsewhere."""
-        if self._request is None and self.status in {SessionStatus.RUNNING, SessionStatus.WAITING}:
-            self._note_request(_Request(EventKind.PAUSE_REQUESTED, short(reason), actor or self.owner, {}))
-            data = {"reason": short(reason)}
-            await self.append(self.event(EventKind.PAUSE_REQUESTED, actor=actor, data=data))
-
-    def _note_request(self, request: _Request) -> None:
-        self._request = request
-        self._asked.set()
-        self._pausing_done.clear()
-        if request.kind == EventKind.CANCEL_REQUESTED or self._unwinds:
-            cancelled = request.kind == EventKind.CANCEL_REQUESTED
-            self._wake_all(_Unwound(CancelRequested() if cancelled else PauseRequested()))
-
-    def _wake_all(self, error: Exception) -> None:
-        """Nobody is to wait for the end of a pause, or for an answer, any longer."""
-        self._pausing_done.set()
-        self._wake_askers(error)
-
-    def _wake_askers(self, error: Exception) -> None:
-        """A branch that waits for a person is at a boundary; resumed, it comes to its question again."""
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(error)
-
-    async def _pause_if_idle(self) -> None:
-        """In the waiting mode: record the pause once no step is at work, and give the lease back."""
-        if self._unwinds or self._is_paused or self._writer.at_work:
-            return
-        if self.requested == EventKind.PAUSE_REQUESTED:
-            self._is_paused = self._is_recording_pause = True
-            try:
-                await self._record_pause()
-            except BaseException:
-                self._is_paused = False
-                raise
-            finally:
-                self._is_recording_pause = False
-            await self._writer.release()
-
-    async def _record_pause(self) -> None:
-        request = self._request
-        if request and request.kind == EventKind.RESTORE_REQUESTED:
-            await self._restore(request)
-        else:
-            data = {"reason": request.reason if request else self._reason}
-            paused = self.event(EventKind.SESSION_PAUSED, data=data)
-            await self._append_in_the_end(paused)
-        self._request = None
-
-    async def _restore(self, request: _Request) -> None:
-        target = await self._log.document(self.session_id, request.data["to"])
-        async with self._saving:
-            unsaved = self._unsaved_if_storable()
-            if unsaved:
-                await self._writer.append(*unsaved)
-        checkpoint_id = str(request.data.get("checkpoint", ""))
-        await self._writer.append_restore(
-            restoration(
-                state_counts(self.document),
-                target,
-                checkpoint_id=checkpoint_id,
-                actor=request.actor,
-                reason=request.reason,
-            )
-        )
-        self._refresh_content()
-
-    async def _take_up_again(self) -> None:
-        """After a pause in this process somebody asked to resume. Whoever gets the lease goes on."""
-        await self._writer.take_again()
-        if self.status not in RESUMABLE:
-            await self._writer.release()
-            raise LeaseLost(self.session_id)
-        await self._writer.append(self.event(EventKind.SESSION_RESUMED, data={"owner": self.owner}))
-        self._request = None
-        self._is_paused = False
-        self._asked.clear()
-        self._pausing_done.set()
-
-    # Asking a person
-
-    async def ask(
-        self,
-        prompt: Any,
-        *,
-        branch_id: str,
-        step_id: str,
-        question_id: str,
-        agent: str = "",
-        choices: Sequence[Any] | None = None,
-        schema: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Wait for a person's answer. A question that was answered before returns at once."""
-        known = self.document["questions"].get(question_id)
-        if known and known["status"] == "answered":
-            return known["answer"]
-        if known:
-            await self._wait_again(branch_id)
-        else:
-            await self._request_input(question_id, prompt, branch_id, step_id, agent, choices, schema)
-        if self._request and (self._unwinds or self.requested == EventKind.CANCEL_REQUESTED):
-            await self.pause_point()
-        await self._wait_for_answer(question_id, step_id)
-        await self.pause_point()
-        await self._go_on(branch_id, question_id)
-        return self.document["questions"][question_id]["answer"]
-
-    async def _request_input(
-        self,
-        question_id: str,
-        prompt: Any,
-        branch_id: str,
-        step_id: str,
-        agent: str,
-        choices: Sequence[Any] | None,
-        schema: Mapping[str, Any] | None,
-    ) -> None:
-        given = {"prompt": prompt, "choices": choices and list(choices), "schema": schema}
-        changes = [
-            set_value(["questions", question_id, name], plain(value, name))
-            for name, value in given.items()
-            if value is not None
-        ]
-        event = self.event(
-            EventKind.INPUT_REQUESTED,
-            changes,
-            branch_id=branch_id,
-            step_id=step_id,
-            agent=agent,
-            status=str(BranchStatus.WAITING),
-            data={"question": question_id, "session": self._waiting},
-        )
-        await self.append(event)
-
-    @property
-    def _waiting(self) -> str:
-        """The session's status when a question is open, where that changes it."""
-        return str(SessionStatus.WAITING) if self.status == SessionStatus.RUNNING else ""
-
-    async def _wait_again(self, branch_id: str) -> None:
-        """The session was resumed while its question is still open."""
-        data = {"for": "an answer", "session": self._waiting}
-        status = str(BranchStatus.WAITING)
-        await self.append(self.event(EventKind.BRANCH_WAITING, branch_id=branch_id, status=status, data=data))
-
-    async def _wait_for_answer(self, question_id: str, step_id: str) -> None:
-        """While it waits, the step is not at work: the session can pause."""
-        answer = self._answers.setdefault(question_id, asyncio.get_running_loop().create_future())
-        agent = self._writer.at_work.pop(step_id, None)
-        try:
-            await self._pause_if_idle()
-            if self.document["questions"][question_id]["status"] == "open":
-                await answer
-        except _Unwound as unwound:
-            raise unwound.cause from None
-        finally:
-            self._answers.pop(question_id, None)
-            if agent is not None:
-                self._writer.at_work[step_id] = agent
-
-    async def _go_on(self, branch_id: str, question_id: str) -> None:
-        others = [q for q in open_questions(self.document) if q["question_id"] != question_id]
-        runs = self.status == SessionStatus.WAITING and not others
-        event = self.event(
-            EventKind.BRANCH_RESUMED,
-            branch_id=branch_id,
-            status=str(BranchStatus.RUNNING),
-            data={"session": str(SessionStatus.RUNNING)} if runs else {},
-        )
-        await self.append(event)
-
-    # Appending
-
-    def event(self, kind: str, changes: Changes | None = None, *, actor: str = "", **header: Any) -> Event:
-        """An event by this owner, measured against the present state."""
-        return make_event(kind, changes, document=self.document, actor=actor or self.owner, **header)
-
-    async def append(self, *events: Event) -> int:
-        """Append durably under the lease; returns the seq of the last. Raises LeaseLost."""
-        await self._pause_ends()
-        return await self._writer.append(*events)
-
-    async def _pause_ends(self) -> None:
-        while self._is_paused:
-            await self._pausing_done.wait()
-            if self._is_paused:
-                self._unwind_if_asked()
-
-    async def step_begins(self, step_id: str, agent: str, *events: Event) -> None:
-        self._writer.at_work[step_id] = agent
-        try:
-            await self._append_of_step(*events)
-        except BaseException:
-            self.step_left(step_id)
-            raise
-
-    async def step_completes(self, step_id: str, *events: Event) -> None:
-        self.step_left(step_id)
-        await self._append_of_step(*events)
-        await self._pause_if_idle()
-
-    async def step_fails(self, step_id: str, event: Event) -> None:
-        self.step_left(step_id)
-        await self.append(event)
-        if self._auto.on_error:
-            await self.checkpoint(f"error in {step_id}", kind=CheckpointKind.ERROR)
-        await self._pause_if_idle()
-
-    def step_left(self, step_id: str) -> None:
-        self._writer.at_work.pop(step_id, None)
-
-    async def branch_moves(self, event: Event) -> None:
-        await self.append(event)
-        if event.kind == EventKind.BRANCH_COMPLETED and self._auto.on_completion:
-            name = self.document["branches"][event.branch_id]["name"]
-            await self.checkpoint(f"{name} completed", kind=CheckpointKind.COMPLETION)
-
-    # What others append
-
-    def _on_foreign(self, event: Event) -> None:
-        if event.kind == EventKind.SESSION_RESTORED:
-            self._refresh_content()
-            self._restored_elsewhere = True
-            self._wake_all(_Unwound(PauseRequested()))
-        for change in event.changes:
-            self._merge(change)
-        if event.kind in REQUESTS:
-            self._note_request(_Request(event.kind, event.data.get("reason", ""), event.actor, event.data))
-        answer = self._answers.get(event.data.get("question", ""))
-        if event.kind == EventKind.INPUT_ANSWERED and answer and not answer.done():
-            answer.set_result(None)
-
-    def _merge(self, change: Change) -> None:
-        """A change from elsewhere reaches the program's own working copy, too."""
-        operation, path, *rest = change
-        attribute = LIVE_CONTENT.get(path[0]) if path else None
-        if attribute is None:
-            return
-        try:
-            apply_changes(getattr(self, attribute), deepcopy([[operation, path[1:], *rest]]))
-        except DamagedError:
-            logger.warning("Session %s: the program changed %r meanwhile; its value stays.", self, path)
-
-    def _refresh_content(self) -> None:
-        for part, attribute in LIVE_CONTENT.items():
-            setattr(self, attribute, deepcopy(self.document[part]))
 
     # Opening
 
@@ -780,12 +382,6 @@ class Session:
                 logger.warning("Session %s: cannot be saved as it is: %s", self.session_id, error)
             except StorageUnavailable as error:
                 logger.warning("Session %s: %s Trying again.", self.session_id, error)
-
-    def _lose(self, error: LeaseError) -> None:
-        self._writer.lose(error)
-        self._asked.set()
-        self._wake_all(error)
-        self.on_lost()
 
     def _auto_save_is_due(self, saved: float) -> bool:
         waited = time.monotonic() - saved
