@@ -216,7 +216,7 @@ def _event_place(session_id: str, header: Header) -> bytes:
             header.step_id,
             header.agent,
             header.status,
-            header.duration,
+            None if header.duration is None else float(header.duration),
             header.size,
             header.data,
         ],

@@ -48,6 +48,11 @@ def test_an_event_without_changes_is_sealed_too(codec):
     assert codec.open("s", record) == event
 
 
+def test_a_store_may_give_a_whole_duration_back_as_a_fraction():
+    record = Codec().seal("s", replace(EVENT, duration=2))
+    assert Codec().open("s", replace(record, duration=2.0)).duration == 2.0
+
+
 def test_compression_is_skipped_where_it_does_not_shrink():
     codec = Codec()
     assert "z" not in codec.seal("s", replace(EVENT, changes=[["set", ["a"], 1]])).encoding
