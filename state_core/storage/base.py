@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from state_core.events import CREATING, EventRecord
+from state_core.events import CREATING, EventRecord, Header
 from state_core.exceptions import (
     ConflictError,
     InvalidValue,
@@ -42,6 +42,24 @@ class Guard:
     """The session's lease must have this fence and not have run out, by the store's clock."""
     statuses: frozenset[str] | None = None
     """The session's status must be one of these."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """Which events of a session; see `StorageBackend.read_events`."""
+
+    after: int = 0
+    before: int | None = None
+    limit: int | None = None
+    kinds: frozenset[str] | None = None
+    branch_id: str | None = None
+    bodies: bool = True
+    newest_first: bool = False
+
+    def takes(self, event: Header) -> bool:
+        """Do its kind and its branch fit? For stores that cannot ask that of something else."""
+        kind_fits = self.kinds is None or event.kind in self.kinds
+        return kind_fits and self.branch_id in (None, event.branch_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +179,34 @@ class StorageBackend(ABC):
                 f"{self.max_append_bytes / 1e6:.1f} MB. Append in smaller parts."
             )
 
+    async def read_events(
+        self,
+        session_id: str,
+        *,
+        after: int = 0,
+        before: int | None = None,
+        limit: int | None = None,
+        kinds: Collection[str] | None = None,
+        branch_id: str | None = None,
+        bodies: bool = True,
+        newest_first: bool = False,
+    ) -> list[EventRecord]:
+        """Events with ``after < seq < before``, ascending unless ``newest_first``.
+
+        With ``bodies=False`` bodies are not read from the store and come as ``b""``.
+        An unknown session has no events.
+        """
+        query = EventQuery(
+            after=after,
+            before=before,
+            limit=limit,
+            kinds=None if kinds is None else frozenset(map(str, kinds)),
+            branch_id=branch_id,
+            bodies=bodies,
+            newest_first=newest_first,
+        )
+        return await self._read_events(check_id(session_id), query)
+
     async def wakeups(self) -> AsyncIterator[str]:
         """Yield the id of a session each time one may have changed; ``""`` means any of them may have.
 
@@ -192,23 +238,8 @@ class StorageBackend(ABC):
         durable commit, all or nothing. `refusal` tells which error a failed guard is."""
 
     @abstractmethod
-    async def read_events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        limit: int | None = None,
-        kinds: Collection[str] | None = None,
-        branch_id: str | None = None,
-        bodies: bool = True,
-        newest_first: bool = False,
-    ) -> list[EventRecord]:
-        """Events with ``after < seq < before``, ascending unless ``newest_first``.
-
-        With ``bodies=False`` bodies are not read from the store and come as ``b""``.
-        An unknown session has no events.
-        """
+    async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
+        """The events of `read_events`. The id is checked."""
 
     @abstractmethod
     async def head(self, session_id: str) -> Head:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,7 +29,7 @@ from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import Checkpoint, Head, Lease, check_id
 from state_core.storage import configuration, headquery, schema
 from state_core.storage.appending import Append, append_by_orm
-from state_core.storage.base import Guard, HeadQuery, Snapshot, StorageBackend, Usage
+from state_core.storage.base import EventQuery, Guard, HeadQuery, Snapshot, StorageBackend, Usage
 from state_core.storage.clock import FREE, LASTS, seconds_from_now
 from state_core.storage.connecting import address, prepare_django
 from state_core.storage.failures import translated
@@ -170,30 +170,14 @@ class DatabaseStorageBackend(StorageBackend):
         if self._vendor() == "postgresql":
             self._notifier.tell(session_id)
 
-    async def read_events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        limit: int | None = None,
-        kinds: Collection[str] | None = None,
-        branch_id: str | None = None,
-        bodies: bool = True,
-        newest_first: bool = False,
-    ) -> list[EventRecord]:
-        condition = Q(session__session_id=check_id(session_id), seq__gt=after)
-        if before is not None:
-            condition &= Q(seq__lt=before)
-        if kinds is not None:
-            condition &= Q(kind__in=[str(kind) for kind in kinds])
-        if branch_id is not None:
-            condition &= Q(branch_id=branch_id)
-        columns = EVENT_COLUMNS if bodies else HEADER_COLUMNS
+    async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
+        condition = _event_condition(session_id, query)
+        columns = EVENT_COLUMNS if query.bodies else HEADER_COLUMNS
+        order = "-seq" if query.newest_first else "seq"
 
         def read(connection: Any, tables: Tables) -> list[EventRecord]:
             found = tables.event.objects.using(connection.alias).filter(condition)
-            rows = found.order_by("-seq" if newest_first else "seq").values_list(*columns)[:limit]
+            rows = found.order_by(order).values_list(*columns)[: query.limit]
             return [to_record(row) for row in rows]
 
         return await self._run(read)
@@ -377,6 +361,17 @@ class DatabaseStorageBackend(StorageBackend):
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.close)
         await asyncio.to_thread(self._notifier.close)
+
+
+def _event_condition(session_id: str, query: EventQuery) -> Q:
+    condition = Q(session__session_id=session_id, seq__gt=query.after)
+    if query.before is not None:
+        condition &= Q(seq__lt=query.before)
+    if query.kinds is not None:
+        condition &= Q(kind__in=query.kinds)
+    if query.branch_id is not None:
+        condition &= Q(branch_id=query.branch_id)
+    return condition
 
 
 def _appender(connection: Any) -> Callable[[Any, Tables, Append], int]:

@@ -22,11 +22,12 @@ import sqlite3
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, ParamSpec, TypeVar
 
@@ -46,6 +47,7 @@ from state_core.exceptions import (
 from state_core.heads import CheckpointChange, HeadChange, apply_head_change
 from state_core.records import Checkpoint, Head, Lease, check_id
 from state_core.storage.base import (
+    EventQuery,
     Guard,
     HeadQuery,
     Snapshot,
@@ -360,31 +362,13 @@ class FileStorageBackend(StorageBackend):
     # Reading
 
     @in_thread
-    def read_events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        limit: int | None = None,
-        kinds: Collection[str] | None = None,
-        branch_id: str | None = None,
-        bodies: bool = True,
-        newest_first: bool = False,
-    ) -> list[EventRecord]:
+    def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
         if not self._folder(session_id).is_dir():
             return []
-        found: list[EventRecord] = []
         with self._scanned(session_id) as log:
-            upto = log.last_seq if before is None else min(before - 1, log.last_seq)
-            for record in _events(log, after, upto, newest_first):
-                if limit is not None and len(found) >= limit:
-                    break
-                if kinds is not None and record.kind not in kinds:
-                    continue
-                if branch_id is None or record.branch_id == branch_id:
-                    found.append(record if bodies else replace(record, body=b""))
-        return found
+            fitting = filter(query.takes, _events(log, query))
+            found = list(islice(fitting, query.limit))
+        return found if query.bodies else [replace(record, body=b"") for record in found]
 
     @in_thread
     def checkpoints(self, session_id: str) -> list[Checkpoint]:
@@ -540,8 +524,10 @@ def _lasts(head: Head) -> bool:
     return head.lease_expires_at is not None and head.lease_expires_at.timestamp() > time.time()
 
 
-def _events(log: LogFile, after: int, upto: int, newest_first: bool) -> Iterator[EventRecord]:
-    if not newest_first:
+def _events(log: LogFile, query: EventQuery) -> Iterator[EventRecord]:
+    after = query.after
+    upto = log.last_seq if query.before is None else min(query.before - 1, log.last_seq)
+    if not query.newest_first:
         yield from log.read(after, upto)
         return
     while upto > after:

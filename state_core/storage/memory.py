@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -15,7 +15,16 @@ from state_core.events import EventRecord
 from state_core.exceptions import CheckpointNotFound, LeaseHeld, LeaseLost, SessionNotFound
 from state_core.heads import CheckpointChange, HeadChange, apply_head_change
 from state_core.records import HELD, Checkpoint, Head, Lease, check_id
-from state_core.storage.base import Guard, HeadQuery, Snapshot, StorageBackend, Usage, refusal, sort_value
+from state_core.storage.base import (
+    EventQuery,
+    Guard,
+    HeadQuery,
+    Snapshot,
+    StorageBackend,
+    Usage,
+    refusal,
+    sort_value,
+)
 
 
 @dataclass
@@ -84,28 +93,14 @@ class MemoryStorageBackend(StorageBackend):
             raise SessionNotFound(session_id)
         return session
 
-    async def read_events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        limit: int | None = None,
-        kinds: Collection[str] | None = None,
-        branch_id: str | None = None,
-        bodies: bool = True,
-        newest_first: bool = False,
-    ) -> list[EventRecord]:
+    async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
+        end = None if query.before is None else max(0, query.before - 1)
         with self._lock:
-            session = self._sessions.get(check_id(session_id))
-            end = None if before is None else max(0, before - 1)
-            events = session.events[after:end] if session else []
-        found = [
-            event if bodies else replace(event, body=b"")
-            for event in (reversed(events) if newest_first else events)
-            if (kinds is None or event.kind in kinds) and (branch_id is None or event.branch_id == branch_id)
-        ]
-        return found[:limit]
+            session = self._sessions.get(session_id)
+            events = session.events[query.after : end] if session else []
+        found = [event for event in events if query.takes(event)]
+        chosen = (found[::-1] if query.newest_first else found)[: query.limit]
+        return chosen if query.bodies else [replace(event, body=b"") for event in chosen]
 
     async def head(self, session_id: str) -> Head:
         with self._lock:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 from state_core.events import EventRecord
@@ -27,7 +27,7 @@ from state_core.exceptions import (
 )
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import HELD, Checkpoint, Head, Lease, check_id
-from state_core.storage.base import Guard, HeadQuery, Snapshot, StorageBackend, Usage, refusal
+from state_core.storage.base import EventQuery, Guard, HeadQuery, Snapshot, StorageBackend, Usage, refusal
 from state_core.storage.redischeck import weaknesses
 from state_core.storage.redisclient import Clients, Server, server_at
 from state_core.storage.redisrows import (
@@ -130,36 +130,17 @@ class RedisStorageBackend(StorageBackend):
             raise _refusal(session_id, guard, *values)
         return int(values[0])
 
-    async def read_events(
-        self,
-        session_id: str,
-        *,
-        after: int = 0,
-        before: int | None = None,
-        limit: int | None = None,
-        kinds: Collection[str] | None = None,
-        branch_id: str | None = None,
-        bodies: bool = True,
-        newest_first: bool = False,
-    ) -> list[EventRecord]:
-        listed = sorted(map(str, kinds or ()))
-        filtered = kinds is not None or branch_id is not None
-        at_once = AT_ONCE if filtered or limit is None else min(limit, AT_ONCE)
-        wanted: list[Argument] = [
-            *(int(newest_first), int(bodies), int(branch_id is not None)),
-            branch_id or "",
-            *(at_once, BYTES_AT_ONCE, int(kinds is not None), len(listed)),
-            *listed,
-        ]
+    async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
+        after, before, wanted = query.after, query.before, _wanted(query)
         found: list[EventRecord] = []
-        while limit is None or len(found) < limit:
-            left = -1 if limit is None else limit - len(found)
+        while query.limit is None or len(found) < query.limit:
+            left = -1 if query.limit is None else query.limit - len(found)
             span: list[Argument] = [after, "" if before is None else before, left]
-            goes_on, *flat = await self._run("read", check_id(session_id), *span, *wanted)
+            goes_on, *flat = await self._run("read", session_id, *span, *wanted)
             found.extend(read_event(*flat[i : i + 5]) for i in range(0, len(flat), 5))
             if not goes_on:
                 break
-            after, before = (after, int(goes_on)) if newest_first else (int(goes_on), before)
+            after, before = (after, int(goes_on)) if query.newest_first else (int(goes_on), before)
         return found
 
     async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
@@ -323,3 +304,16 @@ def _lease(session_id: str, owner: bytes, fence: bytes, expires_at: bytes) -> Le
 
 def _microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
+
+
+def _wanted(query: EventQuery) -> list[Argument]:
+    """What the script `read` is told besides from where to where."""
+    listed = sorted(query.kinds or ())
+    filtered = query.kinds is not None or query.branch_id is not None
+    at_once = AT_ONCE if filtered or query.limit is None else min(query.limit, AT_ONCE)
+    return [
+        *(int(query.newest_first), int(query.bodies), int(query.branch_id is not None)),
+        query.branch_id or "",
+        *(at_once, BYTES_AT_ONCE, int(query.kinds is not None), len(listed)),
+        *listed,
+    ]
