@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import fcntl
 import functools
 import logging
 import os
@@ -21,11 +20,10 @@ import shutil
 import sqlite3
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -56,6 +54,14 @@ from state_core.storage.base import (
     derived,
     refusal,
 )
+from state_core.storage.filefolders import (
+    SessionFolders,
+    kind_of_file_system,
+    replace_file,
+    session_id_of,
+    size_of,
+    sync_folder,
+)
 from state_core.storage.fileindex import FileIndex
 from state_core.storage.filelog import BinaryFrames, JsonLines, LogFile
 
@@ -64,17 +70,9 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-KEPT_OPEN = 256
-"""Sessions whose log's places are remembered."""
 WINDOW = 500
 """Events looked at at once when reading backwards."""
 NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph"}
-
-
-@dataclass
-class _Opened:
-    log: LogFile
-    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def in_thread(function: Callable[P, R]) -> Callable[P, Any]:
@@ -111,9 +109,8 @@ class FileStorageBackend(StorageBackend):
             raise ConfigurationError(f"file_extension is {file_extension!r}; give one such as '.state'.")
         self._extension = file_extension
         self._create_dirs = create_dirs
-        self._framing = JsonLines() if use_json else BinaryFrames()
-        self._sessions = self.base_path / "sessions"
-        self._opened: OrderedDict[str, _Opened] = OrderedDict()
+        framing = JsonLines() if use_json else BinaryFrames()
+        self._folders = SessionFolders(self.base_path / "sessions", file_extension, framing)
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._index: FileIndex | None = None
@@ -166,69 +163,24 @@ class FileStorageBackend(StorageBackend):
             raise StorageUnavailable(
                 f"There is no folder {self.base_path}. Create it, or pass create_dirs=True."
             )
-        self._sessions.mkdir(parents=True, exist_ok=True)
+        self._folders.path.mkdir(parents=True, exist_ok=True)
 
     def _take_stock(self, index: FileIndex) -> None:
         """Index what was written by a process that was killed before it could."""
         known = index.known()
-        with os.scandir(self._sessions) as folders:
-            names = [folder.name for folder in folders if not folder.name.startswith("~")]
-        for session_id in map(_session_id, names):
-            if known.pop(session_id, None) != _file_size(self._log_path(session_id)):
+        for session_id in self._folders.session_ids():
+            if known.pop(session_id, None) != size_of(self._folders.log_path(session_id)):
                 self._take_stock_of(index, session_id)
         for session_id in known:
             index.delete(session_id)
 
     def _take_stock_of(self, index: FileIndex, session_id: str) -> None:
         try:
-            with self._flock(session_id), self._scanned(session_id) as log:
+            with self._folders.locked(session_id) as log:
                 self._reindex(index, session_id, log)
         except DamagedError as error:
             # The others must stay usable; whoever asks for this one is told again.
             logger.error("%s", error)
-
-    # Places
-
-    def _folder(self, session_id: str) -> Path:
-        return self._sessions / check_id(session_id).replace(":", "~")
-
-    def _log_path(self, session_id: str) -> Path:
-        return self._folder(session_id) / f"log{self._extension}"
-
-    @contextmanager
-    def _flock(self, session_id: str) -> Iterator[None]:
-        """Held across processes and threads. Raises SessionNotFound where there is no folder."""
-        path = self._folder(session_id) / "lock"
-        while True:
-            try:
-                file = path.open("ab")
-            except FileNotFoundError:
-                raise SessionNotFound(session_id) from None
-            with file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if _same_file(file.fileno(), path):
-                    yield
-                    return
-            # Deleted, and perhaps created anew, while we waited.
-
-    @contextmanager
-    def _scanned(self, session_id: str) -> Iterator[LogFile]:
-        """The log, up to date, for this thread alone."""
-        opened = self._open(session_id)
-        with opened.lock:
-            opened.log.scan()
-            yield opened.log
-
-    def _open(self, session_id: str) -> _Opened:
-        with self._lock:
-            opened = self._opened.get(session_id)
-            if opened is None:
-                log = LogFile(self._log_path(session_id), session_id, self._framing)
-                opened = self._opened[session_id] = _Opened(log)
-            self._opened.move_to_end(session_id)
-            while len(self._opened) > KEPT_OPEN:
-                self._opened.popitem(last=False)
-            return opened
 
     # Appending
 
@@ -243,8 +195,8 @@ class FileStorageBackend(StorageBackend):
     ) -> int:
         index = self.index
         if guard.creates:
-            self._make_session_folder(session_id)
-        with self._flock(session_id), self._scanned(session_id) as log:
+            self._folders.make(session_id)
+        with self._folders.locked(session_id) as log:
             head = self._head_of(index, session_id, log)
             self._check(session_id, guard, head)
             if log.torn_bytes:
@@ -256,16 +208,10 @@ class FileStorageBackend(StorageBackend):
             first = head.last_seq + 1
             log.append([replace(event, seq=seq) for seq, event in enumerate(events, start=first)])
             if first == 1:
-                _sync_folder(log.path.parent)
+                sync_folder(log.path.parent)
             apply_head_change(head, change, len(events))
             self._put(index, head, log, checkpoints, first)
             return head.last_seq
-
-    def _make_session_folder(self, session_id: str) -> None:
-        folder = self._folder(session_id)
-        folder.mkdir(exist_ok=True)
-        (folder / "lock").touch()
-        _sync_folder(self._sessions)
 
     def _check(self, session_id: str, guard: Guard, head: Head) -> None:
         if head.last_seq == 0:
@@ -326,7 +272,7 @@ class FileStorageBackend(StorageBackend):
 
     def _with_lease(self, head: Head) -> Head:
         try:
-            lease = orjson.loads((self._folder(head.session_id) / "lease.json").read_bytes())
+            lease = orjson.loads((self._folders.folder(head.session_id) / "lease.json").read_bytes())
         except FileNotFoundError:
             return head
         except ValueError as error:
@@ -339,9 +285,9 @@ class FileStorageBackend(StorageBackend):
     def head(self, session_id: str) -> Head:
         index = self.index
         found = index.get(check_id(session_id))
-        if found and found[1] == _file_size(self._log_path(session_id)):
+        if found and found[1] == size_of(self._folders.log_path(session_id)):
             return self._with_lease(found[0])
-        with self._flock(session_id), self._scanned(session_id) as log:
+        with self._folders.locked(session_id) as log:
             head = self._head_of(index, session_id, log)
         if head.last_seq == 0:
             raise SessionNotFound(session_id)
@@ -363,9 +309,9 @@ class FileStorageBackend(StorageBackend):
 
     @in_thread
     def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
-        if not self._folder(session_id).is_dir():
+        if not self._folders.folder(session_id).is_dir():
             return []
-        with self._scanned(session_id) as log:
+        with self._folders.scanned(session_id) as log:
             fitting = filter(query.takes, _events(log, query))
             found = list(islice(fitting, query.limit))
         return found if query.bodies else [replace(record, body=b"") for record in found]
@@ -385,16 +331,18 @@ class FileStorageBackend(StorageBackend):
 
     @in_thread
     def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
-        folder = self._folder(session_id) / "snapshots"
+        folder = self._folders.folder(session_id) / "snapshots"
         if not folder.parent.is_dir():
             return
         folder.mkdir(exist_ok=True)
         encoding = snapshot.encoding.encode()
-        _replace(folder / f"{snapshot.seq}{self._extension}", encoding + b"\n" + snapshot.body, durable=True)
+        replace_file(
+            folder / f"{snapshot.seq}{self._extension}", encoding + b"\n" + snapshot.body, durable=True
+        )
 
     @in_thread
     def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
-        folder = self._folder(session_id) / "snapshots"
+        folder = self._folders.folder(session_id) / "snapshots"
         seqs = [int(path.stem) for path in folder.glob(f"*{self._extension}") if path.stem.isdigit()]
         best = max((seq for seq in seqs if seq <= at_or_before), default=None)
         if best is None:
@@ -432,7 +380,7 @@ class FileStorageBackend(StorageBackend):
     @contextmanager
     def _changing_lease(self, session_id: str) -> Iterator[Head]:
         index = self.index
-        with self._flock(session_id), self._scanned(session_id) as log:
+        with self._folders.locked(session_id) as log:
             head = self._head_of(index, session_id, log)
             if head.last_seq == 0:
                 raise SessionNotFound(session_id)
@@ -443,7 +391,9 @@ class FileStorageBackend(StorageBackend):
         expires = time.time() + ttl if ttl is not None else 0.0
         head.lease_expires_at = datetime.fromtimestamp(expires, UTC) if expires else None
         values = {"owner": head.owner, "fence": head.fence, "expires": expires}
-        _replace(self._folder(head.session_id) / "lease.json", orjson.dumps(values), durable=durable)
+        replace_file(
+            self._folders.folder(head.session_id) / "lease.json", orjson.dumps(values), durable=durable
+        )
         return Lease(head.session_id, head.owner, head.fence, datetime.fromtimestamp(expires, UTC))
 
     # Deleting and reckoning
@@ -451,15 +401,12 @@ class FileStorageBackend(StorageBackend):
     @in_thread
     def delete(self, session_id: str) -> None:
         index = self.index
-        with self._flock(session_id), self._scanned(session_id) as log:
+        with self._folders.locked(session_id) as log:
             head = self._head_of(index, session_id, log)
             if _lasts(head):
                 raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
-            doomed = self._sessions / f"~deleted-{time.time_ns()}"
-            self._folder(session_id).rename(doomed)
+            doomed = self._folders.remove(session_id)
             index.delete(session_id)
-            with self._lock:
-                self._opened.pop(session_id, None)
         shutil.rmtree(doomed)
 
     @in_thread
@@ -478,14 +425,14 @@ class FileStorageBackend(StorageBackend):
     def check(self) -> list[str]:
         self._make_folders()
         problems = []
-        kind = _file_system(self.base_path)
+        kind = kind_of_file_system(self.base_path)
         if kind in NETWORK_FILE_SYSTEMS:
             problems.append(
                 f"{self.base_path} is on a network file system ({kind}): locks and durable writes are not "
                 "certain there. Use a local disk, or the database or Redis store."
             )
-        if not os.access(self._sessions, os.W_OK):
-            problems.append(f"{self._sessions} cannot be written by this user.")
+        if not os.access(self._folders.path, os.W_OK):
+            problems.append(f"{self._folders.path} cannot be written by this user.")
         if (self.base_path / "SESSIONS").exists():
             problems.append(
                 f"{self.base_path} does not tell 'a' from 'A': session ids that differ only in case collide."
@@ -497,14 +444,14 @@ class FileStorageBackend(StorageBackend):
         from watchfiles import awatch
 
         await asyncio.get_running_loop().run_in_executor(self._threads(), self._make_folders)
-        async for changes in awatch(self._sessions, recursive=True, step=20, debounce=50):
+        async for changes in awatch(self._folders.path, recursive=True, step=20, debounce=50):
             for session_id in {self._changed_session(path) for _, path in changes} - {""}:
                 yield session_id
 
     def _changed_session(self, path: str) -> str:
-        parts = Path(path).relative_to(self._sessions.absolute()).parts
+        parts = Path(path).relative_to(self._folders.path.absolute()).parts
         is_log = len(parts) == 2 and parts[1].startswith("log")
-        return _session_id(parts[0]) if is_log else ""
+        return session_id_of(parts[0]) if is_log else ""
 
     async def close(self) -> None:
         with self._opening, self._lock:
@@ -514,10 +461,6 @@ class FileStorageBackend(StorageBackend):
             await asyncio.to_thread(pool.shutdown)
         if index:
             index.close()
-
-
-def _session_id(folder: str) -> str:
-    return folder.replace("~", ":")
 
 
 def _lasts(head: Head) -> bool:
@@ -534,54 +477,3 @@ def _events(log: LogFile, query: EventQuery) -> Iterator[EventRecord]:
         start = max(after, upto - WINDOW)
         yield from reversed(list(log.read(start, upto)))
         upto = start
-
-
-def _file_size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return None
-
-
-def _same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _replace(path: Path, content: bytes, *, durable: bool) -> None:
-    """temp → fsync → rename → fsync folder: a reader sees the old file or the new one, whole.
-
-    The temporary name is this thread's own: two writers never share it.
-    """
-    temporary = path.with_name(f"~{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    temporary.replace(path)
-    if durable:
-        _sync_folder(path.parent)
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _file_system(path: Path) -> str:
-    """Its kind, from the longest mount point above it; "" where the system does not tell."""
-    mounts = Path("/proc/mounts")
-    if not mounts.exists():
-        return ""
-    where = str(path.resolve())
-    lines = [line.split() for line in mounts.read_text().splitlines()]
-    above = [
-        (mount, kind) for _, mount, kind, *_ in lines if (where + "/").startswith(mount.rstrip("/") + "/")
-    ]
-    return max(above, key=lambda found: len(found[0]), default=("", ""))[1]

@@ -163,6 +163,21 @@ async def test_a_session_that_was_copied_in_is_found(store):
     await manager.close()
 
 
+async def test_what_else_lies_in_the_folder_is_passed_over(store):
+    await record(store)
+    await store.close()
+    sessions = store.base_path / "sessions"
+    (sessions / ".DS_Store").write_bytes(b"")
+    (sessions / "not an id").mkdir()
+    (sessions / "empty").mkdir()
+    (store.base_path / "index.sqlite3").unlink()
+    manager = StateManager(FileStorageBackend(store.base_path))
+    assert [head.session_id for head in await manager.list_sessions()] == ["s"]
+    await manager.create_session("empty")
+    assert (await manager.get_head("empty")).last_seq == 1
+    await manager.close()
+
+
 async def test_a_log_goes_on_in_the_form_it_was_begun_in(tmp_path):
     first = FileStorageBackend(tmp_path, use_json=False)
     await record(first)
@@ -219,7 +234,7 @@ async def test_a_full_disk_loses_nothing_and_says_so(store, monkeypatch):
 
 async def test_a_network_file_system_is_reported(store, monkeypatch):
     assert await store.check() == []
-    monkeypatch.setattr(file_module, "_file_system", lambda path: "nfs4")
+    monkeypatch.setattr(file_module, "kind_of_file_system", lambda path: "nfs4")
     assert "network file system (nfs4)" in (await store.check())[0]
 
 
