@@ -213,5 +213,21 @@ def gone() -> str:
     return encode({"type": "gone", "message": "This session was deleted.", "at": show_time(utc_now())})
 
 
-def list_frame(rows: Sequence[Mapping[str, Any]], counts: Mapping[str, int]) -> str:
-    return encode({"type": "list", "rows": rows, "counts": counts, "at": show_time(utc_now())})
+def list_frame(
+    rows: Sequence[Mapping[str, Any]],
+    counts: Mapping[str, int],
+    *,
+    gone: Sequence[Mapping[str, str]] = (),
+    is_snapshot: bool = False,
+) -> str:
+    """``gone``: sessions that were deleted. ``is_snapshot``: the newest rows, for who has just come."""
+    return encode(
+        {
+            "type": "list",
+            "rows": rows,
+            "gone": gone,
+            "counts": counts,
+            "snapshot": is_snapshot,
+            "at": show_time(utc_now()),
+        }
+    )

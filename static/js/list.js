@@ -1,5 +1,6 @@
 // The list of sessions: live rows in place, filters without leaving the page, keys.
-// live.js tells of changes by "state:list" on document: {rows: [{id, store, seq, status, html}], counts}.
+// live.js tells of changes by "state:list" on document:
+// {rows: [{id, store, seq, status, html}], gone: [{id, store}], counts, snapshot}.
 import { key } from "./keys.js";
 import { now, refresh } from "./time.js";
 
@@ -9,6 +10,7 @@ const COUNTS_EVERY = 2000;
 const TYPING = 250;
 const AT_TOP = 80;
 const MOST_ROWS = 200;
+const LEAVING = 900;
 
 let loadedAt = now();
 let elsewhere = new Set();
@@ -17,6 +19,7 @@ const keyOf = (store, id) => `${store}/${id}`;
 const body = () => list.querySelector("#sessions tbody");
 const rows = () => [...list.querySelectorAll("tr[data-session-id]")];
 const rowOf = (store, id) => rows().find((row) => row.dataset.sessionId === id && row.dataset.store === store);
+const isGone = (row) => row.classList.contains("is-gone");
 
 function parse(html) {
   const template = document.createElement("template");
@@ -99,12 +102,44 @@ function apply({ id, store, seq, html }) {
   const fresh = parse(html);
   const row = rowOf(store, id);
   if (!row) return fresh && arrive(fresh);
+  if (isGone(row) || row.dataset.created !== fresh.dataset.created) return renew(row, fresh);
   if (Number(seq) < Number(row.dataset.seq)) return;
   update(row, fresh);
 }
 
+// Deleted, and made anew under the same id.
+function renew(row, fresh) {
+  row.remove();
+  arrive(fresh);
+}
+
+// A session that was deleted: its row is seen to go, and says so to who is on it.
+function leave({ id, store }) {
+  elsewhere.delete(keyOf(store, id));
+  showPill();
+  const row = rowOf(store, id);
+  if (!row) return;
+  row.classList.add("is-gone");
+  if (row.contains(document.activeElement)) focusBeside(row);
+  setTimeout(() => {
+    row.remove();
+    if (body() && !rows().length) go(location.href, { push: false });
+  }, LEAVING);
+}
+
+function focusBeside(row) {
+  const others = rows().filter((other) => !isGone(other));
+  const next = others.find((other) => row.compareDocumentPosition(other) & Node.DOCUMENT_POSITION_FOLLOWING) ?? others.at(-1);
+  (next?.querySelector(".name > a") ?? filter).focus({ preventScroll: true });
+}
+
+let snapshots = 0;
+
 document.addEventListener("state:list", ({ detail }) => {
+  // Back after the line was cut: what was deleted meanwhile is in no frame.
+  if (detail.snapshot && snapshots++) return void go(location.href, { push: false });
   for (const row of detail.rows ?? []) apply(row);
+  for (const gone of detail.gone ?? []) leave(gone);
   if (detail.counts) showOrAskCounts(detail.counts);
 });
 
@@ -120,6 +155,14 @@ function showCounts(counts, questions) {
     chip.querySelector("b").textContent = number(count);
     if (name !== "all") chip.hidden = !count && !chip.hasAttribute("aria-current");
   }
+  showTotal(counts, total);
+}
+
+function showTotal(counts, total) {
+  const line = list.querySelector("[data-total]");
+  const chosen = list.dataset.statuses.split(" ").filter(Boolean);
+  const shown = chosen.length ? chosen.reduce((sum, status) => sum + (counts[status] ?? 0), 0) : total;
+  if (line) line.textContent = `${number(shown)} ${shown === 1 ? "session" : "sessions"}`;
 }
 
 let asking = 0;

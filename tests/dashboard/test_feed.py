@@ -272,6 +272,32 @@ async def test_the_list_tells_rows_that_change(
     assert last["counts"] == {"paused": 1, "pending": 1}
 
 
+async def test_the_list_tells_sessions_that_are_deleted(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    for name in ("kept", "deleted"):
+        await manager.create_session(name)
+    await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    await manager.delete_session("deleted")
+    await listener.until(lambda: any(told["gone"] for told in listener.told_of("list")))
+    feed.leave(LIST, listener)
+    (told,) = listener.told_of("list")
+    assert told["gone"] == [{"store": "default", "id": "deleted"}]
+    assert told["counts"] == {"pending": 1}
+
+
+async def test_a_session_made_anew_is_told_of_after_it_was_deleted(
+    feed: Feed, manager: StateManager, listener: Listening
+) -> None:
+    await manager.create_session(SESSION)
+    await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    await manager.delete_session(SESSION)
+    await listener.until(lambda: any(told["gone"] for told in listener.told_of("list")))
+    await manager.create_session(SESSION)
+    await listener.until(lambda: _statuses(listener) == {SESSION: "pending"})
+    feed.leave(LIST, listener)
+
+
 def _statuses(listener: Listening) -> dict[str, str]:
     return {row["id"]: row["status"] for told in listener.told_of("list") for row in told["rows"]}
 

@@ -7,19 +7,18 @@ import json
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from state_core.events import EventKind
 from state_core.manager import StateManager
 from tests.e2e.conftest import COOKIE, Complaints, Server, sign_in
+from tests.e2e.pages import act, confirm, dialog, not_reloaded, open_live, row
 
 
 @pytest.fixture
 async def open_list(signed_in_page: Page, server: Server) -> Callable:
     async def opened(query: str = "") -> Page:
-        await signed_in_page.goto(f"{server.url}/sessions/{query}")
-        await expect(signed_in_page.locator("#live-badge")).to_have_attribute("data-state", "live")
-        await signed_in_page.evaluate("window.stayed = true")
+        await open_live(signed_in_page, f"{server.url}/sessions/{query}")
         return signed_in_page
 
     return opened
@@ -28,19 +27,10 @@ async def open_list(signed_in_page: Page, server: Server) -> Callable:
 @pytest.fixture
 async def open_session(signed_in_page: Page, server: Server) -> Callable:
     async def opened(session_id: str) -> Page:
-        await signed_in_page.goto(f"{server.url}/sessions/default/{session_id}/")
-        await expect(signed_in_page.locator("#live-badge")).to_have_attribute("data-state", "live")
+        await open_live(signed_in_page, f"{server.url}/sessions/default/{session_id}/")
         return signed_in_page
 
     return opened
-
-
-def row(page: Page, session_id: str) -> Locator:
-    return page.locator(f'tr[data-session-id="{session_id}"]')
-
-
-async def not_reloaded(page: Page) -> bool:
-    return bool(await page.evaluate("window.stayed === true"))
 
 
 # The list
@@ -54,6 +44,32 @@ async def test_a_new_session_appears_and_changes_in_place(open_list, manager: St
     await expect(row(page, "arrives")).to_have_attribute("data-status", "paused")
     await expect(row(page, "arrives").locator(".status")).to_have_text("Paused")
     await expect(row(page, "arrives")).to_contain_text("to look at it")
+    assert await not_reloaded(page)
+
+
+async def test_a_deleted_session_leaves_the_list_and_the_counts(open_list, manager: StateManager):
+    for name in ("leaves-1", "leaves-2"):
+        await manager.create_session(name)
+    page = await open_list("?q=leaves-")
+    total = page.locator("[data-total]")
+    await expect(total).to_have_text("2 sessions")
+    await row(page, "leaves-2").locator(".name > a").focus()
+    await manager.delete_session("leaves-2")
+    await expect(row(page, "leaves-2")).to_have_count(0)
+    await expect(row(page, "leaves-1").locator(".name > a")).to_be_focused()
+    await expect(total).to_have_text("1 session")
+    await expect(page.locator('[data-count="all"] b')).to_have_text("1")
+    await manager.create_session("leaves-2", title="Made anew")
+    await expect(row(page, "leaves-2")).to_contain_text("Made anew")
+    await expect(total).to_have_text("2 sessions")
+    assert await not_reloaded(page)
+
+
+async def test_the_list_says_so_when_its_last_session_is_deleted(open_list, manager: StateManager):
+    await manager.create_session("the-last-one")
+    page = await open_list("?q=the-last-one")
+    await manager.delete_session("the-last-one")
+    await expect(page.locator('[data-empty="no-match"]')).to_be_visible()
     assert await not_reloaded(page)
 
 
@@ -178,18 +194,6 @@ async def test_a_phone_shows_pages_without_scrolling_sideways(
 
 
 # Acts
-
-
-def act(page: Page, verb: str) -> Locator:
-    return page.locator(f'[data-acts] [data-act="{verb}"]')
-
-
-def dialog(page: Page) -> Locator:
-    return page.locator("#act-dialog")
-
-
-def confirm(page: Page) -> Locator:
-    return dialog(page).locator("[data-confirm]")
 
 
 async def test_pause_and_resume_through_their_dialogs(open_session, manager: StateManager):
