@@ -404,6 +404,20 @@ async def test_weak_settings_of_postgresql_are_reported(opened, postgres_url):
     assert ["fsync is off" in s or "synchronous_commit is off" in s for s in sentences] == [True, True]
 
 
+COPIES = """
+    INSERT INTO marsys_state_session
+    SELECT (jsonb_populate_record(head, jsonb_build_object(
+        'id', head.id + n,
+        'session_id', head.session_id || n,
+        'status', CASE WHEN n % 50 = 0 THEN 'running' ELSE 'completed' END,
+        'questions', (n % 100 = 0)::int,
+        'lease_expires_at', CASE WHEN n % 50 = 0 THEN now() + n * interval '1 second' END,
+        'updated_at', now() - n * interval '1 second',
+        'created_at', now() - n * interval '1 minute'
+    ))).* FROM marsys_state_session head, generate_series(1, 5000) n
+"""
+
+
 @pytest.mark.parametrize(
     ("query", "index"),
     [
@@ -417,17 +431,13 @@ async def test_weak_settings_of_postgresql_are_reported(opened, postgres_url):
 )
 async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, index):
     store = opened(postgres_url)
-    for n in range(3):
-        await create(store, f"s{n}")
+    await create(store, "s")
 
     def explain(connection, tables):
         with connection.cursor() as cursor:
-            cursor.execute("SET enable_seqscan = off")  # three rows are few
-        try:
-            return headquery.page(tables.session.objects.using(connection.alias), query).explain()
-        finally:
-            with connection.cursor() as cursor:
-                cursor.execute("RESET enable_seqscan")
+            cursor.execute(COPIES)
+            cursor.execute("ANALYZE marsys_state_session")
+        return headquery.page(tables.session.objects.using(connection.alias), query).explain()
 
     assert index in await store._run(explain)
 
