@@ -9,7 +9,7 @@ from typing import Any
 
 import igraph
 
-from state_core.records import Document
+from state_core.records import Document, parse_time
 
 NAME_LENGTH = 120
 """Longer names are cut: they are drawn into boxes."""
@@ -96,8 +96,26 @@ def _known_parents(branches: Mapping[str, Document]) -> dict[str, list[str]]:
     """Only parents that were opened before their child, so that nothing can go in circles."""
     known: dict[str, list[str]] = {}
     for branch_id, branch in branches.items():
-        known[branch_id] = [parent for parent in branch["parent_ids"] if parent in known]
+        above = [parent for parent in branch["parent_ids"] if parent in known]
+        ways = [way for parent in above for way in _ways(branches, known, parent, branch_id)]
+        known[branch_id] = list(dict.fromkeys(ways))
     return known
+
+
+def _ways(
+    branches: Mapping[str, Document], known: Mapping[str, list[str]], parent: str, child: str
+) -> list[str]:
+    """From ``parent`` to what follows it: through the branches that it fanned out to and waited for."""
+    if not _follows(branches[child], branches[parent]):
+        return [parent]
+    joined = branches[parent]["joined_ids"]
+    return [other for other in joined if parent in known.get(other, ())] or [parent]
+
+
+def _follows(child: Document, parent: Document) -> bool:
+    """Was it opened when its parent had ended, rather than by its parent at work?"""
+    opened, ended = parse_time(child["opened_at"]), parse_time(parent["ended_at"])
+    return bool(opened and ended and opened >= ended)
 
 
 def _groups(parents: Mapping[str, list[str]]) -> dict[str, str]:

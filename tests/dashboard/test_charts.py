@@ -114,6 +114,30 @@ def test_every_parent_of_a_join_has_its_edge() -> None:
     assert ("plan", "report") in edges
 
 
+def fanned_out(*, closed: bool) -> Document:
+    """One branch fans out at run time to three, waits for two of them, and another follows it."""
+    events = [opened("analyse"), *(opened(f"r{i}", "analyse") for i in range(3))]
+    for name in ("r0", "r1"):
+        events.append(event("branch.completed", 5, branch_id=name, status="completed"))
+        data = {"parent": name}
+        events.append(event("branch.joined", 6, branch_id="analyse", status="running", data=data))
+    if closed:
+        events.append(event("branch.completed", 7, branch_id="analyse", status="completed"))
+    data = {"name": "after", "parents": ["analyse"]}
+    return document_of(*events, event("branch.opened", 8, branch_id="after", status="running", data=data))
+
+
+def test_what_follows_a_fan_out_comes_after_the_branches_that_were_waited_for() -> None:
+    edges = branch_graph(fanned_out(closed=True)).edges
+    assert [source for source, target in edges if target == "after"] == ["r0", "r1"]
+    assert [target for source, target in edges if source == "analyse"] == ["r0", "r1", "r2"]
+
+
+def test_what_a_branch_opens_while_it_works_hangs_on_that_branch() -> None:
+    edges = branch_graph(fanned_out(closed=False)).edges
+    assert [source for source, target in edges if target == "after"] == ["analyse"]
+
+
 def test_siblings_stand_in_the_order_of_their_opening() -> None:
     rows = {node.id: node.y for node in branch_graph(FAN).nodes}
     assert rows["r0"] < rows["r1"] < rows["r2"] < rows["r3"]

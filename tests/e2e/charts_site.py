@@ -92,6 +92,9 @@ class Site:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.asked: list[str] = []
+        self.may_answer = threading.Event()
+        """Cleared, the picture is held back."""
+        self.may_answer.set()
 
     def picture(self, grouped: bool) -> bytes:
         events = list(self.script.events)
@@ -107,6 +110,7 @@ class Site:
         if path == "/":
             return "text/html", PAGE.encode()
         if path.startswith("/charts.json"):
+            self.may_answer.wait(60)
             return "application/json", self.picture("groups=open" not in path)
         file = STATIC / path.removeprefix("/static/")
         return (TYPES[file.suffix], file.read_bytes()) if file.is_file() else None
@@ -137,6 +141,7 @@ def serving(site: Site) -> Iterator[str]:
     try:
         yield f"http://127.0.0.1:{server.server_port}/"
     finally:
+        site.may_answer.set()
         server.shutdown()
         thread.join()
         server.server_close()

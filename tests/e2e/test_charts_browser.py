@@ -161,6 +161,43 @@ def test_a_new_branch_appears_and_the_lanes_keep_their_order(charts: Charts) -> 
     assert lanes(charts) == [*before, "◐  appendix"]
 
 
+def test_a_new_branch_is_in_the_graph_before_the_server_has_laid_it_out(charts: Charts) -> None:
+    charts.site.may_answer.clear()
+    after = len(charts.script.events)
+    charts.script.open("appendix", "synthesis")
+    charts.send(after)
+    charts.until_seq(after + 1)
+    assert "◐ appendix" in texts(charts, "graph")
+    assert charts.box("appendix")["line"]["color"] == charts.colour("running")
+    charts.script.close("appendix")
+    charts.send(after + 1)
+    charts.until_seq(after + 2)
+    assert "✓ appendix" in texts(charts, "graph")
+    assert charts.box("appendix")["line"]["color"] == charts.colour("completed")
+
+
+def test_the_layout_is_asked_for_at_once_and_taken_although_events_go_on(charts: Charts) -> None:
+    charts.page.wait_for_timeout(400)
+    asked, after = len(charts.site.asked), len(charts.script.events)
+    charts.site.may_answer.clear()
+    charts.script.open("an appendix with many words", "synthesis")
+    answer = charts.site.picture(True)
+    charts.site.picture = lambda grouped: answer  # type: ignore[method-assign]
+    charts.send(after)
+    charts.page.wait_for_timeout(150)
+    assert len(charts.site.asked) == asked + 1
+    charts.script.close("Researcher-2")
+    charts.send(after + 1)
+    charts.until_seq(after + 2)
+    charts.site.may_answer.set()
+    node = json.loads(answer)["graph"]["nodes"][-1]
+    start = f"M{node['x'] - node['w'] / 2 + 8:g},{node['y'] - 20:g} L{node['x'] + node['w'] / 2 - 8:g},"
+    charts.until(
+        f"document.querySelector('.graph-plot').layout.shapes.some((s) => s.path?.startsWith('{start}'))"
+    )
+    assert charts.box("Researcher-2")["line"]["color"] == charts.colour("completed")
+
+
 def test_a_pause_is_a_band_and_stops_the_clocks(charts: Charts) -> None:
     after = len(charts.script.events)
     charts.script.at = charts.script.at.now(charts.script.at.tzinfo)

@@ -13,6 +13,7 @@ const MANY_EDGES = 40;
 const MARGIN = 16;
 const HEIGHTS = [150, 440];
 const BOX_HEIGHT = 40;
+const NEWCOMER = { gap: 60, row: 50, width: 128 };
 
 export class Graph {
   constructor(host, actions) {
@@ -63,9 +64,29 @@ export class Graph {
     return old;
   }
 
+  holdsAll(model) {
+    return [...model.branches.keys()].every((id) => this.nodeOf.has(id));
+  }
+
   show({ model, selection, colours, activeOnly }, Plotly) {
     Object.assign(this, { model, selection, colours, activeOnly, Plotly });
+    for (const branch of model.branches.values()) if (!this.nodeOf.has(branch.id)) this.addNewcomer(branch);
     this.draw();
+  }
+
+  // A branch that was opened just now stands beside its parents until the server has laid out all anew.
+  addNewcomer(branch) {
+    const parents = [...new Set(branch.parents.map((id) => this.nodeOf.get(id)).filter(Boolean))];
+    const left = Math.max(-NEWCOMER.gap, ...parents.map((node) => node.x + node.w / 2)) + NEWCOMER.gap;
+    const beside = this.graph.nodes.filter((node) => node.x + node.w / 2 > left && node.x - node.w / 2 < left + NEWCOMER.width);
+    const y = beside.length ? Math.max(...beside.map((node) => node.y)) + NEWCOMER.row : parents[0]?.y ?? BOX_HEIGHT / 2;
+    const node = { id: branch.id, name: branch.name, x: left + NEWCOMER.width / 2, y, w: NEWCOMER.width };
+    this.graph.nodes.push(node);
+    this.graph.edges.push(...parents.map((parent) => [parent.id, node.id]));
+    this.graph.width = Math.max(this.graph.width, left + NEWCOMER.width);
+    this.graph.height = Math.max(this.graph.height, y + BOX_HEIGHT / 2);
+    this.nodes.set(node.id, node);
+    this.nodeOf.set(node.id, node);
   }
 
   get selectedNode() {
@@ -249,7 +270,10 @@ export class Graph {
 
   tick() {
     if (!this.boxed?.length) return;
-    const words = this.boxed.flatMap((node) => boxWords(node, present(node, this.model), { colours: this.colours, scale: this.drawn.scale, from: this.box.x0 }));
+    const shown = new Map(this.boxed.map((node) => [node.id, present(node, this.model)]));
+    // Icon, word and colour change together.
+    if (this.boxed.some(({ id }) => shown.get(id).status !== this.shown.get(id)?.status)) return void this.draw();
+    const words = this.boxed.flatMap((node) => boxWords(node, shown.get(node.id), { colours: this.colours, scale: this.drawn.scale, from: this.box.x0 }));
     const patch = {};
     words.forEach(({ text }, i) => {
       if (this.plot.layout.annotations[i]?.text !== text) patch[`annotations[${i}].text`] = text;

@@ -59,7 +59,7 @@ class Charts {
   // Data
 
   async fetch() {
-    const began = performance.now();
+    const began = this.fetched = performance.now();
     const address = new URL(this.host.dataset.chartsUrl, location.href);
     if (!this.grouped) address.searchParams.set("groups", "open");
     const response = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store" });
@@ -70,9 +70,11 @@ class Charts {
   }
 
   accept(json) {
-    if (this.state.model && json.seq < this.state.model.seq && json.session_id === this.state.model.sessionId) return this.fetchSoon();
+    const { model } = this.state;
+    if (model && json.seq < model.seq && json.session_id === model.sessionId) return this.acceptLayout(json);
     this.state.model = modelFrom(json, Date.now());
     this.state.figure = json.timeline.figure;
+    this.stale = false;
     this.graph.setLayout(json.graph);
     const waiting = this.early.splice(0);
     for (const frame of waiting) this.take(frame);
@@ -80,8 +82,22 @@ class Charts {
     this.paintSoon();
   }
 
-  // Again after a while; a costly picture is asked for less often.
-  fetchSoon(delay = Math.max(FETCH_AFTER, 4 * (this.cost ?? 0))) {
+  // Frames overtook the answer: what it says of statuses is old, where its boxes stand is not.
+  acceptLayout({ graph }) {
+    this.complain("");
+    if (this.stale) return this.fetchSoon();
+    this.graph.setLayout(graph);
+    if (!this.graph.holdsAll(this.state.model)) this.fetchSoon();
+    this.paintSoon();
+  }
+
+  // At once, where the last time is long enough ago; a costly picture is asked for less often.
+  get pause() {
+    const pause = Math.max(FETCH_AFTER, 4 * (this.cost ?? 0));
+    return Math.max(0, pause - (performance.now() - (this.fetched ?? 0)));
+  }
+
+  fetchSoon(delay = this.pause) {
     if (this.fetching) {
       this.again = true;
       return;
@@ -116,6 +132,7 @@ class Charts {
       return;
     }
     const changes = foldFrame(model, frame);
+    this.stale ||= changes.refetch;
     if (changes.structure || changes.refetch) this.fetchSoon();
     if (changes.branches.size || changes.session || changes.checkpoints) this.paintSoon();
   }
