@@ -21,6 +21,7 @@ from marsys_dashboard.contents import (
     step_values,
 )
 from marsys_dashboard.outlines import Outline, Place, StepKey
+from marsys_dashboard.structure import structure
 from state_core.events import Event, EventKind, Header
 from state_core.records import Checkpoint, Document, parse_time
 
@@ -109,6 +110,7 @@ def _message_row(
         "name": message.get("name") or "",
         "at": parse_time(message.get("created_at")) or message.get("at"),
         "content": as_text(message.get("content"), MESSAGE_PREVIEW),
+        "structure": structure(message.get("content")),
         "size": place.size,
         "note": note,
         "rewritten": rewritten,

@@ -69,6 +69,8 @@ export class Rows {
 
   change(key, present, html) {
     const fresh = parse(html).firstElementChild;
+    const unfolded = [...present.querySelectorAll("details")].map((details) => details.open);
+    fresh.querySelectorAll("details").forEach((details, index) => { details.open = unfolded[index] ?? details.open; });
     if (fresh.isEqualNode(present)) return 0;
     const focus = focusIn(present);
     for (const name of ["is-selected"]) fresh.classList.toggle(name, present.classList.contains(name));
