@@ -1,17 +1,30 @@
 """Whatever is done to sessions, each kept checkpoint stays what a plain dict in memory says it was."""
 
 import asyncio
+import shutil
 import tempfile
 from copy import deepcopy
+from functools import partial
+from itertools import count
+from pathlib import Path
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from state_core import MemoryStorageBackend, Message, StateManager, new_encryption_key
+from state_core import (
+    DatabaseStorageBackend,
+    MemoryStorageBackend,
+    Message,
+    StateManager,
+    new_encryption_key,
+)
 from state_core.exceptions import ConflictError
 from state_core.storage.file import FileStorageBackend
+from state_core.storage.redis import RedisStorageBackend
+from tests.conftest import EMPTY
 
 keys = st.sampled_from(["a", "b", "c"])
 values = st.recursive(
@@ -48,7 +61,7 @@ def seen(state) -> Model:
 
 class Sessions(RuleBasedStateMachine):
     make_store = None
-    """Set by the test: makes the store, or opens it again."""
+    """Set by the test: opens this example's store, and opens it again."""
     survives = True
 
     def __init__(self) -> None:
@@ -199,34 +212,71 @@ class Sessions(RuleBasedStateMachine):
         self.loop.close()
 
 
-def memory_store():
-    return MemoryStorageBackend, False
+@pytest.fixture
+def memory_stores():
+    """Each of these fixtures makes an empty store when it is called, and returns what opens it."""
+    return lambda: MemoryStorageBackend
 
 
-def file_store():
-    folder = tempfile.mkdtemp()
-    return lambda: FileStorageBackend(folder), True
+@pytest.fixture
+def file_stores(tmp_path):
+    return lambda: partial(FileStorageBackend, Path(tempfile.mkdtemp(dir=tmp_path)))
 
 
-def binary_file_store():
-    folder = tempfile.mkdtemp()
-    return lambda: FileStorageBackend(folder, use_json=False), True
+@pytest.fixture
+def binary_file_stores(tmp_path):
+    return lambda: partial(FileStorageBackend, Path(tempfile.mkdtemp(dir=tmp_path)), use_json=False)
 
 
-STORES = {"memory": memory_store, "file": file_store, "binary file": binary_file_store}
+@pytest.fixture
+def sqlite_stores(tmp_path, sqlite_template, django_db_blocker):
+    def make():
+        path = Path(tempfile.mkdtemp(dir=tmp_path)) / "state.db"
+        shutil.copy(sqlite_template, path)
+        return partial(DatabaseStorageBackend, f"sqlite:///{path}")
+
+    with django_db_blocker.unblock():
+        yield make
 
 
-@pytest.mark.parametrize("store", STORES)
-def test_checkpoints_and_states_stay_what_they_were(store):
+@pytest.fixture
+def postgres_stores(postgres_url):
+    def make():
+        with psycopg.connect(postgres_url, autocommit=True) as connection:
+            connection.execute(EMPTY)
+        return partial(DatabaseStorageBackend, postgres_url)
+
+    return make
+
+
+@pytest.fixture
+def redis_stores(redis_server, redis_prefix):
+    numbers = count()
+    return lambda: partial(
+        RedisStorageBackend, url=redis_server.url, key_prefix=f"{redis_prefix}{next(numbers)}:"
+    )
+
+
+EXAMPLES = {"memory": 12, "file": 12, "binary_file": 8, "sqlite": 8, "postgres": 8, "redis": 8}
+
+
+@pytest.mark.parametrize("store", EXAMPLES)
+def test_checkpoints_and_states_stay_what_they_were(store, request):
+    empty_store = request.getfixturevalue(f"{store}_stores")
+
     class Machine(Sessions):
+        survives = store != "memory"
+
         def __init__(self):
-            make, self.survives = STORES[store]()
-            self.make_store = make
+            self.make_store = empty_store()
             super().__init__()
 
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=12, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=EXAMPLES[store],
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
         ),
     )
