@@ -16,9 +16,11 @@ from marsys_dashboard.acts import (
     DO,
     Done,
     Given,
+    at_hand,
     available,
     becomes,
     consequences,
+    in_menu,
     permission_of,
     primary,
     title,
@@ -54,7 +56,8 @@ def toolbar_context(store: str, head: Head, permissions: frozenset[str]) -> dict
     return {
         "store": store,
         "session_id": head.session_id,
-        "acts": acts,
+        "at_hand": at_hand(head, acts),
+        "in_menu": in_menu(head, acts),
         "primary_act": primary(head, acts),
     }
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.manager import StateManager
-from state_core.records import HELD, Checkpoint, Head, Question, SessionStatus
+from state_core.records import ENDED, HELD, Checkpoint, Head, Question, SessionStatus
 from state_core.words import ACTIONS, RESTORE, STATUSES, Action
 
 logger = logging.getLogger(__name__)
 
 _EVERY = frozenset(SessionStatus)
+_RESUMABLE = ACTIONS["resume"].possible
 
 FORK = Action(
     verb="fork",
@@ -90,10 +91,27 @@ def permission_of(action: Action) -> str:
     return _SHORT[action.permission]
 
 
+def at_hand(head: Head, acts: Mapping[str, Availability]) -> list[Availability]:
+    """What stands beside the title, the one that most likely is wanted last; the others are in a menu."""
+    verbs = [verb for verb in ("checkpoint", "restore", "cancel") if acts[verb].allowed]
+    if head.status in _RESUMABLE:
+        verbs.append("resume")
+    elif head.status not in ENDED:
+        verbs.append("pause")
+    if acts["answer"].allowed:
+        verbs.append("answer")
+    return [acts[verb] for verb in verbs]
+
+
+def in_menu(head: Head, acts: Mapping[str, Availability]) -> list[Availability]:
+    beside = {act.verb for act in at_hand(head, acts)} | {"answer"}
+    return [act for act in acts.values() if act.verb not in beside]
+
+
 def primary(head: Head, acts: Mapping[str, Availability]) -> str:
     """The verb that most likely is wanted next, or ""."""
-    likely = ("answer", "resume") if head.status == SessionStatus.WAITING else ("resume",)
-    return next((verb for verb in likely if acts[verb].allowed), "")
+    last = at_hand(head, acts)[-1:]
+    return next((act.verb for act in last if act.allowed and act.verb in {"answer", "resume", "pause"}), "")
 
 
 def title(action: Action, checkpoint: Checkpoint | None = None) -> str:

@@ -68,13 +68,26 @@ def _nested(name: str, value: dict[str, Any] | list[Any], budget: _Budget, depth
         if len(lines) == LINES_OF_ONE or not budget.take():
             break
         lines.append(_line(key, inner, budget, depth - 1))
-    return Line(name, _count(value), tuple(lines), len(value) - len(lines))
+    return Line(name, _glance(value), tuple(lines), len(value) - len(lines))
 
 
 def _items(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str, Any]]:
     pairs = value.items() if isinstance(value, dict) else enumerate(value, start=1)
     for key, inner in pairs:
         yield _cut(str(key), NAME), inner
+
+
+def _glance(value: dict[str, Any] | list[Any]) -> str:
+    """What can be said on one line of what is nested: the plain values that fit, or how many there are."""
+    said = ""
+    for key, inner in _items(value):
+        if isinstance(inner, (dict, list)):
+            continue
+        more = f"{said} · {key}: {_cut(_scalar(inner))}" if said else f"{key}: {_cut(_scalar(inner))}"
+        if len(more) > INLINE:
+            break
+        said = more
+    return f"{said} …" if said and isinstance(value, dict) else _count(value)
 
 
 def _count(value: dict[str, Any] | list[Any]) -> str:

@@ -42,6 +42,11 @@ def test_what_is_larger_is_nested_and_says_how_much_it_is() -> None:
     assert (found.name, found.text, len(found.lines)) == ("found", "2 values", 2)
 
 
+def test_what_is_nested_shows_at_a_glance_what_it_is() -> None:
+    value = [{"package": "attr", "hardest": {"lines": 1}, "files": 10, "remark": "x" * 80, "after": 1}]
+    assert lines_of(value) == {"1": "package: attr · files: 10 …"}
+
+
 def test_items_of_a_list_are_numbered() -> None:
     assert lines_of([{"files": 42, "lines": 7}, "text"]) == {"1": "files: 42 · lines: 7", "2": "text"}
 

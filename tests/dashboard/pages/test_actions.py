@@ -4,12 +4,13 @@ import asyncio
 import contextlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from django.test import Client
 
 from marsys_dashboard import managers
-from marsys_dashboard.acts import ALL, available, consequences, set_aside
+from marsys_dashboard.acts import ALL, at_hand, available, consequences, in_menu, primary, set_aside
 from state_core.events import EventKind
 from state_core.manager import StateManager
 from state_core.records import Head, SessionStatus
@@ -541,3 +542,33 @@ def test_the_act_goes_to_the_store_of_its_address(ana: Client, use_stores):
     far.sync.create_session("s")
     send(ana, "pause", store="archive")
     assert (status(near), status(far)) == ("pending", "paused")
+
+
+@pytest.mark.parametrize(
+    ("status", "counts", "beside", "first"),
+    [
+        ("running", {}, ["checkpoint", "cancel", "pause"], "pause"),
+        ("running", {"checkpoints": 1}, ["checkpoint", "restore", "cancel", "pause"], "pause"),
+        ("waiting", {"questions": 1}, ["checkpoint", "cancel", "pause", "answer"], "answer"),
+        ("pausing", {}, ["checkpoint", "cancel", "pause"], ""),
+        ("paused", {}, ["checkpoint", "cancel", "resume"], "resume"),
+        ("failed", {}, ["checkpoint", "resume"], "resume"),
+        ("completed", {"checkpoints": 1}, ["checkpoint", "restore"], ""),
+    ],
+)
+def test_what_is_wanted_next_stands_beside_the_title(status, counts, beside, first):
+    head = Head("s", status=SessionStatus(status))
+    head = replace(head, counts={**head.counts, **counts})
+    acts = available(head, EVERYTHING)
+    assert [act.verb for act in at_hand(head, acts)] == beside
+    assert primary(head, acts) == first
+    menu = [act.verb for act in in_menu(head, acts)]
+    assert set(beside + menu) >= {"pause", "resume", "checkpoint", "restore", "cancel", "fork", "delete"}
+    assert not set(beside) & set(menu)
+
+
+def test_who_may_only_look_is_told_why_beside_the_title():
+    head = Head("s", status=SessionStatus.RUNNING)
+    acts = available(head, {"view"})
+    assert [act.verb for act in at_hand(head, acts)] == ["pause"]
+    assert primary(head, acts) == ""
