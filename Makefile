@@ -1,14 +1,17 @@
 # make run    the dashboard on http://127.0.0.1:8000, with a demonstration running (PORT= changes the port)
 # make test   every test, PostgreSQL and a browser included
+# make torture  kill what works on sessions 1,000 times on each store (KILLS= changes the number)
+# make bench  what it costs, beside its peers and beside the limit of the machine (ARGS= passes options)
 SHELL := /bin/sh
 PORT ?= 8000
+KILLS ?= 1000
 PYTHON ?=
 CHROMIUM ?=
 export PYTHON CHROMIUM
 RUN := .venv/bin/python
 BIOME := npx --yes @biomejs/biome@2.6.8
 
-.PHONY: run demo test lint format clean install
+.PHONY: run demo test bench lint format clean install
 
 run:
 	@scripts/install.sh
@@ -24,6 +27,13 @@ install:
 
 test: install
 	@CHROMIUM="$$(scripts/browser.sh)" && export CHROMIUM && exec $(RUN) -m pytest $(ARGS)
+
+bench:
+	@scripts/install.sh bench
+	@exec $(RUN) -m benchmarks $(ARGS)
+
+torture: install
+	@exec $(RUN) -m tests.promises.torture $(KILLS)
 
 lint: install
 	$(RUN) -m ruff check .
