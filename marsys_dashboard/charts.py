@@ -20,6 +20,7 @@ from marsys_dashboard.graph_layout import NAME_LENGTH, branch_graph
 from marsys_dashboard.managers import manager
 from marsys_dashboard.permissions import require
 from state_core.events import EventKind, Header
+from state_core.log import Range
 from state_core.records import BranchStatus, Checkpoint, Document, Head, parse_time, utc_now
 
 BAR_STATUSES = ("completed", "failed", "running", "waiting", "paused")
@@ -111,6 +112,24 @@ def pauses(events: Iterable[Header]) -> list[Document]:
     return found
 
 
+TURNS = {EventKind.SESSION_RESTORED: "restored", EventKind.SESSION_FORKED: "forked"}
+
+
+def turns(events: Iterable[Header]) -> list[Document]:
+    """Where the session was put back to an earlier place, or began as a fork of another."""
+    return [
+        {"at": milliseconds(event.at), "what": TURNS[EventKind(event.kind)], "to": event.data.get("to")}
+        for event in events
+        if event.kind in TURNS
+    ]
+
+
+def that_count(events: Iterable[Header], line: Iterable[Range]) -> list[Header]:
+    """Without those that a restore has set aside."""
+    spans = list(line)
+    return [event for event in events if any(span.after < event.seq <= span.upto for span in spans)]
+
+
 def checkpoint_mark(place: Checkpoint) -> Document:
     return {
         "id": place.id,
@@ -124,7 +143,7 @@ def checkpoint_mark(place: Checkpoint) -> Document:
 def charts(
     document: Document,
     checkpoints: Iterable[Checkpoint] = (),
-    holds: Iterable[Header] = (),
+    holds: Sequence[Header] = (),
     *,
     grouped: bool = True,
 ) -> Document:
@@ -138,6 +157,7 @@ def charts(
         "timeline": timeline(document),
         "checkpoints": [checkpoint_mark(place) for place in checkpoints],
         "pauses": pauses(holds),
+        "turns": turns(holds),
     }
 
 
@@ -262,6 +282,8 @@ async def view(request: HttpRequest, store: str, session_id: str) -> HttpRespons
     outline = await feed.cache.outline(store, chosen, session_id)
     checkpoints = await chosen.list_checkpoints(session_id)
     holds = await chosen.log.read(session_id, before=outline.seq + 1, kinds=HOLD_KINDS, bodies=False)
+    if head.counts["restores"]:
+        holds = that_count(holds, await chosen.log.line(session_id, outline.seq))
     body = await asyncio.to_thread(_encoded, outline.document, checkpoints, holds, grouped)
     response = HttpResponse(body, content_type="application/json")
     response.headers["ETag"] = _etag(head, outline.seq, grouped)

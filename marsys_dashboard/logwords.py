@@ -27,6 +27,16 @@ _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
 """What of an event's data is said, in this order."""
 
 
+TONES = {
+    "completed": "completed",
+    "failed": "failed",
+    "interrupted": "interrupted",
+    "restored": "paused",
+    "forked": "paused",
+}
+"""What happened → the status whose colour it has."""
+
+
 def title(event: Header) -> str:
     """``step.completed`` → ``Step completed``."""
     return event.kind.replace(".", " ").capitalize()
@@ -48,4 +58,4 @@ def _say(words: Callable[[Any], str], value: Any) -> str:
 def tone(event: Header) -> str:
     """The status whose colour the line has, or ``""``."""
     outcome = event.kind.partition(".")[2]
-    return {"completed": "completed", "failed": "failed", "interrupted": "interrupted"}.get(outcome, "")
+    return TONES.get(outcome, "")

@@ -210,6 +210,14 @@ def test_a_pause_is_a_band_and_stops_the_clocks(charts: Charts) -> None:
     assert lines == []
 
 
+def test_a_restore_is_a_mark(charts: Charts) -> None:
+    after = len(charts.script.events)
+    charts.script.add("session.restored", data={"to": 12, "reason": "<b>once more</b>"})
+    charts.send(after)
+    charts.page.wait_for_selector(".timeline-plot >> text=↺ back to 12")
+    assert charts.complaints == []
+
+
 def test_a_new_checkpoint_is_a_mark(charts: Charts) -> None:
     after = len(charts.script.events)
     charts.script.wait(30).checkpoint("before-merge")

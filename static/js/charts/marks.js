@@ -3,14 +3,14 @@
 
 import { faded } from "./colours.js";
 import { isRunning, openEnd, stepEnd } from "./model.js";
-import { brief, icon, safe } from "./words.js";
+import { brief, icon, safe, stamp } from "./words.js";
 
 export function shapesOf(view, sight) {
-  return [...bands(view), ...gaps(view), ...marksOfSelection(view, sight), ...nowLine(view)];
+  return [...bands(view), ...gaps(view), ...marksOfSelection(view, sight), ...turnLines(view), ...nowLine(view)];
 }
 
 export function wordsOf(view, sight, font) {
-  return [...laneNames(view, sight, font), ...bandWords(view, sight)];
+  return [...laneNames(view, sight, font), ...bandWords(view, sight), ...turnWords(view, sight)];
 }
 
 function laneNames(view, sight, font) {
@@ -72,6 +72,23 @@ function around(view, step, row, dash, sight) {
     type: "rect", xref: "x", yref: "y", x0: view.scale.to(step.start) - room, x1: view.scale.to(stepEnd(step, view.model)) + room,
     y0: row - 0.38, y1: row + 0.38, line: { width: 2, dash, color: view.colours.accent },
   };
+}
+
+// Where the session was put back, or began as a fork.
+function turnLines(view) {
+  return view.model.turns.map(({ at }) => ({
+    type: "line", xref: "x", yref: "paper", x0: view.scale.to(at), x1: view.scale.to(at), y0: 0, y1: 1,
+    line: { width: 1.5, dash: "dash", color: view.colours.paused },
+  }));
+}
+
+function turnWords(view, sight) {
+  const inSight = view.model.turns.map((turn) => ({ ...turn, x: view.scale.to(turn.at) })).filter(({ x }) => x >= sight.range[0] && x <= sight.range[1]);
+  return inSight.slice(-20).map(({ x, at, what, to }) => ({
+    x, y: 0, yref: "paper", yanchor: "bottom", xanchor: x > (sight.range[0] + sight.range[1]) / 2 ? "right" : "left", showarrow: false,
+    text: what === "restored" ? `↺ back to ${Number(to)}` : "⑂ forked",
+    hovertext: `${what} · ${stamp(at)}`, font: { size: 10, color: view.colours.text },
+  }));
 }
 
 function nowLine(view) {

@@ -17,6 +17,7 @@ export function modelFrom(json, receivedAt) {
     branches,
     checkpoints: json.checkpoints,
     pauses: json.pauses,
+    turns: json.turns,
     offset: json.server_time - receivedAt,
   };
 }

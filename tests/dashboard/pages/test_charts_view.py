@@ -41,6 +41,29 @@ def test_it_gives_the_graph_the_timeline_and_the_checkpoints(session: StateManag
     assert picture["server_time"] >= picture["ended"]
 
 
+def test_pauses_of_the_part_that_a_restore_set_aside_are_not_shown(
+    session: StateManager, ana: Client
+) -> None:
+    (place,) = async_to_sync(session.list_checkpoints)("drawn")
+    restore = async_to_sync(session.restore_checkpoint)
+    restore(place.id, reason="try again")
+    async_to_sync(session.resume_execution)("drawn")
+    async_to_sync(session.pause_execution)("drawn", reason="set aside below")
+    assert [pause["why"] for pause in ana.get(ADDRESS).json()["pauses"]] == ["restored"]
+    restore(place.id, session_id="drawn", reason="and again")
+    picture = ana.get(ADDRESS).json()
+    assert len(picture["pauses"]) == 1
+    (turn,) = picture["turns"]
+    assert (turn["what"], turn["to"]) == ("restored", place.seq)
+    assert turn["at"] == picture["pauses"][0]["start"]
+
+
+def test_a_fork_says_where_it_began(session: StateManager, ana: Client) -> None:
+    async_to_sync(session.fork_session)("drawn", "forked")
+    (turn,) = ana.get(ADDRESS.replace("drawn", "forked")).json()["turns"]
+    assert turn["what"] == "forked"
+
+
 def test_an_unchanged_session_is_not_sent_again(session: StateManager, ana: Client) -> None:
     tag = ana.get(ADDRESS).headers["ETag"]
     again = ana.get(ADDRESS, headers={"If-None-Match": tag})
