@@ -6,7 +6,7 @@ export function key(combination, meaning, action) {
   KEYS.set(combination, { meaning, action });
 }
 
-const isTyping = (target) => target.closest?.("input, textarea, select, [contenteditable='']");
+const isTyping = (target) => target.closest?.("input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable='']");
 
 function pressed(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return "";

@@ -463,3 +463,85 @@ def test_a_folded_pause_says_how_long_it_was(charts: Charts) -> None:
     charts.page.get_by_label("Fold idle gaps").uncheck()
     assert "❚❚ paused" in texts(charts, "timeline")
     assert "❚❚ 7 m" not in texts(charts, "timeline")
+
+
+# Keys and fingers
+
+
+def focused(charts: Charts) -> str:
+    return charts.page.evaluate("document.activeElement.className")
+
+
+def test_keys_lead_to_the_charts_and_to_checkpoints(charts: Charts) -> None:
+    keys = charts.page.keyboard
+    keys.press("g")
+    assert "graph-plot" in focused(charts)
+    keys.press("g")
+    assert "timeline-scroll" in focused(charts)
+    keys.press("g")
+    assert "graph-plot" in focused(charts)
+    charts.page.evaluate("document.activeElement.blur()")
+    keys.press("]")
+    keys.press("]")
+    keys.press("[")
+    picked = [detail["id"] for name, detail in charts.heard() if name == "state:checkpoint"]
+    assert picked == ["all-collected", "first-findings", "all-collected"]
+
+
+def test_a_key_shows_what_is_active_and_another_lists_them_all(charts: Charts) -> None:
+    before = lanes(charts)
+    charts.page.keyboard.press("a")
+    assert len(lanes(charts)) < len(before)
+    charts.page.keyboard.press("a")
+    assert lanes(charts) == before
+    charts.page.keyboard.press("?")
+    listed = charts.page.locator("dialog.keys kbd").all_text_contents()
+    assert {"g", "c", "a", "[", "]", "?"} <= set(listed)
+
+
+def test_a_key_puts_what_is_selected_in_the_middle(charts: Charts) -> None:
+    charts.page.evaluate(
+        "document.dispatchEvent(new CustomEvent('state:select', {detail: {branch: 'report', step: null}}))"
+    )
+    charts.page.keyboard.press("c")
+    (node,) = [
+        node for node in json.loads(charts.site.picture(True))["graph"]["nodes"] if node["id"] == "report"
+    ]
+    low, high = charts.layout("graph")["xaxis"]["range"]
+    assert abs((low + high) / 2 - node["x"]) < 1
+
+
+def swipe(charts: Charts, chart: str, dx: float, dy: float) -> None:
+    """With one finger, as the browser itself sees it."""
+    box = charts.page.locator(f".{chart}-plot").bounding_box()
+    assert box
+    start = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    session = charts.page.context.new_cdp_session(charts.page)
+    session.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [start]})
+    for part in range(1, 11):
+        point = {"x": start["x"] + dx * part / 10, "y": start["y"] + dy * part / 10}
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [point]})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
+PHONE = {"viewport": {"width": 390, "height": 500}, "has_touch": True, "is_mobile": True}
+
+
+@pytest.mark.parametrize("chart", ["graph", "timeline"])
+def test_a_finger_on_a_chart_scrolls_the_page(open_charts: Open, chart: str) -> None:
+    charts = open_charts(research(), **PHONE)
+    charts.page.locator(f".{chart}-plot").scroll_into_view_if_needed()
+    before = charts.page.evaluate("scrollY")
+    way = -120 if before < 60 else 120
+    swipe(charts, chart, 0, way)
+    charts.until(f"Math.abs(scrollY - {before}) > 40")
+    assert charts.complaints == []
+
+
+@pytest.mark.parametrize("chart", ["graph", "timeline"])
+def test_a_finger_moved_sideways_moves_the_chart(open_charts: Open, chart: str) -> None:
+    charts = open_charts(research(), **PHONE)
+    charts.page.locator(f".{chart}-plot").scroll_into_view_if_needed()
+    before = charts.layout(chart)["xaxis"]["range"]
+    swipe(charts, chart, -100, 0)
+    charts.until(f"document.querySelector('.{chart}-plot').layout.xaxis.range[0] > {before[0]}")

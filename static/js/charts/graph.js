@@ -3,7 +3,7 @@
 import { boxShape, boxWords, hoverText, isWalked, mostUrgentBranch, openJoins, present } from "./boxes.js";
 import { addEdge, cellsOf } from "./cells.js";
 import { isActive } from "./model.js";
-import { button, checkbox, fillLegend, make, onPress, onZoomWheel, toolRow } from "./tools.js";
+import { button, checkbox, fillLegend, make, onPress, onSlide, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
 import { count, icon, STATUSES } from "./words.js";
 
@@ -50,6 +50,7 @@ export class Graph {
     this.plot.addEventListener("dblclick", () => this.fit(), true);
     onZoomWheel(this.plot, (factor, event) => this.zoom(factor, event));
     onPress(this.plot, (x, y) => this.press(x, y));
+    onSlide(this.plot, (dx) => this.slide(dx));
     this.resizing = new ResizeObserver(() => this.draw());
     this.resizing.observe(this.host);
   }
@@ -302,6 +303,20 @@ export class Graph {
 
   dataAt(x, y) {
     return { x: this.box.x0 + x / this.sideways, y: this.box.y0 + y / this.drawn.scale };
+  }
+
+  slide(dx) {
+    if (!this.drawn) return;
+    this.view = { ...this.drawn, x: this.drawn.x - dx / this.sideways };
+    this.draw();
+  }
+
+  // What is selected in the middle, or where work is going on.
+  centre() {
+    const node = this.selectedNode ?? this.graph?.nodes.find((one) => present(one, this.model).branches.some(isActive));
+    if (!node || !this.drawn) return;
+    this.view = { ...this.drawn, x: node.x, y: node.y };
+    this.draw();
   }
 
   fit() {

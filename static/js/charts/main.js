@@ -10,6 +10,7 @@ import { foldFrame } from "./fold.js";
 import { Graph } from "./graph.js";
 import { loadPlotly } from "./load.js";
 import { modelFrom } from "./model.js";
+import { key } from "../keys.js";
 import { make } from "./tools.js";
 import { Timeline } from "./timeline.js";
 
@@ -33,6 +34,7 @@ class Charts {
     this.graph = new Graph(graphHost, actions);
     this.timeline = new Timeline(timelineHost, actions);
     this.listen();
+    this.takeKeys();
   }
 
   listen() {
@@ -43,6 +45,28 @@ class Charts {
     document.addEventListener("visibilitychange", () => this.paintSoon());
     onThemeChange(() => this.change({ colours: palette(this.host) }));
     setInterval(() => this.tick(), 1000);
+  }
+
+  // Keys work wherever the focus is; those of arrows and Enter where a chart has it.
+  takeKeys() {
+    key("g", "Go to the graph, then to the timeline", () => this.goToCharts());
+    key("c", "Centre what is selected", () => this.eachInSight((chart) => chart.centre()));
+    key("a", "Show active branches only, or all", () => this.eachInSight(() => {}) && this.graph.activeSwitch.input.click());
+    key("[", "Previous checkpoint", () => this.state.model && this.timeline.nextMark(-1));
+    key("]", "Next checkpoint", () => this.state.model && this.timeline.nextMark(1));
+  }
+
+  eachInSight(act) {
+    if (!this.state.model || !this.host.offsetParent) return false;
+    for (const chart of [this.graph, this.timeline]) act(chart);
+    return true;
+  }
+
+  goToCharts() {
+    if (!this.host.offsetParent) document.querySelector('[data-tab="graph"][href]')?.click();
+    const target = this.graph.plot.contains(document.activeElement) ? this.timeline.scroll : this.graph.plot;
+    target.focus();
+    target.scrollIntoView({ block: "nearest" });
   }
 
   async start() {

@@ -4,7 +4,7 @@ import { barsInSight } from "./bars.js";
 import { shapesOf, wordsOf } from "./marks.js";
 import { isActive, isHeld, isRunning, look, openEnd, runningStep, stepEnd } from "./model.js";
 import { makeScale } from "./scale.js";
-import { button, checkbox, fillLegend, make, onPress, onZoomWheel, toolRow } from "./tools.js";
+import { button, checkbox, fillLegend, make, onPress, onSlide, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
 import { clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
 
@@ -53,6 +53,7 @@ export class Timeline {
     this.scroll.addEventListener("keydown", (event) => this.key(event));
     onZoomWheel(this.scroll, (factor, event) => this.zoom(factor, event.clientX - this.plot.getBoundingClientRect().left));
     onPress(this.plot, (x, y) => this.press(x, y));
+    onSlide(this.plot, (dx) => this.slide(dx));
     this.plot.addEventListener("dblclick", () => this.fit(), true);
     this.resizing = new ResizeObserver(() => this.draw());
     this.resizing.observe(this.host);
@@ -267,6 +268,27 @@ export class Timeline {
     const wanted = range.map((u) => centre + (u - centre) * factor);
     if (wanted[1] - wanted[0] < 0.02) return;
     this.zoomed = wanted.map((u) => this.scale.from(u));
+    this.drawPlot();
+  }
+
+  slide(dx) {
+    if (!this.drawn) return;
+    const { range, pixels } = this.sight;
+    this.zoomed = range.map((u) => this.scale.from(u - dx / pixels));
+    this.drawPlot();
+  }
+
+  // What is selected in the middle, as far as one has zoomed in.
+  centre() {
+    const branch = this.model?.branches.get(this.selection.branch);
+    if (!branch || !this.drawn) return;
+    this.revealBranch(branch.id);
+    if (!this.zoomed) return;
+    const step = branch.steps.get(this.selection.step);
+    const [from, to] = step ? [step.start, stepEnd(step, this.model)] : [branch.opened, branch.ended ?? openEnd(this.model)];
+    const middle = (this.scale.to(from) + this.scale.to(to)) / 2;
+    const half = (this.range[1] - this.range[0]) / 2;
+    this.zoomed = [middle - half, middle + half].map((u) => this.scale.from(u));
     this.drawPlot();
   }
 

@@ -66,6 +66,19 @@ export function onZoomWheel(element, zoom) {
   }, { passive: false, capture: true });
 }
 
+// One finger sideways moves what is drawn; up and down it scrolls the page, which plotly would not let it.
+export function onSlide(element, slide) {
+  let last = null;
+  for (const name of ["touchstart", "touchmove"]) element.addEventListener(name, (event) => event.stopPropagation(), { passive: true, capture: true });
+  element.addEventListener("pointerdown", (event) => { last = event.pointerType === "touch" ? event.clientX : null; }, true);
+  element.addEventListener("pointermove", (event) => {
+    if (last === null || event.pointerType !== "touch" || event.clientX === last) return;
+    slide(event.clientX - last);
+    last = event.clientX;
+  }, true);
+  for (const name of ["pointerup", "pointercancel"]) element.addEventListener(name, () => { last = null; }, true);
+}
+
 // A press and release in the same place, wherever plotly's own layers are.
 export function onPress(element, callback) {
   let from = null;

@@ -292,7 +292,6 @@ function move(by) {
 key("j", "Next step", () => move(1));
 key("k", "Previous step", () => move(-1));
 key("Escape", "Close the inspector", () => select());
-key("g", "Timeline and graph", () => document.querySelector('[data-tab="graph"]').click());
 
 adopt(main);
 for (const part of page.querySelectorAll("[data-panel]")) if (part.children.length) part.dataset.loaded = "true";
