@@ -1,5 +1,5 @@
-# make run    the dashboard on http://127.0.0.1:8000, with a demonstration running (PORT= changes the port)
-# make test   every test, PostgreSQL and a browser included
+# make run      the dashboard on http://127.0.0.1:8000, with a demonstration running (PORT= changes the port)
+# make test     every test, PostgreSQL and a browser included
 # make torture  kill what works on sessions 1,000 times on each store (KILLS= changes the number)
 # make bench  what it costs, beside its peers and beside the limit of the machine (ARGS= passes options)
 SHELL := /bin/sh
