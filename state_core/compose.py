@@ -12,6 +12,7 @@ from typing import Any
 from state_core.changes import append_items, growth, set_value
 from state_core.codec import plain
 from state_core.events import Changes, Event, EventKind
+from state_core.exceptions import InvalidValue
 from state_core.fold import running_steps, state_counts
 from state_core.heads import short
 from state_core.records import CheckpointKind, Document, Message, StepStatus, show_time, utc_now
@@ -89,13 +90,22 @@ def creation(
 def content_changes(
     context: Mapping[str, Any] | None = None, metadata: Mapping[str, Any] | None = None
 ) -> Changes:
-    """Changes that merge these values into the session's."""
+    """Changes that merge these values into the session's. Raises InvalidValue."""
     parts = (("context", context), ("metadata", metadata))
     return [
         set_value([part, key], value)
         for part, values in parts
-        for key, value in plain(dict(values or {}), part).items()
+        for key, value in _entries(values, part).items()
     ]
+
+
+def _entries(values: Mapping[str, Any] | None, part: str) -> dict[str, Any]:
+    if values is not None and not isinstance(values, Mapping):
+        raise InvalidValue(
+            f"{part} is a {type(values).__name__}; give names and values, such as {{'name': 1}}."
+        )
+    entries: dict[str, Any] = plain(dict(values or {}), part)
+    return entries
 
 
 def failed_steps(
