@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 from state_core import DatabaseStorageBackend
 from state_core.manager import StateManager
 from tests.browsers import chromium_path
+from tests.postgres import PostgresServer
 
 expect.set_options(timeout=15_000)
 
@@ -49,7 +51,7 @@ call_command("migrate", verbosity=0)
 people = {"ana": ["view", "operate", "restore"], "vera": ["view"], "nora": []}
 cookies = {}
 for name, may in people.items():
-    user = User.objects.create_user(name, password="a long password of " + name)
+    user = User.objects.create_user(name, password="a long password of " + name, is_staff=name == "ana")
     granted = Permission.objects.filter(codename__in=[f"{verb}_session" for verb in may])
     user.user_permissions.set(granted.filter(content_type__app_label="state_core"))
     kept = SessionStore()
@@ -70,10 +72,12 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A daphne process with a folder of its own, and three people: ana may do everything, vera may look,
-    nora may nothing."""
+    """A daphne process with a folder of its own, and three people: ana may do everything, in the admin too,
+    vera may look, nora may nothing."""
 
     folder: Path
+    database_url: str = ""
+    """Without one, SQLite in the folder."""
     port: int = field(default_factory=free_port)
     cookies: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
@@ -84,7 +88,7 @@ class Server:
 
     @property
     def database(self) -> str:
-        return f"sqlite:///{self.folder}/state.sqlite3"
+        return self.database_url or f"sqlite:///{self.folder}/state.sqlite3"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -140,14 +144,35 @@ class Server:
         return (self.folder / "daphne.log").read_text()
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One for all tests: give your sessions ids of their own."""
-    made = Server(tmp_path_factory.mktemp("server"))
+@contextmanager
+def serving(folder: Path, database_url: str = "") -> Iterator[Server]:
+    made = Server(folder, database_url)
     made.prepare()
     made.start()
-    yield made
-    made.stop()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("sqlite-site")) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def postgres_site(
+    tmp_path_factory: pytest.TempPathFactory, postgres_server: PostgresServer
+) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("postgres-site"), postgres_server.new_database("site")) as made:
+        yield made
+
+
+@pytest.fixture
+def server(sqlite_site: Server) -> Server:
+    """One for all tests: give your sessions ids of their own."""
+    return sqlite_site
 
 
 @pytest.fixture
@@ -248,6 +273,13 @@ class Orchestrators:
         program = f"{self.PRELUDE}{code}\nasyncio.run(main())\n"
         process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments], env=self._server.environment, cwd=ROOT
+        )
+        self._running.append(process)
+        return process
+
+    def start_module(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments], env=self._server.environment, cwd=ROOT
         )
         self._running.append(process)
         return process

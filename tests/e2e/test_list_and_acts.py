@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import zlib
 from collections.abc import Callable
 
 import pytest
@@ -218,12 +219,18 @@ async def test_pause_and_resume_through_their_dialogs(open_session, manager: Sta
 
 @pytest.mark.parametrize(
     ("typed", "told"),
-    [('{"a": 1', "line 1, column 8"), ('{\n "a": tru }', "line 2"), ("[1]", "must be a JSON object")],
+    [
+        ('{"a": 1', "line 1, column 8"),
+        ('{\n "a": tru }', "line 2"),
+        ('{"focus": results}', "Unexpected token 'r' at line 1, column 11."),
+        ('{"list": ["so", ]}', "Unexpected token ']' at line 1, column 17."),
+        ("[1]", "must be a JSON object"),
+    ],
 )
 async def test_a_context_that_is_no_object_is_not_even_sent(
     open_session, manager: StateManager, typed: str, told: str
 ):
-    session_id = f"json-{len(typed)}"
+    session_id = f"json-{zlib.crc32(typed.encode())}"
     await manager.create_session(session_id)
     await manager.pause_execution(session_id)
     page = await open_session(session_id)

@@ -1,0 +1,42 @@
+"""What tests do on the dashboard's pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from playwright.async_api import Locator, Page, expect
+
+
+async def open_live(page: Page, url: str) -> None:
+    await page.goto(url)
+    await expect(page.locator("#live-badge")).to_have_attribute("data-state", "live")
+    await page.evaluate("window.stayed = true")
+
+
+async def not_reloaded(page: Page) -> bool:
+    """Since `open_live`."""
+    return bool(await page.evaluate("window.stayed === true"))
+
+
+def row(page: Page, session_id: str) -> Locator:
+    return page.locator(f'tr[data-session-id="{session_id}"]')
+
+
+def act(page: Page, verb: str) -> Locator:
+    return page.locator(f'[data-acts] [data-act="{verb}"]')
+
+
+def dialog(page: Page) -> Locator:
+    return page.locator("#act-dialog")
+
+
+def confirm(page: Page) -> Locator:
+    return dialog(page).locator("[data-confirm]")
+
+
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> None:
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.1)
