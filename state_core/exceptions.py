@@ -12,12 +12,14 @@ StateError
 ├── SessionExists (ValueError)
 ├── TransitionError (RuntimeError)
 ├── ConflictError (RuntimeError)
+├── Diverged (RuntimeError)
 ├── LeaseError (RuntimeError)
 │   ├── LeaseHeld
 │   └── LeaseLost
 ├── StorageError (OSError)
 │   ├── StorageUnavailable (ConnectionError)
-│   └── MigrationNeeded
+│   ├── MigrationNeeded
+│   └── QuotaExceeded
 ├── DamagedError (ValueError)
 ├── EncryptionKeyError (ValueError)
 ├── ConfigurationError (ValueError)
@@ -127,6 +129,18 @@ class ConflictError(StateError, RuntimeError):
         self.actual = actual
 
 
+class Diverged(StateError, RuntimeError):
+    """Two stores hold different things under one session id."""
+
+    def __init__(self, session_id: str, what: str) -> None:
+        super().__init__(
+            f"Session {session_id!r} is not the same in both stores: {what} differs. Nothing in the source "
+            "was changed. Keep one of the two: delete it in the target and copy again, or leave it out."
+        )
+        self.session_id = session_id
+        self.what = what
+
+
 class LeaseError(StateError, RuntimeError):
     """Who may write to a session, and who may not."""
 
@@ -172,6 +186,19 @@ class StorageUnavailable(StorageError, ConnectionError):
 
 class MigrationNeeded(StorageError):
     """The tables are older than this version of the library."""
+
+
+class QuotaExceeded(StorageError):
+    """The store holds more than ``max_storage_size_mb``: nothing new begins, what is under way goes on."""
+
+    def __init__(self, used: int, limit: int) -> None:
+        super().__init__(
+            f"The store holds {used / 1e6:.1f} MB, more than its quota of {limit / 1e6:.1f} MB; nothing was "
+            "written. Delete sessions that are not needed (`manage.py prune` shows which could go), or raise "
+            "max_storage_size_mb."
+        )
+        self.used = used
+        self.limit = limit
 
 
 class DamagedError(StateError, ValueError):

@@ -7,7 +7,7 @@ head first; everything else is set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from state_core.events import EventKind, Header
@@ -172,6 +172,20 @@ def checkpoint_change(session_id: str, events: Iterable[Header]) -> CheckpointCh
         elif event.kind == EventKind.CHECKPOINT_DELETED:
             change.removed.extend(event.data["ids"])
     return change
+
+
+def apply_checkpoint_change(kept: dict[str, Checkpoint], change: CheckpointChange, first: int) -> None:
+    """Apply in place, for stores that keep checkpoints as records. ``first``: seq of the first event."""
+    for index, checkpoint in change.added:
+        kept[checkpoint.id] = replace(checkpoint, seq=first + index)
+    for checkpoint_id, name in change.renamed.items():
+        if checkpoint_id in kept:
+            kept[checkpoint_id].name = name
+    for checkpoint_id, pinned in change.pinned.items():
+        if checkpoint_id in kept:
+            kept[checkpoint_id].pinned = pinned
+    for checkpoint_id in change.removed:
+        kept.pop(checkpoint_id, None)
 
 
 def _checkpoint(session_id: str, event: Header) -> Checkpoint:

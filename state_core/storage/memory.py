@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from state_core.events import EventRecord
 from state_core.exceptions import CheckpointNotFound, LeaseHeld, LeaseLost, SessionNotFound
-from state_core.heads import CheckpointChange, HeadChange, apply_head_change
+from state_core.heads import CheckpointChange, HeadChange, apply_checkpoint_change, apply_head_change
 from state_core.records import HELD, Checkpoint, Head, Lease, check_id
 from state_core.storage.base import (
     EventQuery,
@@ -62,7 +62,7 @@ class MemoryStorageBackend(StorageBackend):
             first = session.head.last_seq + 1
             session.events.extend(replace(event, seq=first + i) for i, event in enumerate(events))
             apply_head_change(session.head, deepcopy(change), len(events))
-            _change_checkpoints(session, checkpoints, first)
+            apply_checkpoint_change(session.checkpoints, checkpoints, first)
             return session.head.last_seq
 
     def _guarded(self, session_id: str, guard: Guard) -> _Session:
@@ -199,19 +199,6 @@ class MemoryStorageBackend(StorageBackend):
             bytes=sum(head.counts["stored_bytes"] for head in heads),
             by_status=by_status,
         )
-
-
-def _change_checkpoints(session: _Session, change: CheckpointChange, first: int) -> None:
-    for index, checkpoint in change.added:
-        session.checkpoints[checkpoint.id] = replace(checkpoint, seq=first + index)
-    for checkpoint_id, name in change.renamed.items():
-        if checkpoint_id in session.checkpoints:
-            session.checkpoints[checkpoint_id].name = name
-    for checkpoint_id, pinned in change.pinned.items():
-        if checkpoint_id in session.checkpoints:
-            session.checkpoints[checkpoint_id].pinned = pinned
-    for checkpoint_id in change.removed:
-        session.checkpoints.pop(checkpoint_id, None)
 
 
 def _matches(head: Head, query: HeadQuery, now: float) -> bool:

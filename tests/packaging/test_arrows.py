@@ -17,19 +17,19 @@ ROOT = Path(__file__).parents[2]
 LIBRARY_FLOORS = (
     {"exceptions", "records"},
     {"events"},
-    {"changes", "codec", "answers", "words"},
+    {"changes", "codec", "answers", "words", "cache"},
     {"fold"},
     {"heads", "config"},
     {"storage.base", "checkpoints", "compose"},
     {"log"},
-    {"writer", "saving"},
-    {"storage", "sync"},
+    {"writer", "saving", "copying", "retention"},
+    {"storage", "sync", "housekeeping"},
     {"recording"},
     {"pausing"},
     {"asking"},
     {"branch", "session"},
     {"manager"},
-    {"orchestra", "adapters", "testing"},
+    {"orchestra", "adapters", "testing", "managers"},
     {"demo", "admin", "admin_actions", "management", "checks"},
 )
 """Lowest first. A name stands for what begins with it, unless a longer name says otherwise."""
