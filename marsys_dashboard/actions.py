@@ -32,6 +32,7 @@ from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
 from state_core.exceptions import CheckpointNotFound, QuestionNotFound, StateError
 from state_core.manager import StateManager
+from state_core.managers import why_unreadable
 from state_core.records import Checkpoint, Head, Question
 from state_core.words import STATUSES, Action
 
@@ -46,13 +47,16 @@ __all__ = ["act", "available", "toolbar", "toolbar_context"]
 async def toolbar(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     """The buttons of a session, as they are for this person now."""
     head = await manager(store).get_head(session_id)
-    context = toolbar_context(store, head, await permissions_of(request.user))
+    unreadable = await why_unreadable(manager(store), session_id)
+    context = toolbar_context(store, head, await permissions_of(request.user), unreadable)
     return await page(request, "sessions/_acts.html", context)
 
 
-def toolbar_context(store: str, head: Head, permissions: frozenset[str]) -> dict[str, Any]:
+def toolbar_context(
+    store: str, head: Head, permissions: frozenset[str], unreadable: str = ""
+) -> dict[str, Any]:
     """What sessions/_acts.html needs."""
-    acts = available(head, permissions)
+    acts = available(head, permissions, unreadable)
     return {
         "store": store,
         "session_id": head.session_id,
@@ -75,6 +79,8 @@ async def _act(request: HttpRequest, store: str, session_id: str, action: Action
     dialog = await _open(request, store, session_id, action)
     if request.method != "POST":
         return await dialog.show()
+    if dialog.unreadable and action.verb != "delete":
+        return await dialog.refuse(409, dialog.unreadable)
     if not dialog.form.is_valid():
         return await dialog.refuse(400, dialog.form.first_error())
     try:
@@ -95,6 +101,7 @@ class Dialog:
         head: Head,
         checkpoints: list[Checkpoint],
         questions: list[Question],
+        unreadable: str,
     ) -> None:
         self.request = request
         self.store = store
@@ -103,6 +110,8 @@ class Dialog:
         self.manager: StateManager = manager(store)
         self.checkpoints = checkpoints
         self.questions = questions
+        self.unreadable = unreadable
+        """Why nothing can be done to it here but to delete it, or ""."""
         self.form = ActForm(
             action,
             head.session_id,
@@ -145,7 +154,7 @@ class Dialog:
 
     async def _context(self, problem: str) -> dict[str, Any]:
         checkpoint, question = self._chosen_checkpoint, self._chosen_question
-        acts = available(self.head, await permissions_of(self.request.user))
+        acts = available(self.head, await permissions_of(self.request.user), self.unreadable)
         return {
             "section": "sessions",
             "store": self.store,
@@ -197,8 +206,9 @@ async def _open(request: HttpRequest, store: str, session_id: str, action: Actio
     of_store = manager(store)
     head = await of_store.get_head(session_id)
     checkpoints = await _checkpoints(of_store, session_id, action)
-    questions = await _questions(of_store, session_id, action)
-    dialog = Dialog(request, store, action, head, checkpoints, questions)
+    unreadable = await why_unreadable(of_store, session_id)
+    questions = [] if unreadable else await _questions(of_store, session_id, action)
+    dialog = Dialog(request, store, action, head, checkpoints, questions, unreadable)
     _refuse_unknown(dialog, request, session_id)
     return dialog
 

@@ -70,12 +70,16 @@ class Availability:
         return self.action.label
 
 
-def available(head: Head, permissions: Collection[str]) -> dict[str, Availability]:
-    """For each verb. ``permissions``: which of view, operate, restore the person has."""
-    return {verb: Availability(action, _why_not(action, head, permissions)) for verb, action in ALL.items()}
+def available(head: Head, permissions: Collection[str], unreadable: str = "") -> dict[str, Availability]:
+    """For each verb. ``permissions``: which of view, operate, restore the person has. ``unreadable``: why
+    its content cannot be read here; then it can only be deleted."""
+    return {
+        verb: Availability(action, _why_not(action, head, permissions, unreadable))
+        for verb, action in ALL.items()
+    }
 
 
-def _why_not(action: Action, head: Head, permissions: Collection[str]) -> str:
+def _why_not(action: Action, head: Head, permissions: Collection[str], unreadable: str) -> str:
     permission = permission_of(action)
     if permission not in permissions:
         return f"You have no permission to {MEANINGS[permission]}."
@@ -83,7 +87,7 @@ def _why_not(action: Action, head: Head, permissions: Collection[str]) -> str:
         return "No question is open."
     if action.verb == "restore" and not head.counts["checkpoints"]:
         return "It has no checkpoint yet."
-    return action.why_not(head.status)
+    return action.why_not(head.status) or (unreadable if action.verb != "delete" else "")
 
 
 def permission_of(action: Action) -> str:

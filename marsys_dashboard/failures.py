@@ -14,6 +14,7 @@ from django.template import loader
 
 from state_core.exceptions import (
     ConflictError,
+    EncryptionKeyError,
     InvalidId,
     InvalidValue,
     LeaseError,
@@ -36,6 +37,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (TransitionError, 409),
     (ConflictError, 409),
     (LeaseError, 409),
+    (EncryptionKeyError, 422),
     (StorageError, 503),
     (OperationalError, 503),
     (InterfaceError, 503),
@@ -49,6 +51,7 @@ TITLES = {
     404: "There is nothing here",
     409: "The session is in another state",
     413: "That is too large",
+    422: "Its content cannot be read here",
     500: "Something went wrong here",
     503: "The store cannot be reached",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from state_core import managers
 from state_core.exceptions import NotFound
 from state_core.manager import StateManager
 from state_core.storage import stores
@@ -29,7 +30,7 @@ def manager(store: str) -> StateManager:
 
 @cache
 def _manager(store: str) -> StateManager:
-    return StateManager(stores[store], actor="dashboard")
+    return managers.manager(store, actor="dashboard")
 
 
 def forget() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from state_core.events import Event, EventKind
+from state_core.exceptions import EncryptionKeyError
 from state_core.fold import apply_event, empty_document
 from state_core.log import Range
 from state_core.manager import StateManager
@@ -158,13 +159,21 @@ async def fold_outline(manager: StateManager, session_id: str, seq: int | None =
     if head.counts["restores"]:
         ranges = await manager.log.line(session_id, last)
     if head.origin:
-        for event in await manager.log.read(session_id, limit=1):
+        for event in await _first(manager, session_id):
             outline.apply(event)
         ranges[0] = Range(1, ranges[0].upto)
     for span in ranges:
         async for event in manager.log.iterate(session_id, span, bodies=False):
             outline.apply(event)
     return outline
+
+
+async def _first(manager: StateManager, session_id: str) -> Sequence[Event]:
+    """With what a fork carries, or, where that is encrypted and the key is not here, without it."""
+    try:
+        return await manager.log.read(session_id, limit=1)
+    except EncryptionKeyError:
+        return await manager.log.read(session_id, limit=1, bodies=False)
 
 
 def fold_forward(outline: Outline, events: Iterable[Event]) -> None:

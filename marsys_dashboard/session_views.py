@@ -17,6 +17,7 @@ from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
+from state_core.managers import why_unreadable
 from state_core.records import ENDED, check_id
 
 TABS = {
@@ -39,10 +40,12 @@ async def session(request: HttpRequest, store: str, session_id: str) -> HttpResp
     view = panels.View(store, chosen, session_id, head, outline, _choice(request))
     tab = asked if asked in TABS else "graph"
     permissions = await permissions_of(request.user)
+    unreadable = await why_unreadable(chosen, session_id)
     context = {
         **header_values(store, head, outline.document),
         **view.context,
-        **toolbar_context(store, head, permissions),
+        **toolbar_context(store, head, permissions, unreadable),
+        "unreadable": unreadable,
         "section": "sessions",
         "seq": outline.seq,
         "live": outline.document["status"] not in ENDED,

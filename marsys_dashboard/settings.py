@@ -1,6 +1,7 @@
 """Settings of the dashboard. Everything that an operator changes is read from the environment.
 
 DATABASE_URL          postgresql://user:password@host:5432/name or sqlite:////path (var/state.sqlite3)
+STATE_ENCRYPTION_KEY  reads (and, the first of several with commas, writes) encrypted content
 SECRET_KEY            default: made once in var/secret_key
 STATE_VAR             folder for what the dashboard writes (default: var)
 ALLOWED_HOSTS         names under which it is reached, with commas (default: this machine only)
@@ -77,8 +78,14 @@ TEMPLATES = [
 DATABASES = {"default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'state.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-STATE_STORES = {"default": {"BACKEND": "state_core.storage.database.DatabaseStorageBackend"}}
-"""Alias → BACKEND (dotted path) and OPTIONS (its arguments): the stores that the dashboard shows."""
+STATE_STORES = {
+    "default": {
+        "BACKEND": "state_core.storage.database.DatabaseStorageBackend",
+        "ENCRYPTION_KEY": words("STATE_ENCRYPTION_KEY"),
+    }
+}
+"""Alias → BACKEND (dotted path), OPTIONS (its arguments) and, where content is encrypted, ENCRYPTION_KEY
+(one, or several of which the first encrypts and all decrypt): the stores that the dashboard shows."""
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 

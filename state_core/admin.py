@@ -16,12 +16,12 @@ from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
+from state_core import managers
 from state_core.admin_actions import Target, act
 from state_core.events import EventKind
 from state_core.exceptions import StateError
 from state_core.manager import StateManager
 from state_core.models import Checkpoint, Event, Session
-from state_core.storage import stores
 from state_core.words import ACTIONS, OPERATE, RESTORE, STATUSES, VIEW, Action
 
 ALIAS = "default"
@@ -31,7 +31,7 @@ SHOWN_CHARACTERS = 20_000
 
 
 def manager() -> StateManager:
-    return StateManager(stores[ALIAS], actor="admin")
+    return managers.manager(ALIAS, actor="admin")
 
 
 def status_badge(status: str) -> str:

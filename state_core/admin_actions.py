@@ -17,6 +17,7 @@ from django.template.response import TemplateResponse
 
 from state_core.exceptions import StateError
 from state_core.manager import StateManager
+from state_core.managers import why_unreadable
 from state_core.records import SessionState
 from state_core.words import STATUSES, Action
 
@@ -140,6 +141,9 @@ def _outcome(
     if why_not:
         return f"{target.sentence}: {why_not}", messages.WARNING
     try:
+        unreadable = async_to_sync(why_unreadable)(manager, target.session_id)
+        if unreadable:
+            return f"{target.sentence}: {unreadable}", messages.WARNING
         state = async_to_sync(_call)(CALLS[action.verb](manager, target, given, actor))
     except StateError as error:
         return f"{target.sentence}: {error}", messages.ERROR

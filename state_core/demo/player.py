@@ -33,13 +33,22 @@ class Player:
     """Keeps one session of each workflow going, until `stop`."""
 
     def __init__(
-        self, storage: StorageBackend, workflows: Sequence[Workflow], *, pace: float = 1.0, keep: int = KEEP
+        self,
+        storage: StorageBackend,
+        workflows: Sequence[Workflow],
+        *,
+        pace: float = 1.0,
+        keep: int = KEEP,
+        encryption_key: str | Sequence[str] | None = None,
     ) -> None:
         self._workflows = workflows
         self._pace = pace
         self._keep = keep
-        self._managers = {w.name: StateManager(storage, checkpoint_config=w.checkpoints) for w in workflows}
-        self._manager = StateManager(storage, actor=TAG)
+        self._managers = {
+            w.name: StateManager(storage, checkpoint_config=w.checkpoints, encryption_key=encryption_key)
+            for w in workflows
+        }
+        self._manager = StateManager(storage, actor=TAG, encryption_key=encryption_key)
         self._stopping = asyncio.Event()
         self.session_ids: list[str] = []
         """Of the sessions that were begun here."""

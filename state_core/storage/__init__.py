@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,11 @@ class Stores(Mapping[str, StorageBackend]):
             if alias not in self._made:
                 self._made[alias] = self._make(alias)
             return self._made[alias]
+
+    def encryption_key(self, alias: str) -> str | Sequence[str] | None:
+        """``ENCRYPTION_KEY`` of a store: one, or several of which the first encrypts and all decrypt."""
+        found: str | Sequence[str] | None = self._settings().get(alias, {}).get("ENCRYPTION_KEY")
+        return found or None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._settings())

@@ -48,7 +48,13 @@ class Command(BaseCommand):
     async def _play(self, options: dict[str, Any]) -> None:
         chosen = [WORKFLOWS[name] for name in options["workflow"] or WORKFLOWS]
         storage = stores[options["store"]]
-        player = Player(storage, chosen, pace=max(0.0, options["pace"]), keep=max(0, options["keep"]))
+        player = Player(
+            storage,
+            chosen,
+            pace=max(0.0, options["pace"]),
+            keep=max(0, options["keep"]),
+            encryption_key=stores.encryption_key(options["store"]),
+        )
         _stop_on_request(player, stdin=options["until_stdin_closes"])
         try:
             if options["once"]:

@@ -11,9 +11,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from state_core.exceptions import StateError
-from state_core.manager import StateManager
+from state_core.managers import manager
 from state_core.orchestra import OrchestraWorker
-from state_core.storage import stores
 
 
 class Command(BaseCommand):
@@ -37,9 +36,9 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
 
     async def _work(self, agents: dict[str, Callable[..., Any]], options: dict[str, Any]) -> None:
-        storage = stores[options["store"]]
+        state_manager = manager(options["store"])
         worker = OrchestraWorker(
-            StateManager(storage),
+            state_manager,
             agents,
             poll=options["poll"],
             concurrency=options["concurrency"],
@@ -49,7 +48,7 @@ class Command(BaseCommand):
         try:
             await worker.run_until_signal()
         finally:
-            await storage.close()
+            await state_manager.close()
 
 
 def _agents(path: str) -> list[tuple[str, Callable[..., Any]]]:
