@@ -33,6 +33,7 @@ from state_core.records import (
     StepState,
     StepStatus,
 )
+from state_core.retention import CleanupReport
 from state_core.session import Session
 from state_core.storage.base import HeadQuery, StorageBackend
 from state_core.storage.file import FileStorageBackend
@@ -50,6 +51,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointConfig",
     "CheckpointKind",
+    "CleanupReport",
     "DatabaseStorageBackend",
     "FileStorageBackend",
     "Handoff",

@@ -12,11 +12,12 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from state_core.cache import Cached, DocumentCache
 from state_core.codec import Codec
 from state_core.events import Event, EventKind
 from state_core.exceptions import DamagedError, InvalidValue
 from state_core.fold import apply_event, empty_document
-from state_core.records import Document
+from state_core.records import Document, Head
 from state_core.storage.base import Snapshot, StorageBackend
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,12 @@ SNAPSHOT_FROM_BYTES = 256 * 1024
 EVENT_BYTES = 200
 """What reading an event costs besides its content, for that reckoning."""
 
+NEAR = 200
+"""A cached state this many events back is used without asking for a snapshot that is nearer."""
+CACHED_AGAIN_FROM = 1 / 128
+"""A state is cached in the place of an older one once this part of its size was read since: from about
+there on, reading it again costs more than copying the state."""
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -38,12 +45,22 @@ class Range:
     upto: int
 
 
-class EventLog:
-    """Appends and reads events; folds them. One store, one codec."""
+@dataclass(slots=True)
+class Start:
+    """Where a fold begins, and what of the line lies behind it."""
 
-    def __init__(self, storage: StorageBackend, codec: Codec) -> None:
+    document: Document
+    ranges: list[Range]
+    cached: Cached | None = None
+
+
+class EventLog:
+    """Appends and reads events; folds them. One store, one codec; ``cache``: of folded states."""
+
+    def __init__(self, storage: StorageBackend, codec: Codec, cache: DocumentCache | None = None) -> None:
         self.storage = storage
         self.codec = codec
+        self.cache = cache
         self._writing: set[asyncio.Future[None]] = set()
 
     async def append(
@@ -122,21 +139,36 @@ class EventLog:
         return ranges
 
     async def document(self, session_id: str, seq: int | None = None) -> Document:
-        """The state at ``seq``, or the present one. Raises SessionNotFound."""
+        """The state at ``seq``, or the present one; the caller's own copy. Raises SessionNotFound."""
         head = await self.storage.head(session_id)
         at = head.last_seq if seq is None else seq
         if not 0 < at <= head.last_seq:
             raise InvalidValue(f"Session {session_id!r} has events 1 to {head.last_seq}, not {at}.")
         ranges = await self.line(session_id, at) if head.counts["restores"] else [Range(0, at)]
-        document, ranges = await self._start(session_id, ranges)
+        start = await self._start(head, ranges)
+        read_bytes = await self._fold(start)
+        self._keep(start, read_bytes)
+        return start.document
+
+    async def _fold(self, start: Start) -> int:
+        """Move the document to the end of its line; returns how many bytes were read for that."""
         read_bytes = 0
-        for span in ranges:
-            async for event in self.iterate(session_id, span):
-                apply_event(document, event)
+        for span in start.ranges:
+            async for event in self.iterate(start.document["session_id"], span):
+                apply_event(start.document, event)
                 read_bytes += abs(event.size) + EVENT_BYTES
-        if read_bytes > max(SNAPSHOT_FROM_BYTES, document["state_bytes"]):
+        return read_bytes
+
+    def _keep(self, start: Start, read_bytes: int) -> None:
+        """Keep what was folded for the next reader, in the store and in memory, where it is worth it."""
+        document, cached = start.document, start.cached
+        unsnapshotted = read_bytes + (cached.unsnapshotted if cached else 0)
+        is_worth_caching = cached is None or read_bytes > len(cached.body) * CACHED_AGAIN_FROM
+        if read_bytes and unsnapshotted > max(SNAPSHOT_FROM_BYTES, document["state_bytes"]):
             self.keep_snapshot(document)
-        return document
+            unsnapshotted, is_worth_caching = 0, True
+        if self.cache and is_worth_caching:
+            self.cache.keep(document, unsnapshotted, instead_of=cached)
 
     async def outline(self, session_id: str, seq: int | None = None) -> Document:
         """The state at ``seq`` as headers tell it: branches, steps and statuses, without any content.
@@ -156,15 +188,46 @@ class EventLog:
                 apply_event(document, event)
         return document
 
-    async def _start(self, session_id: str, ranges: list[Range]) -> tuple[Document, list[Range]]:
-        """The newest usable snapshot on the line, and what of the line lies behind it."""
+    async def _start(self, head: Head, ranges: list[Range]) -> Start:
+        """The newest usable state on the line, cached or kept as a snapshot."""
+        cached = await self._cached(head, ranges)
+        if cached and ranges[-1].upto - cached.document["seq"] <= NEAR:
+            return cached
+        kept = await self._from_snapshot(head.session_id, ranges)
+        if cached and (kept is None or kept.document["seq"] <= cached.document["seq"]):
+            return cached
+        return kept or Start(empty_document(head.session_id), ranges)
+
+    async def _cached(self, head: Head, ranges: list[Range]) -> Start | None:
+        if self.cache is None:
+            return None
+        for index in range(len(ranges) - 1, -1, -1):
+            found = self.cache.find(head.session_id, after=ranges[index].after, upto=ranges[index].upto)
+            if found and await self._is_still_there(found, head):
+                return Start(found.document(), _behind(ranges, index, found.seq), found)
+        return None
+
+    async def _is_still_there(self, cached: Cached, head: Head) -> bool:
+        """Does the log have this state's last event? A session may have been deleted and created again, or
+        a store been put back to what a backup had."""
+        if cached.is_of(head):
+            if cached.is_last_of(head):
+                return True
+            last = await self.read(head.session_id, after=cached.seq - 1, limit=1, bodies=False)
+            if last and last[0].at == cached.updated_at:
+                return True
+        if self.cache:
+            self.cache.forget(head.session_id)
+        return False
+
+    async def _from_snapshot(self, session_id: str, ranges: list[Range]) -> Start | None:
         for index in range(len(ranges) - 1, -1, -1):
             span = ranges[index]
             kept = await self.storage.snapshot(session_id, at_or_before=span.upto)
             if kept and kept.seq > span.after:
                 document = self.codec.open_snapshot(session_id, kept.seq, kept.body, kept.encoding)
-                return document, [Range(kept.seq, span.upto), *ranges[index + 1 :]]
-        return empty_document(session_id), ranges
+                return Start(document, _behind(ranges, index, kept.seq))
+        return None
 
     def keep_snapshot(self, document: Document) -> None:
         """Write a snapshot of this state, off the caller's path. A failure is logged: it costs only time."""
@@ -182,3 +245,8 @@ class EventLog:
     async def flush(self) -> None:
         """Wait until snapshots on their way are written."""
         await asyncio.gather(*self._writing, return_exceptions=True)
+
+
+def _behind(ranges: list[Range], index: int, seq: int) -> list[Range]:
+    """What of a line lies behind ``seq``, which is in the range at ``index``."""
+    return [Range(seq, ranges[index].upto), *ranges[index + 1 :]]

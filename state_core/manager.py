@@ -15,6 +15,7 @@ from typing import Any
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from state_core.answers import check_answer
+from state_core.cache import DocumentCache
 from state_core.changes import set_value
 from state_core.checkpoints import surplus
 from state_core.codec import Codec, plain
@@ -39,6 +40,7 @@ from state_core.exceptions import (
 )
 from state_core.fold import state_counts
 from state_core.heads import short
+from state_core.housekeeping import Housekeeping
 from state_core.log import EventLog
 from state_core.pausing import OnPause
 from state_core.records import (
@@ -57,6 +59,7 @@ from state_core.records import (
     parse_time,
     utc_now,
 )
+from state_core.retention import CleanupReport, Limits, Progress, Retention
 from state_core.saving import saving_events
 from state_core.session import Session
 from state_core.storage.base import ACTIVE, HeadQuery, StorageBackend
@@ -90,7 +93,9 @@ class StateManager:
         self.checkpoint_config = checkpoint_config
         self.owner = _owner_name()
         self.actor = actor or self.owner
-        self.log = EventLog(storage, _codec(self.config))
+        self.log = EventLog(storage, _codec(self.config), _cache(self.config))
+        self.retention = Retention(self.log, self.actor)
+        self._housekeeping = Housekeeping(self.retention, self.config)
         self._finished_here: dict[str, datetime | None] = {}
         """Session id → when it was completed by this manager."""
 
@@ -134,12 +139,15 @@ class StateManager:
             tags=tags,
             reason=reason,
             on_pause=on_pause,
+            admit=self._housekeeping.admit,
+            on_entered=self._housekeeping.start_if_due,
             on_left=self._session_left,
         )
 
     def _session_left(self, session: Session) -> None:
         if session.status == SessionStatus.COMPLETED:
             self._finished_here[session.session_id] = parse_time(session.document["ended_at"])
+        self._housekeeping.start_if_due()
 
     async def create_session(
         self,
@@ -152,7 +160,9 @@ class StateManager:
         tags: Sequence[str] = (),
         actor: str = "",
     ) -> None:
-        """A pending session, for whoever takes it up. Raises SessionExists."""
+        """A pending session, for whoever takes it up. Raises SessionExists, QuotaExceeded."""
+        check_id(session_id)
+        await self._housekeeping.admit()
         event = creation(
             actor=actor or self.actor,
             title=title,
@@ -161,7 +171,7 @@ class StateManager:
             context=context,
             metadata=metadata,
         )
-        await self.log.append(check_id(session_id), [event])
+        await self.log.append(session_id, [event])
 
     async def get_head(self, session_id: str) -> Head:
         """What lists show of a session; reads no history. Raises SessionNotFound."""
@@ -181,12 +191,13 @@ class StateManager:
         """Append what differs from the stored state; returns the seq. Creates a session that is not there.
 
         Raises ConflictError when the session moved on since ``state`` was read, and LeaseHeld while an
-        orchestrator runs it.
+        orchestrator runs it; of a new session QuotaExceeded.
         """
         target = plain({**state.to_document(), "session_id": check_id(session_id)}, "state")
         try:
             document = await self.log.document(session_id)
         except SessionNotFound:
+            await self._housekeeping.admit()
             first = creation(actor=actor or self.actor)
             await self.log.append(session_id, [first])
             document = await self.log.document(session_id)
@@ -219,7 +230,11 @@ class StateManager:
         reason: str = "",
         actor: str = "",
     ) -> str:
-        """A new, paused session that starts with the state of another, now or at a place; returns its id."""
+        """A new, paused session that starts with the state of another, now or at a place; returns its id.
+
+        Raises SessionNotFound, CheckpointNotFound, QuotaExceeded.
+        """
+        await self._housekeeping.admit(sparing={session_id})
         place = (await self._checkpoint_of(checkpoint_id, session_id)).seq if checkpoint_id else seq
         document = await self.log.document(session_id, place)
         head = await self.storage.head(session_id)
@@ -428,7 +443,11 @@ class StateManager:
         reason: str = "",
         actor: str = "",
     ) -> str:
-        """Name the present place in the log; returns the checkpoint's id. The same cost at any length."""
+        """Name the present place in the log; returns the checkpoint's id. The same cost at any length.
+
+        Raises SessionNotFound, QuotaExceeded.
+        """
+        await self._housekeeping.admit(sparing={session_id})
         head = await self.storage.head(check_id(session_id))
         event = checkpoint_event(name, head.counts, kind=kind, actor=actor or self.actor, reason=reason)
         await self.log.append(session_id, [event])
@@ -515,6 +534,24 @@ class StateManager:
             await self.log.append(session_id, [event])
         return len(ids)
 
+    # Retention
+
+    async def cleanup(self, dry_run: bool = False, *, progress: Progress | None = None) -> CleanupReport:
+        """Delete sessions that ended and checkpoints made by themselves that are beyond the ages and the
+        quota of the configuration, whether ``auto_cleanup_enabled`` or not; returns what went.
+
+        With ``dry_run`` nothing goes: the report says what would, and why. ``progress`` is told how many
+        removals are done, of how many. Raises StorageUnavailable.
+        """
+        plan = await self.retention.plan(Limits.of(self.config))
+        return plan if dry_run else await self.retention.carry_out(plan, progress)
+
+    def start_cleanup_if_due(self) -> None:
+        """With ``auto_cleanup_enabled``: clean up off the caller's path, unless this manager has done so
+        within the hour. Opening and leaving a session do it; call it in loops of your own. Needs a running
+        event loop."""
+        self._housekeeping.start_if_due()
+
     # Metrics
 
     async def get_session_metrics(self, session_id: str) -> SessionMetrics:
@@ -548,7 +585,9 @@ class StateManager:
         )
 
     async def close(self) -> None:
-        """Wait for snapshots on their way and give back the store's connections."""
+        """Wait for snapshots on their way and give back the store's connections. A clean-up that is under
+        way ends after its present batch."""
+        await self._housekeeping.stop()
         await self.log.flush()
         await self.storage.close()
 
@@ -601,6 +640,10 @@ def _codec(config: StateManagerConfig) -> Codec:
         keys=config.keys,
         max_bytes=int(config.max_value_mb * 1_000_000),
     )
+
+
+def _cache(config: StateManagerConfig) -> DocumentCache | None:
+    return DocumentCache(int(config.cache_size_mb * 1_000_000)) if config.cache_enabled else None
 
 
 def _owner_name() -> str:

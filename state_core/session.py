@@ -16,7 +16,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from state_core.asking import Asking
@@ -70,7 +70,8 @@ class Session(Asking):
     """A session that this process holds. Made by `StateManager.session`; use it with ``async with``.
 
     Entering creates the session or takes it up where it stands, and takes its lease. Leaving completes
-    it; with an error it fails, with Ctrl-C it is interrupted and can be resumed.
+    it; with an error it fails, with Ctrl-C it is interrupted and can be resumed. Entering a new one raises
+    QuotaExceeded where the store is over its quota.
 
     ``on_pause``: at a pause point of a session that is to pause, ``"wait"`` until it is resumed, or
     ``"raise"`` PauseRequested so that the program unwinds and the session can be resumed elsewhere.
@@ -91,6 +92,8 @@ class Session(Asking):
         tags: Sequence[str] = (),
         reason: str = "",
         on_pause: OnPause = "wait",
+        admit: Callable[[], Awaitable[None]] | None = None,
+        on_entered: Callable[[], None] | None = None,
         on_left: Callable[[Session], None] | None = None,
     ) -> None:
         super().__init__(log, session_id, owner, config, reason, on_pause)
@@ -99,6 +102,8 @@ class Session(Asking):
             actor=owner, title=title, workflow=workflow, tags=tags, context=context, metadata=metadata
         )
         self._additional = content_changes(context, metadata)
+        self._admit = admit
+        self._on_entered = on_entered
         self._on_left = on_left
         self._created = False
         self._step_numbers: dict[str, int] = {}
@@ -260,6 +265,8 @@ class Session(Asking):
             raise
         self._refresh_content()
         self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
+        if self._on_entered:
+            self._on_entered()
         return self
 
     async def _take(self) -> None:
@@ -287,6 +294,8 @@ class Session(Asking):
         try:
             await self._writer.acquire()
         except SessionNotFound:
+            if self._admit:
+                await self._admit()
             with contextlib.suppress(SessionExists):
                 await self._log.append(self.session_id, [self._creation])
                 self._created = True

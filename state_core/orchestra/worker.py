@@ -105,6 +105,7 @@ class OrchestraWorker:
     # Finding
 
     async def _look(self) -> None:
+        self._manager.start_cleanup_if_due()
         try:
             await self._manager.interrupt_expired()
             if len(self._running) < self._concurrency:

@@ -12,6 +12,7 @@ from state_core.exceptions import StateError
 
 PUBLIC = {
     "Again", "BranchState", "BranchStatus", "BranchType", "Checkpoint", "CheckpointConfig", "CheckpointKind",
+    "CleanupReport",
     "DatabaseStorageBackend", "FileStorageBackend", "Handoff", "Head", "HeadQuery", "MemoryStorageBackend",
     "Message", "Node", "Orchestra", "OrchestraInstance", "OrchestraResult", "OrchestraWorker",
     "PatternConfig", "Question", "RedisStorageBackend", "Session", "SessionState", "SessionStatus",
@@ -24,7 +25,7 @@ MANAGER_METHODS = {
     "get_session_state", "save_session_state", "pause_execution", "resume_execution", "cancel_execution",
     "create_checkpoint", "restore_checkpoint", "list_checkpoints", "get_checkpoint", "cleanup_checkpoints",
     "get_session_metrics", "get_storage_metrics", "list_sessions", "delete_session", "fork_session",
-    "answer", "session", "sync", "close",
+    "answer", "session", "sync", "close", "cleanup",
 }  # fmt: skip
 
 
