@@ -6,11 +6,12 @@ import asyncio
 from typing import Any
 
 from state_core import Session, StateManager, StateManagerConfig, StorageBackend
+from state_core.branch import Step
 
 KEY = "c2FtcGxlcyBvZiBzdG9yZXMgbmVlZCBubyBzZWNyZXQ="
 """It keeps nothing secret."""
 OTHER_KEY = "YSBzZWNvbmQga2V5IHRoYXQgY2FtZSBhZnRlciB0aGU="
-LONG_TEXT = "The moon pulls at the sea, and the sea follows it around the earth. " * 12
+LONG_TEXT = "The moon pulls at the sea, and the sea follows it around the earth. " * 5
 """Long enough to be compressed."""
 
 PLAIN = StateManagerConfig(compression_enabled=False, control_interval=0.05)
@@ -19,19 +20,33 @@ ENCRYPTED = StateManagerConfig(control_interval=0.05, encryption_key=KEY)
 ROTATED = StateManagerConfig(control_interval=0.05, encryption_key=[OTHER_KEY, KEY])
 
 
+def manager_of(storage: StorageBackend, config: StateManagerConfig) -> StateManager:
+    """It writes down the same name on every machine."""
+    manager = StateManager(storage, config=config, actor="sampler")
+    manager.owner = "sampler-1"
+    return manager
+
+
 async def write_sessions(storage: StorageBackend) -> None:
     """Their ids: plain, compressed, encrypted, mixed, forked, pending, failed."""
-    await write_whole(StateManager(storage, config=PLAIN), "plain")
-    await write_whole(StateManager(storage, config=COMPRESSED), "compressed")
-    await write_whole(StateManager(storage, config=ENCRYPTED), "encrypted")
+    await write_whole(manager_of(storage, PLAIN), "plain")
+    await write_whole(manager_of(storage, COMPRESSED), "compressed")
+    await write_whole(manager_of(storage, ENCRYPTED), "encrypted")
     await write_mixed(storage)
-    manager = StateManager(storage, config=COMPRESSED)
+    manager = manager_of(storage, COMPRESSED)
     kept = next(place for place in await manager.list_checkpoints("compressed") if place.pinned)
-    await manager.fork_session(
-        "compressed", "forked", checkpoint_id=kept.id, reason="another way", actor="Zoë"
-    )
+    await manager.fork_session("compressed", "forked", checkpoint_id=kept.id, reason="another way")
     await manager.create_session("pending", context={"topic": "tides"}, title="Not begun", tags=["new"])
     await write_failed(manager)
+
+
+async def write_snapshots(storage: StorageBackend) -> None:
+    """Of two of them, in the middle."""
+    for session_id, config in (("plain", PLAIN), ("encrypted", ENCRYPTED)):
+        manager = manager_of(storage, config)
+        (first, *_) = await manager.list_checkpoints(session_id)
+        manager.log.keep_snapshot(await manager.log.document(session_id, first.seq))
+        await manager.log.flush()
 
 
 async def write_whole(manager: StateManager, session_id: str) -> None:
@@ -89,7 +104,7 @@ async def answer(manager: StateManager, session_id: str) -> None:
 async def write_mixed(storage: StorageBackend) -> None:
     """Begun in the clear, gone on with compressed, then with one key, then with another."""
     for number, config in enumerate([PLAIN, COMPRESSED, ENCRYPTED, ROTATED]):
-        manager = StateManager(storage, config=config)
+        manager = manager_of(storage, config)
         async with manager.session("mixed") as session:
             branch = await session.open_branch("a")
             await branch.add_message("user", f"{number}: {LONG_TEXT}")
@@ -99,10 +114,9 @@ async def write_mixed(storage: StorageBackend) -> None:
 
 
 async def write_failed(manager: StateManager) -> None:
-    try:
-        async with manager.session("failed", title="It cannot go well") as session:
-            branch = await session.open_branch("a")
-            async with branch.step("Breaker", "glass"):
-                raise OSError("it broke")
-    except OSError:
-        return
+    async with manager.session("failed", title="It cannot go well") as session:
+        # Not raised: its traceback would name the places of files.
+        step = Step(await session.open_branch("a"), "a:1", "Breaker", "glass")
+        await step.begin(())
+        await step.fail(OSError("it broke"))
+        await session.fail("it broke")
