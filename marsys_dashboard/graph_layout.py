@@ -15,7 +15,7 @@ NAME_LENGTH = 120
 """Longer names are cut: they are drawn into boxes."""
 
 NODE_HEIGHT = 40
-ROW = 50
+ROW = 46
 COLUMN_GAP = 60
 NODE_WIDTHS = (128, 190)
 CHARACTER = 7

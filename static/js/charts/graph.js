@@ -13,7 +13,7 @@ const MANY_EDGES = 40;
 const MARGIN = 16;
 const HEIGHTS = [150, 440];
 const BOX_HEIGHT = 40;
-const NEWCOMER = { gap: 60, row: 50, width: 128 };
+const NEWCOMER = { gap: 60, row: 46, width: 128 };
 
 export class Graph {
   constructor(host, actions) {
