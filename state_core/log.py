@@ -167,7 +167,7 @@ class EventLog:
         if read_bytes and unsnapshotted > max(SNAPSHOT_FROM_BYTES, document["state_bytes"]):
             self.keep_snapshot(document)
             unsnapshotted, is_worth_caching = 0, True
-        if self.cache and is_worth_caching:
+        if self.cache is not None and is_worth_caching:
             self.cache.keep(document, unsnapshotted, instead_of=cached)
 
     async def outline(self, session_id: str, seq: int | None = None) -> Document:
@@ -216,7 +216,7 @@ class EventLog:
             last = await self.read(head.session_id, after=cached.seq - 1, limit=1, bodies=False)
             if last and last[0].at == cached.updated_at:
                 return True
-        if self.cache:
+        if self.cache is not None:
             self.cache.forget(head.session_id)
         return False
 

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 PAGE = 200
 """Heads read at once."""
 BATCH = 20
-"""Removals between two looks at the quota and at whether to stop."""
+"""Removals between two looks at whether to stop."""
 
 Progress = Callable[[int, int], None]
 """Told after each batch: how many removals are done, of how many."""
@@ -96,11 +96,14 @@ class CleanupReport:
     whose removal failed."""
     bytes_before: int = 0
     """What the store held."""
+    bytes_after: int = 0
+    """What it holds then; of a dry run an estimate."""
     max_bytes: int | None = None
 
     @property
     def bytes(self) -> int:
-        """Of the sessions, as `get_storage_metrics` counts them. Checkpoints are but names."""
+        """Of the sessions, as their heads count them; in files they take somewhat more. Checkpoints are
+        but names."""
         return sum(removal.bytes for removal in self.sessions)
 
     @property
@@ -110,9 +113,7 @@ class CleanupReport:
     @property
     def bytes_over(self) -> int:
         """How much the store is over its quota afterwards: what is left has not ended."""
-        if self.max_bytes is None:
-            return 0
-        return max(0, self.bytes_before - self.bytes - self.max_bytes)
+        return 0 if self.max_bytes is None else max(0, self.bytes_after - self.max_bytes)
 
 
 class Retention:
@@ -128,7 +129,10 @@ class Retention:
         return (await self._storage.usage()).bytes
 
     async def plan(self, limits: Limits, sparing: Collection[str] = ()) -> CleanupReport:
-        """What would go and why; changes nothing. ``sparing``: ids of sessions that are to stay."""
+        """What would go and why; changes nothing. ``sparing``: ids of sessions that are to stay.
+
+        For a quota it may name a few more than will go: the store is asked again before each goes.
+        """
         used = await self.used()
         plan = CleanupReport(dry_run=True, bytes_before=used, max_bytes=limits.max_bytes)
         now = utc_now()
@@ -144,7 +148,7 @@ class Retention:
                 over -= head.counts["stored_bytes"]
             elif limits.checkpoint_age:
                 await self._plan_checkpoints(plan, head, now - limits.checkpoint_age)
-        return plan
+        return replace(plan, bytes_after=max(0, used - plan.bytes))
 
     async def _ended(self) -> AsyncIterator[Head]:
         """Those whose last event is oldest first."""
@@ -187,25 +191,23 @@ class Retention:
             if progress:
                 progress(min(start + BATCH, len(removals)), len(removals))
             await asyncio.sleep(0)
-        return done
+        return replace(done, bytes_after=await self.used())
 
     async def _carry_out_batch(
         self, batch: list[SessionRemoval | CheckpointRemoval], done: CleanupReport
     ) -> None:
-        used = await self._used_if_asked(batch)
         for removal in batch:
             if isinstance(removal, CheckpointRemoval):
                 if await self._succeeds(removal.session_id, self._remove_checkpoints(removal), done):
                     done.checkpoints.append(removal)
-            elif removal.why == "quota" and done.max_bytes is not None and used <= done.max_bytes:
-                continue  # somebody else made room meanwhile
-            elif await self._succeeds(removal.session_id, self._remove_session(removal), done):
+            elif await self._is_needed(removal, done.max_bytes) and await self._succeeds(
+                removal.session_id, self._remove_session(removal), done
+            ):
                 done.sessions.append(removal)
-                used -= removal.bytes
 
-    async def _used_if_asked(self, batch: list[SessionRemoval | CheckpointRemoval]) -> int:
-        is_asked = any(isinstance(removal, SessionRemoval) and removal.why == "quota" for removal in batch)
-        return await self.used() if is_asked else 0
+    async def _is_needed(self, removal: SessionRemoval, max_bytes: int | None) -> bool:
+        """For a quota: still? Somebody else may have made room meanwhile."""
+        return removal.why != "quota" or max_bytes is None or await self.used() > max_bytes
 
     async def _succeeds(self, session_id: str, removing: Awaitable[None], done: CleanupReport) -> bool:
         """One session that cannot be removed does not hold up the others."""
