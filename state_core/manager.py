@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import secrets
@@ -32,6 +33,9 @@ from state_core.events import Changes, Event, EventKind
 from state_core.exceptions import (
     CheckpointNotFound,
     ConflictError,
+    DamagedError,
+    DamagedError,
+    EncryptionKeyError,
     InvalidValue,
     LeaseHeld,
     QuestionNotFound,
@@ -65,6 +69,8 @@ from state_core.session import Session
 from state_core.storage.base import ACTIVE, HeadQuery, StorageBackend
 from state_core.sync import SyncFace
 from state_core.writer import acquire_when_let_go
+
+logger = logging.getLogger(__name__)
 
 GO_ON = "Fork it, or restore one of its checkpoints, to go on from there."
 
@@ -398,7 +404,15 @@ class StateManager:
     async def interrupt_expired(self) -> list[str]:
         """Record every session whose orchestrator fell silent as interrupted; returns their ids."""
         expired = await self.storage.heads(HeadQuery(lease_expired=True, limit=500))
-        return [head.session_id for head in expired if await self.interrupt(head.session_id)]
+        return [head.session_id for head in expired if await self._interrupt_if_readable(head.session_id)]
+
+    async def _interrupt_if_readable(self, session_id: str) -> bool:
+        """One session that is damaged, or was deleted meanwhile, does not hold up the others."""
+        try:
+            return await self.interrupt(session_id)
+        except (DamagedError, EncryptionKeyError, SessionNotFound) as error:
+            logger.warning("Session %s cannot be recorded as interrupted: %s", session_id, error)
+            return False
 
     async def answer(
         self, session_id: str, question_id: str, answer: Any, *, actor: str = ""
@@ -462,7 +476,8 @@ class StateManager:
         return await self.storage.checkpoint(check_id(checkpoint_id, "checkpoint id"))
 
     async def get_checkpoint_state(self, checkpoint_id: str) -> SessionState:
-        checkpoint = await self.get_checkpoint(checkpoint_id)
+        """Raises CheckpointNotFound, DamagedError."""
+        checkpoint = await self._checkpoint_of(checkpoint_id, None)
         return await self.get_session_state(checkpoint.session_id, checkpoint.seq)
 
     async def restore_checkpoint(
@@ -501,7 +516,17 @@ class StateManager:
         checkpoint = await self.get_checkpoint(checkpoint_id)
         if session_id is not None and checkpoint.session_id != session_id:
             raise CheckpointNotFound(checkpoint_id, session_id)
+        await self._check_place(checkpoint)
         return checkpoint
+
+    async def _check_place(self, checkpoint: Checkpoint) -> None:
+        """Raises DamagedError where the event at its place did not make it."""
+        events = await self.log.read(
+            checkpoint.session_id, after=checkpoint.seq - 1, before=checkpoint.seq + 1, bodies=False
+        )
+        if [event.data.get("id") for event in events] != [checkpoint.id]:
+            why = f"event {checkpoint.seq}, where it is said to be, does not make it"
+            raise DamagedError(checkpoint.session_id, f"checkpoint {checkpoint.id}", why)
 
     async def rename_checkpoint(self, checkpoint_id: str, name: str, *, actor: str = "") -> None:
         data = {"id": checkpoint_id, "name": short(name, 200)}

@@ -24,6 +24,7 @@ from state_core.exceptions import (
     CheckpointNotFound,
     ConfigurationError,
     ConflictError,
+    DamagedError,
     EncryptionKeyError,
     InvalidId,
     InvalidValue,
@@ -263,6 +264,25 @@ async def test_sessions_of_silent_orchestrators_are_recorded_as_interrupted(cloc
     assert await manager.interrupt("s") is False
     heads = await manager.list_sessions(statuses=["interrupted"])
     assert len(heads) == 3
+    for session in sessions:
+        await session._stop_watching()
+
+
+async def test_a_session_that_cannot_be_read_does_not_hold_up_the_others(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = StateManager(MemoryStorageBackend(clock=clock), config=StateManagerConfig(control_interval=60))
+    sessions = [await manager.session(f"s{n}").__aenter__() for n in range(3)]
+    read = manager.log.document
+
+    async def damaged(session_id: str, *arguments: Any) -> Any:
+        if session_id == "s1":
+            raise DamagedError("s1", "event 2", "its checksum does not match")
+        return await read(session_id, *arguments)
+
+    monkeypatch.setattr(manager.log, "document", damaged)
+    clock.now += 60
+    assert sorted(await manager.interrupt_expired()) == ["s0", "s2"]
     for session in sessions:
         await session._stop_watching()
 
