@@ -18,6 +18,7 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from state_core import DatabaseStorageBackend
@@ -26,6 +27,9 @@ from tests.browsers import chromium_path
 from tests.postgres import PostgresServer
 
 expect.set_options(timeout=15_000)
+
+on_the_loop = pytest_asyncio.fixture(loop_scope="session")
+"""A fixture that lives in the browser's loop."""
 
 ROOT = Path(__file__).resolve().parents[2]
 COOKIE = "marsys_session"
@@ -175,7 +179,7 @@ def server(sqlite_site: Server) -> Server:
     return sqlite_site
 
 
-@pytest.fixture
+@on_the_loop
 async def manager(server: Server, django_db_blocker: Any) -> AsyncIterator[StateManager]:
     """On the server's store, in this process."""
     with django_db_blocker.unblock():
@@ -187,8 +191,9 @@ async def manager(server: Server, django_db_blocker: Any) -> AsyncIterator[State
 # The browser
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
+    """One for all tests, therefore all of them run in one loop."""
     async with async_playwright() as playwright:
         launched = await playwright.chromium.launch(executable_path=chromium_path(), args=[*CHROMIUM])
         yield launched
@@ -215,7 +220,7 @@ class Complaints:
         return [line for line in self.lines if not any(part in line for part in self.expected)]
 
 
-@pytest.fixture
+@on_the_loop
 async def complaints() -> AsyncIterator[Complaints]:
     """A test fails whose pages complain in the console."""
     made = Complaints()
@@ -223,7 +228,7 @@ async def complaints() -> AsyncIterator[Complaints]:
     assert not made.unexpected
 
 
-@pytest.fixture
+@on_the_loop
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     made = await browser.new_context(viewport={"width": 1280, "height": 900})
     made.set_default_timeout(15_000)
@@ -231,7 +236,7 @@ async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
     await made.close()
 
 
-@pytest.fixture
+@on_the_loop
 async def page(context: BrowserContext, complaints: Complaints) -> Page:
     """Nobody is signed in."""
     made = await context.new_page()
@@ -243,7 +248,7 @@ async def sign_in(context: BrowserContext, server: Server, name: str, url: str =
     await context.add_cookies([{"name": COOKIE, "value": server.cookies[name], "url": url or server.url}])
 
 
-@pytest.fixture
+@on_the_loop
 async def signed_in_page(page: Page, context: BrowserContext, server: Server) -> Page:
     """Ana, who may do everything."""
     await sign_in(context, server, "ana")
@@ -346,7 +351,7 @@ class Line:
             writer.close()
 
 
-@pytest.fixture
+@on_the_loop
 async def line(server: Server) -> AsyncIterator[Line]:
     made = Line(server)
     await made.restore()

@@ -12,11 +12,13 @@ from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from state_core.events import EventKind
 from state_core.manager import StateManager
-from tests.e2e.conftest import COOKIE, Complaints, Server, sign_in
+from tests.e2e.conftest import COOKIE, Complaints, Server, on_the_loop, sign_in
 from tests.e2e.pages import act, confirm, dialog, not_reloaded, open_live, row
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-@pytest.fixture
+
+@on_the_loop
 async def open_list(signed_in_page: Page, server: Server) -> Callable:
     async def opened(query: str = "") -> Page:
         await open_live(signed_in_page, f"{server.url}/sessions/{query}")
@@ -25,7 +27,7 @@ async def open_list(signed_in_page: Page, server: Server) -> Callable:
     return opened
 
 
-@pytest.fixture
+@on_the_loop
 async def open_session(signed_in_page: Page, server: Server) -> Callable:
     async def opened(session_id: str) -> Page:
         await open_live(signed_in_page, f"{server.url}/sessions/default/{session_id}/")

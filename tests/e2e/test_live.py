@@ -14,6 +14,8 @@ from state_core.manager import StateManager
 from tests.e2e.conftest import Complaints, Line, Orchestrators, Server, sign_in
 from tests.e2e.pages import not_reloaded, open_live
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 STEPS = """
 async def main():
     async with manager.session(sys.argv[1]) as session:

@@ -16,10 +16,12 @@ from playwright.async_api import BrowserContext, Locator, Page, expect
 
 from state_core import DatabaseStorageBackend, StateManager
 from state_core.events import Event
-from tests.e2e.conftest import Complaints, Orchestrators, Server, serving, sign_in
+from tests.e2e.conftest import Complaints, Orchestrators, Server, on_the_loop, serving, sign_in
 from tests.e2e.pages import act, confirm, dialog, not_reloaded, open_live, row, until
 from tests.e2e.workflow import RESEARCHERS, SLOW, Work
 from tests.postgres import PostgresServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 WITNESS = """
 window.shown = { steps: {}, rows: {}, statuses: [] };
@@ -417,6 +419,7 @@ async def restore_in_admin(job: Job, context: BrowserContext, complaints: Compla
     steps = f"{head.counts['steps_completed']} of {head.counts['steps']}"
     await expect(told.locator(".field-progress")).to_have_text(steps)
     await job.assert_shown_whole()
+    await admin.close()
 
 
 async def test_a_cancellation_ends_it_in_the_other_process(job: Job) -> None:
@@ -456,7 +459,7 @@ def own_site(own_postgres: PostgresServer, tmp_path: Path) -> Iterator[Server]:
         yield made
 
 
-@pytest.fixture
+@on_the_loop
 async def job_away(
     own_site: Server, context: BrowserContext, page: Page, django_db_blocker: Any
 ) -> AsyncIterator[Job]:
