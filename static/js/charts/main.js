@@ -17,6 +17,7 @@ import { Timeline } from "./timeline.js";
 const PAINT_EVERY = 100;
 const MOST_PAUSE = 500;
 const FETCH_AFTER = 300;
+const MOST_FETCH_PAUSE = 2000;
 const MOST_RETRY = 30000;
 
 class Charts {
@@ -117,7 +118,7 @@ class Charts {
 
   // At once, where the last time is long enough ago; a costly picture is asked for less often.
   get pause() {
-    const pause = Math.max(FETCH_AFTER, 4 * (this.cost ?? 0));
+    const pause = Math.min(Math.max(FETCH_AFTER, 4 * (this.cost ?? 0)), MOST_FETCH_PAUSE);
     return Math.max(0, pause - (performance.now() - (this.fetched ?? 0)));
   }
 
