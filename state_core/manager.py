@@ -34,7 +34,6 @@ from state_core.exceptions import (
     CheckpointNotFound,
     ConflictError,
     DamagedError,
-    DamagedError,
     EncryptionKeyError,
     InvalidValue,
     LeaseHeld,
