@@ -40,8 +40,13 @@ def plain(value: Any, what: str = "value") -> Any:
     Dates become ISO 8601 text, UUIDs and enums their text or value, dataclasses dicts, sets lists, NaN
     and infinities None. Raises InvalidValue for anything else, naming the place.
     """
+    return orjson.loads(plain_json(value, what))
+
+
+def plain_json(value: Any, what: str = "value") -> bytes:
+    """``value`` as JSON. Raises InvalidValue as `plain` does."""
     try:
-        return orjson.loads(orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS))
+        return orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS)
     except (TypeError, ValueError) as error:
         raise InvalidValue(f"{what}{_place(value)} cannot be stored: {error}. Store {_SUPPORTED}.") from error
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+import orjson
+
 from state_core.changes import apply_changes, differences
-from state_core.codec import plain
+from state_core.codec import plain, plain_json
 from state_core.compose import make_event, messages_added
 from state_core.config import StateManagerConfig
 from state_core.events import Change, Changes, Event, EventKind
@@ -120,15 +122,18 @@ class Recording:
             await self._writer.append(*self._unsaved_if_storable(), *events)
 
     def _unsaved(self) -> list[Event]:
-        changes: dict[str, Changes] = {}
-        for part, attribute in LIVE_CONTENT.items():
-            live = plain(getattr(self, attribute), part)
-            changes[part] = list(differences(self.document[part], live, [part]))
+        changes = {part: self._changed(part, attribute) for part, attribute in LIVE_CONTENT.items()}
         pairs = (
             (EventKind.CONTEXT_CHANGED, changes["context"] + changes["metadata"]),
             (EventKind.RESULT_CHANGED, changes["intermediate_results"]),
         )
         return [self.event(kind, found) for kind, found in pairs if found]
+
+    def _changed(self, part: str, attribute: str) -> Changes:
+        live = plain_json(getattr(self, attribute), part)
+        if live == orjson.dumps(self.document[part]):
+            return []  # As nearly always: told without taking the two apart.
+        return list(differences(self.document[part], orjson.loads(live), [part]))
 
     async def _append_of_step(self, *events: Event) -> None:
         if self._config.auto_save_enabled and self._config.auto_save_on_step:

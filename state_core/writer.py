@@ -135,9 +135,10 @@ class Writer:
     async def _write(self, batch: list[_Waiting], expected_seq: int | None) -> None:
         last = await self._append_through_outages(batch, expected_seq)
         seq = last - sum(len(waiting.events) for waiting in batch)
-        async for attempt in self._attempts():
-            with attempt:
-                await self._fold_foreign(seq)
+        if seq > self.seq:
+            async for attempt in self._attempts():
+                with attempt:
+                    await self._fold_foreign(seq)
         for waiting in batch:
             for event in waiting.events:
                 seq += 1

@@ -61,7 +61,7 @@ class MemoryStorageBackend(StorageBackend):
             session = self._guarded(session_id, guard)
             first = session.head.last_seq + 1
             session.events.extend(replace(event, seq=first + i) for i, event in enumerate(events))
-            apply_head_change(session.head, deepcopy(change), len(events))
+            apply_head_change(session.head, _own(change), len(events))
             apply_checkpoint_change(session.checkpoints, checkpoints, first)
             return session.head.last_seq
 
@@ -199,6 +199,12 @@ class MemoryStorageBackend(StorageBackend):
             bytes=sum(head.counts["stored_bytes"] for head in heads),
             by_status=by_status,
         )
+
+
+def _own(change: HeadChange) -> HeadChange:
+    """Its lists copied: the caller may go on changing them."""
+    values = {name: list(value) if isinstance(value, list) else value for name, value in change.set.items()}
+    return HeadChange(change.add, values)
 
 
 def _matches(head: Head, query: HeadQuery, now: float) -> bool:
