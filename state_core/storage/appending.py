@@ -18,6 +18,7 @@ from state_core.exceptions import InvalidValue, SessionExists, SessionNotFound
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.storage.base import Guard, refusal
 from state_core.storage.clock import LASTS
+from state_core.storage.places import placed
 from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS, checked, search_text
 
 BATCH = 500
@@ -115,7 +116,7 @@ def refuse(heads: Any, write: Append) -> dict[str, Any]:
 
 def _event(tables: Any, pk: int, seq: int, event: EventRecord) -> Any:
     values = {name: getattr(event, name) for name in EVENT_COLUMNS}
-    return tables.event(session_id=pk, **{**values, "seq": seq})
+    return tables.event(session_id=pk, **{**values, "seq": seq, "body": placed(seq, event.body)})
 
 
 def _change_checkpoints(tables: Any, alias: str, change: CheckpointChange, pk: int, first: int) -> None:

@@ -38,6 +38,7 @@ from state_core.storage.rows import (
     EVENT_COLUMNS,
     HEAD_COLUMNS,
     HEADER_COLUMNS,
+    readable,
     to_checkpoint,
     to_head,
     to_record,
@@ -178,7 +179,11 @@ class DatabaseStorageBackend(StorageBackend):
         def read(connection: Any, tables: Tables) -> list[EventRecord]:
             found = tables.event.objects.using(connection.alias).filter(condition)
             rows = found.order_by(order).values_list(*columns)[: query.limit]
-            return [to_record(row) for row in rows]
+            try:
+                return [to_record(session_id, row) for row in rows]
+            except ValueError:
+                _name_unreadable(session_id, found)
+                raise
 
         return await self._run(read)
 
@@ -234,7 +239,8 @@ class DatabaseStorageBackend(StorageBackend):
 
         def read(connection: Any, tables: Tables) -> list[Checkpoint]:
             found = tables.checkpoint.objects.using(connection.alias).filter(session__session_id=session_id)
-            return [to_checkpoint(row) for row in found.order_by("seq").values_list(*CHECKPOINT_COLUMNS)]
+            with readable(session_id, "a checkpoint"):
+                return [to_checkpoint(row) for row in found.order_by("seq").values_list(*CHECKPOINT_COLUMNS)]
 
         return await self._run(read)
 
@@ -244,10 +250,11 @@ class DatabaseStorageBackend(StorageBackend):
 
         def read(connection: Any, tables: Tables) -> Checkpoint:
             found = tables.checkpoint.objects.using(connection.alias).filter(pk=checkpoint_id)
-            row = found.values_list(*CHECKPOINT_COLUMNS).first()
-            if row is None:
+            session_id = found.values_list("session__session_id", flat=True).first()
+            if session_id is None:
                 raise CheckpointNotFound(checkpoint_id)
-            return to_checkpoint(row)
+            with readable(session_id, f"checkpoint {checkpoint_id}"):
+                return to_checkpoint(found.values_list(*CHECKPOINT_COLUMNS).get())
 
         return await self._run(read)
 
@@ -361,6 +368,13 @@ class DatabaseStorageBackend(StorageBackend):
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.close)
         await asyncio.to_thread(self._notifier.close)
+
+
+def _name_unreadable(session_id: str, events: Any) -> None:
+    """Raises DamagedError for the first event that cannot be read."""
+    for seq in events.order_by("seq").values_list("seq", flat=True):
+        with readable(session_id, f"event {seq}"):
+            list(events.filter(seq=seq).values_list(*HEADER_COLUMNS))
 
 
 def _event_condition(session_id: str, query: EventQuery) -> Q:

@@ -20,6 +20,7 @@ from state_core.exceptions import SessionExists
 from state_core.fields import names_json, to_json
 from state_core.records import Checkpoint
 from state_core.storage.appending import Append, append_by_orm, refuse, taken
+from state_core.storage.places import MARK_NUMBER
 
 _EVENT_TYPES = {
     "kind": "text",
@@ -88,21 +89,24 @@ def _execute(connection: Any, tables: Any, write: Append) -> int | None:
 @lru_cache(maxsize=256)
 def _statement(events: str, checkpoints: str, head: str, one: bool, places: int) -> str:
     columns = ", ".join(_EVENT_TYPES)
-    values = ", ".join(f"%s::{kind}" for kind in _EVENT_TYPES.values())
+    given = [f"%s::{kind}" for kind in _EVENT_TYPES.values()]
     arrays = ", ".join(f"%s::{kind}[]" for kind in _EVENT_TYPES.values())
     rows = (
-        f"SELECT head.id, head.last_seq, {values} FROM head"
+        f"SELECT head.id, {_placed('head.last_seq', given)} FROM head"
         if one
-        else f"SELECT head.id, head.last_seq - %s::int8 + e.n, {_of('e', _EVENT_TYPES)} "
-        f"FROM head, unnest({arrays}) WITH ORDINALITY AS e({columns}, n)"
+        else f"SELECT head.id, {_placed('place.seq', [f'e.{name}' for name in _EVENT_TYPES])} "
+        f"FROM head, unnest({arrays}) WITH ORDINALITY AS e({columns}, n), "
+        "LATERAL (SELECT head.last_seq - %s::int8 + e.n) AS place(seq)"
     )
     parts = [f"head AS ({head})", f'event AS (INSERT INTO "{events}" (session_id, seq, {columns}) {rows})']
     parts += [f"place{n} AS ({_place(checkpoints)})" for n in range(places)]
     return f"WITH {', '.join(parts)} SELECT last_seq FROM head"
 
 
-def _of(table: str, columns: Any) -> str:
-    return ", ".join(f"{table}.{column}" for column in columns)
+def _placed(seq: str, values: Sequence[str]) -> str:
+    """The seq and the values of a row; the body, which comes last, with its place in front."""
+    *header, body = values
+    return ", ".join([seq, *header, f"int8send({MARK_NUMBER} + {seq}) || {body}"])
 
 
 def _place(checkpoints: str) -> str:
@@ -174,7 +178,7 @@ def _event_values(write: Append, one: bool) -> list[Any]:
         )
         for event in write.events
     ]
-    return list(rows[0]) if one else [Int8(len(rows)), *map(list, zip(*rows, strict=True))]
+    return list(rows[0]) if one else [*map(list, zip(*rows, strict=True)), Int8(len(rows))]
 
 
 def _checkpoint_values(write: Append) -> list[Any]:

@@ -137,7 +137,7 @@ class RedisStorageBackend(StorageBackend):
             left = -1 if query.limit is None else query.limit - len(found)
             span: list[Argument] = [after, "" if before is None else before, left]
             goes_on, *flat = await self._run("read", session_id, *span, *wanted)
-            found.extend(read_event(*flat[i : i + 5]) for i in range(0, len(flat), 5))
+            found.extend(read_event(session_id, *flat[i : i + 5]) for i in range(0, len(flat), 5))
             if not goes_on:
                 break
             after, before = (after, int(goes_on)) if query.newest_first else (int(goes_on), before)

@@ -11,9 +11,11 @@ import orjson
 
 from state_core.codec import FORMAT
 from state_core.events import EventRecord
+from state_core.exceptions import DamagedError
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import COUNTS, Checkpoint, CheckpointKind, Head, SessionStatus
 from state_core.storage.base import Guard, HeadQuery
+from state_core.storage.places import body_at
 from state_core.storage.rows import checked
 
 Argument = str | bytes | int
@@ -163,10 +165,18 @@ def _read_moment(value: int | str) -> datetime:
 # Reading
 
 
-def read_event(seq: bytes, kind: bytes, branch: bytes, header: bytes, body: bytes) -> EventRecord:
-    values = {"encoding": FORMAT, **orjson.loads(header)}
-    values["at"] = _read_moment(values["at"])
-    return EventRecord(kind=kind.decode(), seq=int(seq), branch_id=read_text(branch), body=body, **values)
+def read_event(
+    session_id: str, place: bytes, kind: bytes, branch: bytes, header: bytes, stored: bytes
+) -> EventRecord:
+    """Raises DamagedError."""
+    seq = int(place)
+    body = body_at(session_id, seq, stored)
+    try:
+        values = {"encoding": FORMAT, **orjson.loads(header)}
+        values["at"] = _read_moment(values["at"])
+        return EventRecord(kind=kind.decode(), seq=seq, branch_id=read_text(branch), body=body, **values)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise DamagedError(session_id, f"event {seq}", "its header cannot be read") from error
 
 
 def read_head(values: Iterable[tuple[bytes, bytes]]) -> Head:
@@ -185,7 +195,16 @@ def read_head(values: Iterable[tuple[bytes, bytes]]) -> Head:
 def read_checkpoint(
     checkpoint_id: str, session_id: str, content: bytes, name: bytes | None, pinned: bytes | None
 ) -> Checkpoint:
-    """``name`` and ``pinned``: where they were changed since."""
+    """``name`` and ``pinned``: where they were changed since. Raises DamagedError."""
+    try:
+        return _checkpoint(checkpoint_id, session_id, content, name, pinned)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DamagedError(session_id, f"checkpoint {checkpoint_id}", "it cannot be read") from error
+
+
+def _checkpoint(
+    checkpoint_id: str, session_id: str, content: bytes, name: bytes | None, pinned: bytes | None
+) -> Checkpoint:
     seq, _, values = content.partition(b" ")
     first_name, at, size, kind, actor, reason, first_pinned, counts = orjson.loads(values)
     return Checkpoint(

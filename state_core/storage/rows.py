@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from state_core.events import EventRecord
-from state_core.exceptions import InvalidValue
+from state_core.exceptions import DamagedError, InvalidValue
 from state_core.records import COUNTS, Checkpoint, CheckpointKind, Head, SessionStatus
+from state_core.storage.places import body_at
 
 HEAD_FIELDS = (
     "session_id",
@@ -70,15 +72,30 @@ def to_head(row: Sequence[Any]) -> Head:
     return Head(**values, counts=dict(zip(COUNTS, row[len(HEAD_FIELDS) :], strict=True)))
 
 
-def to_record(row: Sequence[Any]) -> EventRecord:
+def to_record(session_id: str, row: Sequence[Any]) -> EventRecord:
+    """Raises DamagedError."""
     values = dict(zip(EVENT_COLUMNS, row, strict=False))
-    return EventRecord(**{**values, "body": bytes(values.get("body", b""))})
+    if values["at"] is None:
+        raise DamagedError(session_id, f"event {values['seq']}", "its time cannot be read")
+    body = body_at(session_id, values["seq"], bytes(values.get("body", b"")))
+    return EventRecord(**{**values, "body": body})
 
 
 def to_checkpoint(row: Sequence[Any]) -> Checkpoint:
     values = dict(zip(CHECKPOINT_COLUMNS, row, strict=True))
     session_id, kind = values.pop("session__session_id"), CheckpointKind(values.pop("kind"))
     return Checkpoint(**values, session_id=session_id, kind=kind)
+
+
+@contextmanager
+def readable(session_id: str, what: str) -> Iterator[None]:
+    """What a row cannot be made of: its JSON, its times, its kind. Raises DamagedError."""
+    try:
+        yield
+    except DamagedError:
+        raise
+    except ValueError as error:
+        raise DamagedError(session_id, what, f"it cannot be read: {error}") from error
 
 
 def checked(values: Mapping[str, Any]) -> Mapping[str, Any]:

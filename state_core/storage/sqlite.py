@@ -11,6 +11,7 @@ from typing import Any
 
 from state_core.fields import names_json, to_json
 from state_core.storage.appending import Append, append_by_orm, refuse
+from state_core.storage.places import placed
 
 NOW = "STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"
 _EVENT_COLUMNS = (
@@ -107,7 +108,7 @@ def _insert(database: Any, tables: Any, write: Append) -> int:
                 event.size,
                 to_json(event.data),
                 event.encoding,
-                event.body,
+                placed(first + index, event.body),
             )
             for index, event in enumerate(write.events)
         ),

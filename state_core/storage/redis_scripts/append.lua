@@ -34,7 +34,7 @@ local first = tonumber(seq) + 1
 for i = 0, count - 1 do
   local number = whole(first + i)
   call("XADD", key(session, "log"), number .. "-0", "kind", take(), "branch", take(), "header", take())
-  call("HSET", key(session, "bodies"), number, take())
+  call("HSET", key(session, "bodies"), number, "seq " .. struct.pack(">I4", first + i) .. take())
 end
 local last = whole(first + count - 1)
 

@@ -5,7 +5,7 @@
 --
 -- <prefix>{<session>}:head         hash    format 1; field -> value; lists are JSON
 -- <prefix>{<session>}:log          stream  <seq>-0 -> kind, branch, header as JSON
--- <prefix>{<session>}:bodies       hash    seq -> bytes
+-- <prefix>{<session>}:bodies       hash    seq -> "seq ", seq as 4 bytes, bytes
 -- <prefix>{<session>}:checkpoints  hash    c:<id> -> seq, content; name:<id>, pinned:<id> since changed
 -- <prefix>{<session>}:snapshots    hash    seq -> encoding LF bytes
 -- <prefix>index:<status>:<field>   zset    session -> value, for each field of SORTED
