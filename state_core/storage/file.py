@@ -273,12 +273,12 @@ class FileStorageBackend(StorageBackend):
     def _with_lease(self, head: Head) -> Head:
         try:
             lease = orjson.loads((self._folders.folder(head.session_id) / "lease.json").read_bytes())
+            head.owner, head.fence, expires = str(lease["owner"]), int(lease["fence"]), lease["expires"]
+            head.lease_expires_at = datetime.fromtimestamp(expires, UTC) if expires else None
         except FileNotFoundError:
             return head
-        except ValueError as error:
-            raise DamagedError(head.session_id, "lease.json", "it is not JSON") from error
-        head.owner, head.fence = lease["owner"], lease["fence"]
-        head.lease_expires_at = datetime.fromtimestamp(lease["expires"], UTC) if lease["expires"] else None
+        except (ValueError, TypeError, KeyError, OverflowError) as error:
+            raise DamagedError(head.session_id, "lease.json", "it cannot be read") from error
         return head
 
     @in_thread
