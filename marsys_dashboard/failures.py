@@ -19,6 +19,7 @@ from state_core.exceptions import (
     InvalidValue,
     LeaseError,
     NotFound,
+    QuotaExceeded,
     SessionExists,
     StateError,
     StorageError,
@@ -38,6 +39,7 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (ConflictError, 409),
     (LeaseError, 409),
     (EncryptionKeyError, 422),
+    (QuotaExceeded, 507),
     (StorageError, 503),
     (OperationalError, 503),
     (InterfaceError, 503),
@@ -54,6 +56,7 @@ TITLES = {
     422: "Its content cannot be read here",
     500: "Something went wrong here",
     503: "The store cannot be reached",
+    507: "The store is full",
 }
 UNREACHABLE = (
     "The database does not answer. Nothing that was recorded is lost, and running sessions wait for it. "
