@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 import statistics
 import time
+from contextlib import closing
 from pathlib import Path
 
-from state_core import Message, StateManager
+from state_core import DatabaseStorageBackend, Message, StateManager
 from state_core.events import Event, EventKind
 from state_core.storage.file import FileStorageBackend
 
@@ -91,3 +93,22 @@ async def test_a_message_of_a_long_conversation_costs_what_the_first_did(storage
             costs.append(await stored(manager) - before)
     assert costs[0] == costs[1]
     await manager.close()
+
+
+async def test_a_database_file_grows_by_what_is_appended(sqlite_url):
+    manager = await begun(DatabaseStorageBackend(sqlite_url))
+    grown = []
+    for events in (EARLY, LATE):
+        await grow(manager, events)
+        before = pages(sqlite_url)
+        for _ in range(30):
+            changes = [["set", ["context", "n"], "x" * 200]]
+            await manager.log.append("s", [Event(kind=EventKind.CONTEXT_CHANGED, changes=changes)] * 100)
+        grown.append(pages(sqlite_url) - before)
+    await manager.close()
+    assert abs(grown[1] - grown[0]) < 0.1 * grown[0]
+
+
+def pages(url: str) -> int:
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
+        return int(connection.execute("PRAGMA page_count").fetchone()[0])
