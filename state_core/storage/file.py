@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -55,6 +56,7 @@ from state_core.storage.base import (
     refusal,
 )
 from state_core.storage.filefolders import (
+    SessionFolder,
     SessionFolders,
     kind_of_file_system,
     replace_file,
@@ -176,8 +178,8 @@ class FileStorageBackend(StorageBackend):
 
     def _take_stock_of(self, index: FileIndex, session_id: str) -> None:
         try:
-            with self._folders.locked(session_id) as log:
-                self._reindex(index, session_id, log)
+            with self._folders.locked(session_id) as folder:
+                self._reindex(index, session_id, folder)
         except DamagedError as error:
             # The others must stay usable; whoever asks for this one is told again.
             logger.error("%s", error)
@@ -196,8 +198,9 @@ class FileStorageBackend(StorageBackend):
         index = self.index
         if guard.creates:
             self._folders.make(session_id)
-        with self._folders.locked(session_id) as log:
-            head = self._head_of(index, session_id, log)
+        with self._folders.locked(session_id) as folder:
+            log = folder.log
+            head = self._head_of(index, session_id, folder)
             self._check(session_id, guard, head)
             if log.torn_bytes:
                 logger.warning(
@@ -210,7 +213,7 @@ class FileStorageBackend(StorageBackend):
             if first == 1:
                 sync_folder(log.path.parent)
             apply_head_change(head, change, len(events))
-            self._put(index, head, log, checkpoints, first)
+            self._put(index, head, folder, checkpoints, first)
             return head.last_seq
 
     def _check(self, session_id: str, guard: Guard, head: Head) -> None:
@@ -229,8 +232,11 @@ class FileStorageBackend(StorageBackend):
         if error:
             raise error
 
-    def _put(self, index: FileIndex, head: Head, log: LogFile, change: CheckpointChange, first: int) -> None:
+    def _put(
+        self, index: FileIndex, head: Head, folder: SessionFolder, change: CheckpointChange, first: int
+    ) -> None:
         """The log is durable already: an index that cannot be written is mended when it is next read."""
+        folder.head = None
         changed = [replace(checkpoint, seq=first + i) for i, checkpoint in change.added]
         new = {checkpoint.id for checkpoint in changed}
         try:
@@ -240,39 +246,45 @@ class FileStorageBackend(StorageBackend):
             for checkpoint in changed:
                 checkpoint.name = change.renamed.get(checkpoint.id, checkpoint.name)
                 checkpoint.pinned = change.pinned.get(checkpoint.id, checkpoint.pinned)
-            index.put(head, log.size, changed, change.removed)
+            index.put(head, folder.log.size, changed, change.removed)
+            folder.know(head)
         except sqlite3.Error as error:
             logger.warning("Session %s: its index entry is behind its log: %s.", head.session_id, error)
 
     # Heads
 
-    def _head_of(self, index: FileIndex, session_id: str, log: LogFile) -> Head:
-        """The head as its log says; the index mended where it is behind. The caller has the lock."""
+    def _head_of(self, index: FileIndex, session_id: str, folder: SessionFolder) -> Head:
+        """The head as its log says; the index mended where it is behind. The caller has the lock, and may
+        change the head, which it then puts."""
+        known = folder.known_head()
+        folder.head = None  # Until it is put: an append that fails may have changed it.
+        if known:
+            return self._with_lease(known, folder)
         found = index.get(session_id)
-        if found is None or found[1] != log.size:
-            return self._reindex(index, session_id, log)
-        return self._with_lease(found[0])
+        if found is None or found[1] != folder.log.size:
+            return self._reindex(index, session_id, folder)
+        return self._with_lease(found[0], folder)
 
-    def _reindex(self, index: FileIndex, session_id: str, log: LogFile) -> Head:
-        found = index.get(session_id)
+    def _reindex(self, index: FileIndex, session_id: str, folder: SessionFolder) -> Head:
+        found, log = index.get(session_id), folder.log
         if found and found[1] > log.size:
             raise DamagedError(
                 session_id,
                 f"its log {log.path.name}",
                 f"it ends at event {log.last_seq}, {found[0].last_seq} were acknowledged",
             )
-        head = self._with_lease(found[0] if found else Head(session_id))
+        head = self._with_lease(found[0] if found else Head(session_id), folder)
         events = list(log.read(head.last_seq, log.last_seq))
         if events:
             first = head.last_seq + 1
             change, checkpoints = derived(session_id, events)
             apply_head_change(head, change, len(events))
-            self._put(index, head, log, checkpoints, first)
+            self._put(index, head, folder, checkpoints, first)
         return head
 
-    def _with_lease(self, head: Head) -> Head:
+    def _with_lease(self, head: Head, folder: SessionFolder) -> Head:
         try:
-            lease = orjson.loads((self._folders.folder(head.session_id) / "lease.json").read_bytes())
+            lease = folder.read_lease()
             head.owner, head.fence, expires = str(lease["owner"]), int(lease["fence"]), lease["expires"]
             head.lease_expires_at = datetime.fromtimestamp(expires, UTC) if expires else None
         except FileNotFoundError:
@@ -286,9 +298,9 @@ class FileStorageBackend(StorageBackend):
         index = self.index
         found = index.get(check_id(session_id))
         if found and found[1] == size_of(self._folders.log_path(session_id)):
-            return self._with_lease(found[0])
-        with self._folders.locked(session_id) as log:
-            head = self._head_of(index, session_id, log)
+            return self._with_lease(found[0], self._folders.opened(session_id))
+        with self._folders.locked(session_id) as folder:
+            head = deepcopy(self._head_of(index, session_id, folder))
         if head.last_seq == 0:
             raise SessionNotFound(session_id)
         return head
@@ -311,8 +323,8 @@ class FileStorageBackend(StorageBackend):
     def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
         if not self._folders.folder(session_id).is_dir():
             return []
-        with self._folders.scanned(session_id) as log:
-            fitting = filter(query.takes, _events(log, query))
+        with self._folders.scanned(session_id) as folder:
+            fitting = filter(query.takes, _events(folder.log, query))
             found = list(islice(fitting, query.limit))
         return found if query.bodies else [replace(record, body=b"") for record in found]
 
@@ -380,12 +392,12 @@ class FileStorageBackend(StorageBackend):
     @contextmanager
     def _changing_lease(self, session_id: str) -> Iterator[Head]:
         index = self.index
-        with self._folders.locked(session_id) as log:
-            head = self._head_of(index, session_id, log)
+        with self._folders.locked(session_id) as folder:
+            head = self._head_of(index, session_id, folder)
             if head.last_seq == 0:
                 raise SessionNotFound(session_id)
             yield head
-            self._put(index, head, log, CheckpointChange(), 0)
+            self._put(index, head, folder, CheckpointChange(), 0)
 
     def _put_lease(self, head: Head, ttl: float | None, *, durable: bool) -> Lease:
         expires = time.time() + ttl if ttl is not None else 0.0
@@ -401,8 +413,8 @@ class FileStorageBackend(StorageBackend):
     @in_thread
     def delete(self, session_id: str) -> None:
         index = self.index
-        with self._folders.locked(session_id) as log:
-            head = self._head_of(index, session_id, log)
+        with self._folders.locked(session_id) as folder:
+            head = self._head_of(index, session_id, folder)
             if _lasts(head):
                 raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
             doomed = self._folders.remove(session_id)

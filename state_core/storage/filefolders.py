@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import orjson
 
 from state_core.exceptions import InvalidId, SessionNotFound
-from state_core.records import check_id
+from state_core.records import Head, check_id
 from state_core.storage.filelog import Framing, LogFile
 
 KEPT_OPEN = 256
@@ -21,9 +24,32 @@ KEPT_OPEN = 256
 
 
 @dataclass
-class _Opened:
+class SessionFolder:
+    """One session's folder, as far as this process knows it."""
+
     log: LogFile
+    lease_path: str
+    lock_path: str
+    head: Head | None = None
+    """As the index has it for a log of ``head_at`` bytes: what this process put there last."""
+    head_at: tuple[bytes, int] = (b"", 0)
+    lease: tuple[bytes, dict[str, Any]] = (b"", {})
+    """What lease.json held when it was last read, as bytes and as values."""
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def know(self, head: Head) -> None:
+        self.head, self.head_at = head, self.log.place
+
+    def known_head(self) -> Head | None:
+        """Unless somebody else wrote since."""
+        return self.head if self.head_at == self.log.place else None
+
+    def read_lease(self) -> dict[str, Any]:
+        """Raises FileNotFoundError where nobody ever held it, ValueError where it is damaged."""
+        content = _read_small(self.lease_path)
+        if content != self.lease[0]:
+            self.lease = content, orjson.loads(content)
+        return self.lease[1]
 
 
 class SessionFolders:
@@ -33,7 +59,7 @@ class SessionFolders:
         self.path = path
         self._extension = extension
         self._framing = framing
-        self._opened: OrderedDict[str, _Opened] = OrderedDict()
+        self._opened: OrderedDict[str, SessionFolder] = OrderedDict()
         self._lock = threading.Lock()
 
     def folder(self, session_id: str) -> Path:
@@ -67,40 +93,46 @@ class SessionFolders:
         return doomed
 
     @contextmanager
-    def locked(self, session_id: str) -> Iterator[LogFile]:
-        """The log, for this thread of this process alone. Raises SessionNotFound where there is none."""
-        path = self.folder(session_id) / "lock"
+    def locked(self, session_id: str) -> Iterator[SessionFolder]:
+        """For this thread of this process alone. Raises SessionNotFound where there is none."""
+        path = self.opened(session_id).lock_path
         while True:
             try:
-                file = path.open("ab")
+                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
             except FileNotFoundError:
                 raise SessionNotFound(session_id) from None
-            with file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if _is_at(file.fileno(), path):
-                    with self.scanned(session_id) as log:
-                        yield log
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if _is_at(descriptor, path):
+                    with self.scanned(session_id) as folder:
+                        yield folder
                     return
+            finally:
+                os.close(descriptor)
             # Deleted, and perhaps created anew, while we waited.
 
     @contextmanager
-    def scanned(self, session_id: str) -> Iterator[LogFile]:
-        """The log, up to date, to be read. Another process may be appending to it."""
-        opened = self._open(session_id)
+    def scanned(self, session_id: str) -> Iterator[SessionFolder]:
+        """Its log up to date, to be read. Another process may be appending to it."""
+        opened = self.opened(session_id)
         with opened.lock:
             opened.log.scan()
-            yield opened.log
+            yield opened
 
-    def _open(self, session_id: str) -> _Opened:
+    def opened(self, session_id: str) -> SessionFolder:
         with self._lock:
             opened = self._opened.get(session_id)
             if opened is None:
-                log = LogFile(self.log_path(session_id), session_id, self._framing)
-                opened = self._opened[session_id] = _Opened(log)
+                opened = self._opened[session_id] = self._new(session_id)
             self._opened.move_to_end(session_id)
             while len(self._opened) > KEPT_OPEN:
                 self._opened.popitem(last=False)
             return opened
+
+    def _new(self, session_id: str) -> SessionFolder:
+        folder = self.folder(session_id)
+        log = LogFile(self.log_path(session_id), session_id, self._framing)
+        return SessionFolder(log, str(folder / "lease.json"), str(folder / "lock"))
 
 
 def session_id_of(folder: str) -> str:
@@ -114,11 +146,20 @@ def size_of(path: Path) -> int | None:
         return None
 
 
-def _is_at(descriptor: int, path: Path) -> bool:
+def _is_at(descriptor: int, path: str) -> bool:
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116 - once for each append
     except FileNotFoundError:
         return False
+
+
+def _read_small(path: str) -> bytes:
+    """A file of a few hundred bytes that is only ever replaced as a whole."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 65_536)
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: Path, content: bytes, *, durable: bool) -> None:

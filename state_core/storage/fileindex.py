@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,9 @@ class FileIndex:
         self, head: Head, log_bytes: int, checkpoints: Sequence[Checkpoint], removed: Sequence[str]
     ) -> None:
         """The head as it is now, checkpoints that are new or changed, and ids of those that are gone."""
+        if not checkpoints and not removed:
+            self._put_head(head, log_bytes)
+            return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._put_head(head, log_bytes)
@@ -111,8 +115,7 @@ class FileIndex:
             **{name: _text(getattr(head, name)) for name in TIMES if name != "ended_at"},
             "head": orjson.dumps(head).decode(),
         }
-        names, marks = ", ".join(values), ", ".join("?" * len(values))
-        self._db.execute(f"REPLACE INTO head ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608
+        self._db.execute(_put_text(tuple(values)), list(values.values()))
 
     def delete(self, session_id: str) -> None:
         self._db.execute("DELETE FROM checkpoint WHERE session_id = ?", [session_id])
@@ -162,6 +165,16 @@ class FileIndex:
 
     def count_checkpoints(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM checkpoint").fetchone()[0])
+
+
+@cache
+def _put_text(names: tuple[str, ...]) -> str:
+    """In the row's place, rather than anew: indexes of what stays the same are left alone."""
+    sets = ", ".join(f"{name} = excluded.{name}" for name in names if name != "session_id")
+    return (
+        f"INSERT INTO head ({', '.join(names)}) VALUES ({', '.join('?' * len(names))}) "  # noqa: S608 - our own
+        f"ON CONFLICT (session_id) DO UPDATE SET {sets}"
+    )
 
 
 _HAS = {

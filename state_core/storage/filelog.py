@@ -156,6 +156,8 @@ class LogFile:
         self._ends = array("Q", [0])
         """For each seq where its frame ends: any event is found without reading those before it."""
         self._beginning = b""
+        self._seen: tuple[int, ...] = ()
+        """What tells the file, as it was scanned last, from any other state of it."""
         self.torn_bytes = 0
         """Bytes after the last whole append: a write that is under way, or one that was cut off."""
 
@@ -168,8 +170,26 @@ class LogFile:
         """Where the last whole append ends. Bytes."""
         return self._ends[-1]
 
+    @property
+    def place(self) -> tuple[bytes, int]:
+        """Which log it is, and how long."""
+        return self._beginning, self.size
+
     def scan(self) -> None:
         """Take in what was appended since. Raises DamagedError."""
+        seen = self._look()
+        if seen and seen == self._seen:
+            return
+        self._read_on()
+        self._seen = seen
+
+    def _look(self) -> tuple[int, ...]:
+        try:
+            return _state(os.stat(self.path))  # noqa: PTH116 - once for each append
+        except FileNotFoundError:
+            return ()
+
+    def _read_on(self) -> None:
         try:
             with self.path.open("rb") as file:
                 self._notice_new_file(file.read(_BEGINNING_BYTES), os.fstat(file.fileno()).st_size)
@@ -247,18 +267,35 @@ class LogFile:
             self._framing.pack(Frame(record, left))
             for record, left in zip(records, range(len(records) - 1, -1, -1), strict=True)
         ]
-        with self.path.open("r+b" if self.last_seq or self.path.exists() else "xb") as file:
-            if self.torn_bytes:
-                file.truncate(self.size)
-            file.seek(self.size)
-            try:
-                file.write(b"".join(frames))
-                file.flush()
-                os.fdatasync(file.fileno())
-            except OSError:
-                # A full disk: take back what was written of it. What cannot be taken back is cut later.
-                file.truncate(self.size)
-                raise
+        self._write(b"".join(frames))
         self.torn_bytes = 0
         for frame in frames:
             self._ends.append(self.size + len(frame))
+
+    def _write(self, data: bytes) -> None:
+        is_new = not self.last_seq and not self.path.exists()
+        descriptor = os.open(self.path, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o666)
+        try:
+            if self.torn_bytes:
+                os.ftruncate(descriptor, self.size)
+            try:
+                _write_all(descriptor, data, self.size)
+                os.fdatasync(descriptor)
+                self._seen = _state(os.fstat(descriptor)) if self._beginning else ()
+            except OSError:
+                # A full disk: take back what was written of it. What cannot be taken back is cut later.
+                os.ftruncate(descriptor, self.size)
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _write_all(descriptor: int, data: bytes, place: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, place)
+        left, place = left[written:], place + written

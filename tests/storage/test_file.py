@@ -13,10 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state_core import StateManager
+from state_core.events import EventKind, EventRecord
 from state_core.exceptions import (
     ConfigurationError,
     DamagedError,
     InvalidId,
+    LeaseLost,
     SessionNotFound,
     StorageError,
     StorageUnavailable,
@@ -286,3 +288,18 @@ def test_any_frame_comes_back_from_its_bytes(framing, frame):
     data = framing.pack(frame)
     assert framing.end(data + b"more", 0) == len(data)
     assert framing.unpack(data) == frame
+
+
+async def test_stores_that_know_a_head_see_each_others_appends_and_leases(tmp_path):
+    one, other = FileStorageBackend(tmp_path), FileStorageBackend(tmp_path)
+    await one.append("s", [EventRecord(kind=EventKind.SESSION_CREATED)])
+    for turn, (store, neighbour) in enumerate([(one, other), (other, one)] * 3):
+        lease = await store.acquire("s", f"owner{turn}", 60)
+        seq = await store.append("s", [EventRecord(kind=EventKind.MESSAGE_ADDED)], fence=lease.fence)
+        assert (await neighbour.head("s")).counts["messages"] == turn + 1
+        with pytest.raises(LeaseLost):
+            await neighbour.append("s", [EventRecord(kind=EventKind.MESSAGE_ADDED)], fence=lease.fence - 1)
+        assert await neighbour.append("s", [EventRecord(kind=EventKind.CONTEXT_CHANGED)]) == seq + 1
+        await store.release("s", lease.fence)
+    await one.close()
+    await other.close()
