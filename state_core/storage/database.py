@@ -88,6 +88,7 @@ class DatabaseStorageBackend(StorageBackend):
         self._place = address(connection_string, using)
         self._table_name = table_name
         self._create_tables = create_tables
+        self._is_prepared = False
         self._known_tables: Tables | None = None
         self._lock = threading.Lock()
         self._threads = ConnectionThreads(self._place.alias, pool_size)
@@ -107,10 +108,15 @@ class DatabaseStorageBackend(StorageBackend):
 
     def _vendor(self) -> str:
         """Which database; empty for one that only this process sees."""
-        prepare_django(self._place)
+        self._prepare()
         connection: Any = connections[self._place.alias]
         in_memory = connection.vendor == "sqlite" and connection.is_in_memory_db()
         return "" if in_memory else str(connection.vendor)
+
+    def _prepare(self) -> None:
+        if not self._is_prepared:
+            prepare_django(self._place)
+            self._is_prepared = True
 
     async def wakeups(self) -> AsyncIterator[str]:
         await self._run(lambda connection, tables: None)  # the file or the tables may not be there yet
@@ -131,7 +137,7 @@ class DatabaseStorageBackend(StorageBackend):
     async def _connected(self, work: Callable[[Any], T]) -> T:
         def on_thread() -> T:
             with translated(self._place):
-                prepare_django(self._place)
+                self._prepare()
                 with self._threads.connection() as connection:
                     return work(connection)
 
@@ -163,12 +169,12 @@ class DatabaseStorageBackend(StorageBackend):
 
     def _write(self, connection: Any, tables: Tables, write: Append) -> int:
         last_seq = _appender(connection)(connection, tables, write)
-        self._tell(write.session_id)
+        self._tell(connection, write.session_id)
         return last_seq
 
-    def _tell(self, session_id: str) -> None:
+    def _tell(self, connection: Any, session_id: str) -> None:
         """SQLite needs no telling."""
-        if self._vendor() == "postgresql":
+        if connection.vendor == "postgresql":
             self._notifier.tell(session_id)
 
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
@@ -345,9 +351,9 @@ class DatabaseStorageBackend(StorageBackend):
                 for model in (tables.event, tables.checkpoint, tables.snapshot):
                     model.objects.using(connection.alias).filter(session=head.pk).delete()
                 head.delete()
+            self._tell(connection, session_id)
 
         await self._run(write)
-        self._tell(session_id)
 
     # Itself
 
