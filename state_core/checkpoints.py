@@ -26,6 +26,10 @@ class AutoCheckpoints:
     def on_error(self) -> bool:
         return self._config is not None and self._config.checkpoint_on_error
 
+    @property
+    def bounded(self) -> bool:
+        return self._config is not None and self._config.max_checkpoints is not None
+
     def is_due(self) -> bool:
         interval = self._config.checkpoint_interval if self._config else None
         return interval is not None and time.monotonic() - self._last >= interval

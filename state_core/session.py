@@ -48,7 +48,6 @@ from state_core.exceptions import (
     StorageUnavailable,
     TransitionError,
 )
-from state_core.fold import state_counts
 from state_core.heads import short
 from state_core.log import EventLog
 from state_core.pausing import OnPause
@@ -214,14 +213,19 @@ class Session(Asking):
     ) -> str:
         """Name the present place in the log; returns the checkpoint's id."""
         await self.save()
-        counts = state_counts(self.document)
-        event = checkpoint_event(name, counts, kind=kind, actor=self.owner, reason=reason)
+        head = await self._log.storage.head(self.session_id)
+        event = checkpoint_event(name, head.counts, kind=kind, actor=self.owner, reason=reason)
         await self.append(event)
         self._auto.made()
+        await self._drop_surplus_checkpoints()
+        return str(event.data["id"])
+
+    async def _drop_surplus_checkpoints(self) -> None:
+        if not self._auto.bounded:
+            return
         surplus = self._auto.surplus(await self._log.storage.checkpoints(self.session_id))
         if surplus:
             await self.append(self.event(EventKind.CHECKPOINT_DELETED, data={"ids": surplus}))
-        return str(event.data["id"])
 
     # Ending
 

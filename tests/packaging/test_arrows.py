@@ -22,7 +22,7 @@ LIBRARY_FLOORS = (
     {"heads", "config"},
     {"storage.base", "checkpoints", "compose"},
     {"log"},
-    {"writer", "saving", "copying", "retention"},
+    {"retention", "writer", "saving", "copying"},
     {"storage", "sync", "housekeeping"},
     {"recording"},
     {"pausing"},
