@@ -224,10 +224,18 @@ class EventLog:
         for index in range(len(ranges) - 1, -1, -1):
             span = ranges[index]
             kept = await self.storage.snapshot(session_id, at_or_before=span.upto)
-            if kept and kept.seq > span.after:
-                document = self.codec.open_snapshot(session_id, kept.seq, kept.body, kept.encoding)
+            document = self._opened(session_id, kept) if kept and kept.seq > span.after else None
+            if kept and document:
                 return Start(document, _behind(ranges, index, kept.seq))
         return None
+
+    def _opened(self, session_id: str, kept: Snapshot) -> Document | None:
+        """None where it is damaged: the log says the same, only later."""
+        try:
+            return self.codec.open_snapshot(session_id, kept.seq, kept.body, kept.encoding)
+        except DamagedError as error:
+            logger.warning("%s The log is read instead.", error)
+            return None
 
     def keep_snapshot(self, document: Document) -> None:
         """Write a snapshot of this state, off the caller's path. A failure is logged: it costs only time."""

@@ -2,7 +2,7 @@
 
 A body is bound to its session and its header when it is sealed, and its number is not known yet then. Where
 records are rows, one could stand in another's place, or twice, and nothing would tell: so stores that keep
-rows write the number with the body. (Bodies of before that was done are read as they are.)
+rows write the number with the body.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ def placed(seq: int, body: bytes) -> bytes:
 
 
 def body_at(session_id: str, seq: int, stored: bytes) -> bytes:
-    """Raises DamagedError where it is another event's."""
+    """The body alone. Raises DamagedError where it is another event's, or no event's."""
     if not stored.startswith(MARK):
-        return stored
+        raise DamagedError(session_id, f"event {seq}", "its body does not begin with its place")
     written = int.from_bytes(stored[:PLACE_BYTES], "big") - MARK_NUMBER
     if written != seq:
         raise DamagedError(session_id, f"event {seq}", f"event {written} stands in its place")

@@ -170,7 +170,7 @@ def read_event(
 ) -> EventRecord:
     """Raises DamagedError."""
     seq = int(place)
-    body = body_at(session_id, seq, stored)
+    body = body_at(session_id, seq, stored) if stored else b""
     try:
         values = {"encoding": FORMAT, **orjson.loads(header)}
         values["at"] = _read_moment(values["at"])

@@ -77,7 +77,7 @@ def to_record(session_id: str, row: Sequence[Any]) -> EventRecord:
     values = dict(zip(EVENT_COLUMNS, row, strict=False))
     if values["at"] is None:
         raise DamagedError(session_id, f"event {values['seq']}", "its time cannot be read")
-    body = body_at(session_id, values["seq"], bytes(values.get("body", b"")))
+    body = body_at(session_id, values["seq"], bytes(values["body"])) if "body" in values else b""
     return EventRecord(**{**values, "body": body})
 
 

@@ -90,6 +90,17 @@ async def test_a_snapshot_shortens_reading_and_changes_nothing(manager, monkeypa
     assert await manager.get_session_state("s") == state
 
 
+async def test_a_damaged_snapshot_is_passed_over_with_a_warning(manager, caplog):
+    await record(manager, "s", 5)
+    state = await manager.get_session_state("s")
+    manager.log.keep_snapshot(await manager.log.document("s"))
+    await manager.log.flush()
+    snapshots = manager.storage._sessions["s"].snapshots
+    snapshots[state.seq] = replace(snapshots[state.seq], body=b"spoiled")
+    assert await StateManager(manager.storage).get_session_state("s") == state
+    assert "The log is read instead" in caplog.text
+
+
 async def test_a_snapshot_of_a_line_that_was_left_is_not_used(manager, monkeypatch):
     monkeypatch.setattr(log_module, "SNAPSHOT_FROM_BYTES", 1)
     async with manager.session("s") as session:

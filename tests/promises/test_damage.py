@@ -204,7 +204,7 @@ async def test_a_spoiled_checkpoint_is_told(shelved, written):
                 await reads_right_or_not_at_all(make_store, written)
 
 
-async def test_a_spoiled_snapshot_is_told(shelved, written):
+async def test_a_spoiled_snapshot_never_leads_to_another_state(shelved, written):
     make_store, shelf = shelved
     manager, chance = StateManager(make_store()), random.Random(4)
     manager.log.keep_snapshot(await manager.log.document("s"))
@@ -294,7 +294,7 @@ async def test_frames_that_are_in_another_place_are_told(damage, in_files, log_p
         assert await reads_right_or_not_at_all(make_file_store, in_files)
 
 
-async def test_a_spoiled_snapshot_file_is_told(in_files, log_path, make_file_store):
+async def test_a_spoiled_snapshot_file_never_leads_to_another_state(in_files, log_path, make_file_store):
     store, chance = make_file_store(), random.Random(9)
     manager = StateManager(store)
     manager.log.keep_snapshot(await manager.log.document("s"))
