@@ -26,7 +26,7 @@ install:
 	@scripts/install.sh test
 
 test: install
-	@CHROMIUM="$$(scripts/browser.sh)" && export CHROMIUM && exec $(RUN) -m pytest $(ARGS)
+	@CHROMIUM="$$(scripts/browser.sh)" && export CHROMIUM && exec $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench:
 	@scripts/install.sh bench

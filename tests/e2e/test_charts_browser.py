@@ -378,7 +378,7 @@ def test_active_only_leaves_finished_branches_out_of_the_timeline(charts: Charts
 def test_each_chart_has_a_table_twin_that_stays_current(charts: Charts) -> None:
     charts.page.locator("#graph summary").click()
     rows = charts.page.locator("#graph tbody tr")
-    assert rows.count() == 8
+    charts.until("document.querySelectorAll('#graph tbody tr').length === 8")
     assert "◐ running" in rows.nth(3).text_content()
     after = len(charts.script.events)
     charts.script.close("Researcher-2")
