@@ -1,0 +1,264 @@
+"""Control: commands are events. Who holds the session answers with what it did; where nobody does, the
+command is carried out at once, under a short lease."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any
+
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from state_core.answers import check_answer
+from state_core.changes import set_value
+from state_core.codec import plain
+from state_core.compose import content_changes, interruption, make_event
+from state_core.events import Changes, EventKind
+from state_core.exceptions import (
+    ConflictError,
+    DamagedError,
+    EncryptionKeyError,
+    LeaseHeld,
+    QuestionNotFound,
+    SessionNotFound,
+    TransitionError,
+)
+from state_core.heads import short
+from state_core.reading import Reading
+from state_core.records import (
+    ENDED,
+    HELD,
+    Document,
+    Head,
+    Lease,
+    SessionState,
+    SessionStatus,
+    check_id,
+    utc_now,
+)
+from state_core.storage.base import HeadQuery
+from state_core.writer import acquire_when_let_go
+
+logger = logging.getLogger(__name__)
+
+GO_ON = "Fork it, or restore one of its checkpoints, to go on from there."
+
+
+class Control(Reading):
+    """Pause, resume, cancel, interrupt, answer."""
+
+    _finished_here: dict[str, datetime | None]
+    """Session id → when it was completed by this manager."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._finished_here = {}
+
+    async def pause_execution(
+        self,
+        session_id: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        reason: str = "",
+        actor: str = "",
+    ) -> SessionState:
+        """Ask for a pause at the next step boundaries; ``metadata`` is merged into the session's.
+
+        A session that nobody runs is paused at once, also one that this very manager has just completed
+        (to hand it on for a further part). Raises TransitionError for other sessions that have ended.
+        """
+        changes = content_changes(metadata=metadata)
+        async for attempt in again_on_conflict():
+            with attempt:
+                await self._pause(await self.storage.head(check_id(session_id)), changes, reason, actor)
+        return await self.get_session_state(session_id)
+
+    async def _pause(self, head: Head, changes: Changes, reason: str, actor: str) -> None:
+        if head.status in ENDED and not self._has_just_completed(head):
+            raise TransitionError(head.session_id, head.status, "pause", GO_ON)
+        if head.status in {SessionStatus.PAUSED, SessionStatus.PAUSING, SessionStatus.CANCELLING}:
+            await self._merge_metadata(head, changes, actor)
+        elif not await self._request_of_holder(
+            head, EventKind.PAUSE_REQUESTED, changes, {"reason": short(reason)}, actor
+        ):
+            await self._at_once(head, EventKind.SESSION_PAUSED, changes, reason, actor)
+
+    def _has_just_completed(self, head: Head) -> bool:
+        return (
+            head.status == SessionStatus.COMPLETED
+            and head.session_id in self._finished_here
+            and self._finished_here[head.session_id] == head.ended_at
+        )
+
+    async def _merge_metadata(self, head: Head, changes: Changes, actor: str) -> None:
+        if head.status == SessionStatus.CANCELLING:
+            raise TransitionError(head.session_id, head.status, "pause", "It is being cancelled.")
+        if changes:
+            event = make_event(EventKind.CONTEXT_CHANGED, changes, actor=actor or self.actor)
+            await self.log.append(head.session_id, [event])
+
+    async def resume_execution(
+        self,
+        session_id: str,
+        additional_context: Mapping[str, Any] | None = None,
+        *,
+        reason: str = "",
+        actor: str = "",
+    ) -> SessionState:
+        """Ask that an orchestrator take a paused, interrupted or failed session up again.
+
+        ``additional_context`` is merged into the session's context and recorded. The status is
+        ``resuming`` until somebody takes it: a program that waits at its pause point, a worker, or
+        `OrchestraInstance.resume_session`.
+        """
+        changes = content_changes(additional_context)
+        head = await self.storage.head(check_id(session_id))
+        data = {"reason": short(reason)}
+        statuses = {SessionStatus.PAUSED, SessionStatus.INTERRUPTED, SessionStatus.FAILED}
+        if head.status in HELD and not is_held(head):
+            await self.interrupt(session_id)
+        elif head.status not in statuses:
+            raise TransitionError(session_id, head.status, "resume", _why_not_resume(head))
+        event = make_event(EventKind.RESUME_REQUESTED, changes, actor=actor or self.actor, data=data)
+        await self.log.append(session_id, [event], statuses=statuses)
+        return await self.get_session_state(session_id)
+
+    async def cancel_execution(self, session_id: str, *, reason: str = "", actor: str = "") -> SessionState:
+        """Stop a session for good, at the next step boundaries. Raises TransitionError when it has ended."""
+        async for attempt in again_on_conflict():
+            with attempt:
+                await self._cancel(await self.storage.head(check_id(session_id)), reason, actor)
+        return await self.get_session_state(session_id)
+
+    async def _cancel(self, head: Head, reason: str, actor: str) -> None:
+        if head.status in ENDED:
+            raise TransitionError(head.session_id, head.status, "cancel", "There is nothing to stop.")
+        is_asked = head.status == SessionStatus.CANCELLING and is_held(head)
+        if not is_asked and not await self._request_of_holder(
+            head, EventKind.CANCEL_REQUESTED, [], {"reason": short(reason)}, actor
+        ):
+            await self._at_once(head, EventKind.SESSION_CANCELLED, [], reason, actor)
+
+    async def _request_of_holder(
+        self, head: Head, kind: EventKind, changes: Changes, data: Mapping[str, Any], actor: str
+    ) -> bool:
+        """Append a command for who holds the session; False where nobody does."""
+        if not is_held(head):
+            return False
+        event = make_event(kind, changes, actor=actor or self.actor, data=data)
+        try:
+            await self.log.append(head.session_id, [event], statuses=HELD)
+        except TransitionError as error:
+            raise ConflictError(head.session_id, head.last_seq, head.last_seq + 1) from error
+        return True
+
+    async def _at_once(self, head: Head, kind: EventKind, changes: Changes, reason: str, actor: str) -> None:
+        """Do it ourselves under a short lease, since nobody runs the session. Raises ConflictError where
+        it moved on since ``head`` was read."""
+        session_id = head.session_id
+        async with self._short_lease(session_id) as lease:
+            document = await self.log.document(session_id)
+            if document["seq"] != head.last_seq:
+                raise ConflictError(session_id, head.last_seq, document["seq"])
+            who = actor or self.actor
+            before = interruption(document, who) if document["status"] in HELD else []
+            event = make_event(kind, changes, document=document, actor=who, data={"reason": short(reason)})
+            await self.log.append(
+                session_id, [*before, event], fence=lease.fence, expected_seq=document["seq"]
+            )
+
+    @asynccontextmanager
+    async def _short_lease(self, session_id: str) -> AsyncIterator[Lease]:
+        hand = f"{self.owner}.hand-{secrets.token_hex(2)}"
+        lease = await acquire_when_let_go(self.storage, session_id, hand, self.config.lease_ttl)
+        try:
+            yield lease
+        finally:
+            await self.storage.release(session_id, lease.fence)
+
+    async def interrupt(self, session_id: str) -> bool:
+        """Record that a session's lease ran out. False where it has not, or somebody was faster."""
+        owner = (await self.storage.head(check_id(session_id))).owner
+        try:
+            async with self._short_lease(session_id) as lease:
+                document = await self.log.document(session_id)
+                if document["status"] not in HELD:
+                    return False
+                events = interruption(document, self.actor, owner)
+                await self.log.append(session_id, events, fence=lease.fence)
+        except LeaseHeld:
+            return False
+        return True
+
+    async def interrupt_expired(self) -> list[str]:
+        """Record every session whose orchestrator fell silent as interrupted; returns their ids."""
+        expired = await self.storage.heads(HeadQuery(lease_expired=True, limit=500))
+        return [head.session_id for head in expired if await self._interrupt_if_readable(head.session_id)]
+
+    async def _interrupt_if_readable(self, session_id: str) -> bool:
+        """One session that is damaged, or was deleted meanwhile, does not hold up the others."""
+        try:
+            return await self.interrupt(session_id)
+        except (DamagedError, EncryptionKeyError, SessionNotFound) as error:
+            logger.warning("Session %s cannot be recorded as interrupted: %s", session_id, error)
+            return False
+
+    async def answer(
+        self, session_id: str, question_id: str, answer: Any, *, actor: str = ""
+    ) -> SessionState:
+        """Answer an open question; what was asked goes on. Raises QuestionNotFound and, where the answer
+        does not fit the question's choices or schema, InvalidValue."""
+        value = plain(answer, "answer")
+        async for attempt in again_on_conflict():
+            with attempt:
+                document = await self.log.document(check_id(session_id))
+                question = document["questions"].get(question_id)
+                if question is None or question["status"] != "open":
+                    raise QuestionNotFound(question_id)
+                check_answer(question, value)
+                await self._append_answer(document, question, value, actor)
+        return await self.get_session_state(session_id)
+
+    async def _append_answer(self, document: Document, question: Document, value: Any, actor: str) -> None:
+        session_id = document["session_id"]
+        if document["status"] in ENDED:
+            raise TransitionError(session_id, document["status"], "answer", "Nobody waits for it any more.")
+        event = make_event(
+            EventKind.INPUT_ANSWERED,
+            [set_value(["questions", question["question_id"], "answer"], value)],
+            document=document,
+            actor=actor or self.actor,
+            branch_id=question["branch_id"],
+            step_id=question["step_id"] or "",
+            agent=question["agent"] or "",
+            data={"question": question["question_id"]},
+        )
+        await self.log.append(session_id, [event], expected_seq=document["seq"])
+
+
+def is_held(head: Head) -> bool:
+    """As far as this machine's clock can tell; what follows is decided by the store's."""
+    lasts = head.lease_expires_at is not None and head.lease_expires_at > utc_now()
+    return head.status in HELD and bool(head.owner) and lasts
+
+
+def again_on_conflict() -> AsyncRetrying:
+    return AsyncRetrying(
+        retry=retry_if_exception_type(ConflictError),
+        stop=stop_after_attempt(20),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    )
+
+
+def _why_not_resume(head: Head) -> str:
+    if head.status in {SessionStatus.COMPLETED, SessionStatus.CANCELLED}:
+        return GO_ON
+    if head.status == SessionStatus.RESUMING:
+        return "Somebody asked for that already; it goes on as soon as an orchestrator takes it."
+    if head.status == SessionStatus.PENDING:
+        return "It has not started yet; run it with an orchestrator."
+    return f"It is held by {head.owner!r}; pause it first." if head.owner else "Pause it first."
