@@ -7,7 +7,6 @@ import logging
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -49,13 +48,6 @@ GO_ON = "Fork it, or restore one of its checkpoints, to go on from there."
 
 class Control(Reading):
     """Pause, resume, cancel, interrupt, answer."""
-
-    _finished_here: dict[str, datetime | None]
-    """Session id → when it was completed by this manager."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._finished_here = {}
 
     async def pause_execution(
         self,

@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from state_core.cache import DocumentCache
@@ -42,6 +43,8 @@ class Reading:
         self.log = EventLog(storage, _codec(self.config), _cache(self.config))
         self.retention = Retention(self.log, self.actor)
         self._housekeeping = Housekeeping(self.retention, self.config)
+        self._finished_here: dict[str, datetime | None] = {}
+        """Session id → when it was completed by this manager, which may hand it on for a further part."""
 
     def __repr__(self) -> str:
         return f"<StateManager on {self.storage!r}>"
