@@ -119,7 +119,15 @@ class Server:
         address = ["-b", "127.0.0.1", "-p", str(self.port)]
         with (self.folder / "daphne.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "daphne", *address, "marsys_dashboard.asgi:application"],
+                [
+                    sys.executable,
+                    "-X",
+                    "faulthandler",
+                    "-m",
+                    "daphne",
+                    *address,
+                    "marsys_dashboard.asgi:application",
+                ],
                 env=self.environment,
                 cwd=ROOT,
                 stdout=log,
@@ -138,9 +146,15 @@ class Server:
         raise TimeoutError(f"daphne did not start:\n{self.log}")
 
     def stop(self) -> None:
+        """That it ends by itself is tested where `serve` is; here it only must not stay behind. Its log
+        then says where it stood."""
         if self.process:
             self.process.terminate()
-            self.process.wait(20)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGABRT)
+                self.process.wait(20)
             self.process = None
 
     @property
