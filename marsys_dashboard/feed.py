@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from functools import partial
 
 from marsys_dashboard import frames, managers
@@ -192,8 +192,9 @@ class StoreFeed:
 
     async def _listen(self) -> None:
         self._listening_since = time.monotonic()
-        async for _session_id in self._manager.storage.wakeups():
-            self._woken.set()
+        async with aclosing(self._manager.storage.wakeups()) as hints:
+            async for _session_id in hints:
+                self._woken.set()
 
     async def _look(self) -> None:
         topics = self._feed.hub.topics(self._store)

@@ -104,7 +104,11 @@ async def _listening(alias: str, table_name: str) -> Any:
     given = connections[alias].get_connection_params()
     parameters = {name: value for name, value in given.items() if name not in _NOT_CONNECTING}
     connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
-    await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel(table_name))))
+    try:
+        await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel(table_name))))
+    except BaseException:
+        await connection.close()  # also when it is cancelled: nobody else knows of it yet
+        raise
     return connection
 
 
