@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from state_core.demo.measure import hardest_functions, measure_package
+from state_core.demo.measure import UNPARSABLE, hardest_functions, measure_package
 from state_core.demo.pace import take_time
 from state_core.demo.sources import package, packages_worth_reading, read_source
 from state_core.orchestra import PatternConfig
@@ -69,8 +69,12 @@ async def examine(name: str, context: Any) -> dict[str, Any]:
 async def examine_module(request: list[str], context: Any) -> list[dict[str, Any]]:
     name, place = request
     path = package(name).folder / place
-    functions = await asyncio.to_thread(_hardest_in, path)
     await take_time(context, 2)
+    try:
+        functions = await asyncio.to_thread(_hardest_in, path)
+    except UNPARSABLE as error:
+        await context.say(f"{place} is not read: {error}")
+        return []
     await context.say(f"{place}: {len(functions)} functions have more than ten ways through them.")
     return functions
 
