@@ -1,9 +1,9 @@
 """Bytes: how events and snapshots are written, sealed, compressed and encrypted. No pickle.
 
-An encoding is named by its parts: ``j1`` (JSON, format version 1), ``z`` (zlib), ``e:<key id>``
-(AES-256-GCM), joined with ``+``. Every body is bound to its session and its header: as associated data
-where it is encrypted, by a checksum in front of it where it is not, so that a body that was flipped, cut,
-or moved to another event is reported as damage.
+An encoding is named by its parts: ``j1`` (JSON, format version 1), ``s`` (zstandard) or ``z`` (zlib, which
+is only read), ``e:<key id>`` (AES-256-GCM), joined with ``+``. Every body is bound to its session and its
+header: as associated data where it is encrypted, by a checksum in front of it where it is not, so that a
+body that was flipped, cut, or moved to another event is reported as damage.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import base64
 import binascii
 import hashlib
 import os
+import threading
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import orjson
+import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -165,9 +167,9 @@ class Codec:
     def _pack(self, payload: bytes, place: bytes) -> tuple[bytes, str]:
         encoding = FORMAT
         if self._level and len(payload) >= COMPRESS_FROM_BYTES:
-            smaller = zlib.compress(payload, self._level)
+            smaller = _compressor(self._level).compress(payload)
             if len(smaller) < len(payload):
-                payload, encoding = smaller, f"{encoding}+z"
+                payload, encoding = smaller, f"{encoding}+s"
         if self._keys:
             key = self._keys[0]
             nonce = os.urandom(NONCE_BYTES)
@@ -177,7 +179,7 @@ class Codec:
 
     def _unpack(self, body: bytes, encoding: str, place: bytes, session_id: str, what: str) -> bytes:
         version, *parts = encoding.split("+")
-        if version != FORMAT or any(part != "z" and not part.startswith("e:") for part in parts):
+        if version != FORMAT or any(part not in _DECOMPRESS and not part.startswith("e:") for part in parts):
             raise DamagedError(
                 session_id, what, f"unknown encoding {encoding[:40]!r}; is this library too old?"
             )
@@ -189,7 +191,7 @@ class Codec:
                 raise DamagedError(session_id, what, "its checksum does not match")
         else:
             payload = self._decrypt(key_id, body, bound, session_id, what)
-        return _decompress(payload, session_id, what) if "z" in parts else payload
+        return _decompress(payload, parts, session_id, what)
 
     def _decrypt(self, key_id: str, body: bytes, bound: bytes, session_id: str, what: str) -> bytes:
         key = next((key for key in self._keys if key.id == key_id), None)
@@ -243,10 +245,32 @@ def _checksum(payload: bytes, place: bytes) -> bytes:
     ).digest()
 
 
-def _decompress(payload: bytes, session_id: str, what: str) -> bytes:
+# zstandard's objects serve one thread at a time.
+_of_thread = threading.local()
+
+
+def _compressor(level: int) -> zstandard.ZstdCompressor:
+    kept: dict[int, zstandard.ZstdCompressor] = _of_thread.__dict__.setdefault("compressors", {})
+    if level not in kept:
+        kept[level] = zstandard.ZstdCompressor(level=level)
+    return kept[level]
+
+
+def _from_zstandard(payload: bytes) -> bytes:
+    if not hasattr(_of_thread, "decompressor"):
+        _of_thread.decompressor = zstandard.ZstdDecompressor()
+    plain: bytes = _of_thread.decompressor.decompress(payload, allow_extra_data=False)
+    return plain
+
+
+_DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = {"s": _from_zstandard, "z": zlib.decompress}
+
+
+def _decompress(payload: bytes, parts: Sequence[str], session_id: str, what: str) -> bytes:
+    decompress = next((_DECOMPRESS[part] for part in parts if part in _DECOMPRESS), bytes)
     try:
-        return zlib.decompress(payload)
-    except zlib.error as error:
+        return decompress(payload)
+    except (zlib.error, zstandard.ZstdError) as error:
         raise DamagedError(session_id, what, "it cannot be decompressed") from error
 
 

@@ -41,7 +41,7 @@ class StateManagerConfig:
 
     compression_enabled: bool = True
     compression_level: int = 6
-    """1 (fast) to 9 (small), as zlib's."""
+    """1 (fast) to 9 (small), as zstandard's. Bodies that would not shrink stay as they are."""
     encryption_enabled: bool = False
     """Refuse to work without a key."""
     encryption_key: str | bytes | Sequence[str | bytes] | None = field(default=None, repr=False)
