@@ -17,6 +17,7 @@ from state_core.exceptions import (
     StorageUnavailable,
 )
 from state_core.storage.connecting import Address
+from state_core.storage.sqlitecodes import lasting_trouble
 
 _NO_TABLE = ("no such table", "no such column", "has no column", "does not exist")
 
@@ -38,6 +39,8 @@ def _translation(place: Address, error: Exception) -> StateError:
         return InvalidValue(f"A value cannot be stored: {line}. Nothing was written.")
     if _lacks_a_table(error, line):
         return MigrationNeeded(f"{place.shown}: {line}. Run `python manage.py migrate state_core`.")
+    if trouble := lasting_trouble(error.__cause__):
+        return StorageError(f"{place.shown} {trouble}.")
     if isinstance(error, OperationalError | InterfaceError):
         return StorageUnavailable(
             f"{place.shown} cannot be reached or refuses to work: {line}. "

@@ -64,8 +64,9 @@ from state_core.storage.filefolders import (
     size_of,
     sync_folder,
 )
-from state_core.storage.fileindex import FileIndex
+from state_core.storage.fileindex import INDEX, FileIndex, put_aside
 from state_core.storage.filelog import BinaryFrames, JsonLines, LogFile
+from state_core.storage.sqlitecodes import is_damage, lasting_trouble
 
 logger = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class FileStorageBackend(StorageBackend):
         except StorageError:
             raise
         except sqlite3.Error as error:
-            raise StorageUnavailable(f"The index of {self.base_path} cannot be used: {error}.") from error
+            raise self._index_error(error) from error
         except OSError as error:
             raise self._error(error) from error
 
@@ -150,12 +151,33 @@ class FileStorageBackend(StorageBackend):
             )
         return StorageUnavailable(f"{self.base_path} cannot be used: {error.strerror or error}.")
 
+    def _index_error(self, error: sqlite3.Error) -> StorageError:
+        trouble = lasting_trouble(error)
+        if trouble:
+            return StorageError(f"The index of {self.base_path} {trouble}.")
+        if is_damage(error):
+            self._put_index_aside()
+            return StorageUnavailable(
+                f"The index of {self.base_path} was damaged ({error}) and is made anew from the logs; "
+                "try again."
+            )
+        return StorageUnavailable(f"The index of {self.base_path} cannot be used: {error}.")
+
+    def _put_index_aside(self) -> None:
+        """It holds nothing that the logs do not; whoever wants to know what befell it finds it there."""
+        with self._opening:
+            logger.warning("The index of %s is damaged; it is made anew from the logs.", self.base_path)
+            if self._index is not None:
+                self._index.close()
+                self._index = None
+            put_aside(self.base_path / INDEX)
+
     @property
     def index(self) -> FileIndex:
         with self._opening:
             if self._index is None:
                 self._make_folders()
-                index = FileIndex(self.base_path / "index.sqlite3")
+                index = FileIndex(self.base_path / INDEX)
                 self._take_stock(index)
                 self._index = index
             return self._index

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
@@ -38,6 +39,17 @@ CREATE TABLE IF NOT EXISTS checkpoint (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS checkpoint_session ON checkpoint (session_id, seq);
 """
+
+
+INDEX = "index.sqlite3"
+
+
+def put_aside(path: Path) -> None:
+    """Rename a damaged index; what belongs to it beside it goes."""
+    with suppress(FileNotFoundError):  # another process was faster
+        path.rename(path.with_name(f"{path.name}.damaged"))
+    for suffix in ("-wal", "-shm"):
+        path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
 
 
 class FileIndex:

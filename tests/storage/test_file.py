@@ -152,6 +152,22 @@ async def test_a_lost_index_is_made_anew_from_the_logs(store):
     await manager.close()
 
 
+@pytest.mark.parametrize("spoil", ["all of it", "its pages"])
+async def test_a_damaged_index_is_made_anew_from_the_logs(store, caplog, spoil):
+    manager = await record(store)
+    before = await manager.get_session_state("s")
+    await store.close()
+    index = store.base_path / "index.sqlite3"
+    kept = 0 if spoil == "all of it" else 1024
+    index.write_bytes(index.read_bytes()[:kept].ljust(index.stat().st_size, b"\xff"))
+    with pytest.raises(StorageUnavailable, match="made anew from the logs; try again"):
+        await store.heads(HeadQuery())
+    assert "damaged" in caplog.text
+    assert [head.session_id for head in await store.heads(HeadQuery())] == ["s"]
+    assert await manager.get_session_state("s") == before
+    assert (store.base_path / "index.sqlite3.damaged").exists()
+
+
 async def test_a_session_that_was_copied_in_is_found(store):
     await record(store)
     await store.close()
