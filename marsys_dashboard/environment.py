@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ SQLITE_OPTIONS = {
 }
 
 
+_ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+
+
 def is_on(name: str, default: str = "") -> bool:
     value = os.environ.get(name, default).strip().lower()
     if value in {"1", "true", "yes", "on"}:
@@ -27,8 +31,33 @@ def is_on(name: str, default: str = "") -> bool:
     raise ImproperlyConfigured(f"{name} is {value!r}. Set it to 1 or 0.")
 
 
-def words(name: str, default: str = "") -> list[str]:
-    return [word.strip() for word in os.environ.get(name, default).split(",") if word.strip()]
+def words(name: str, default: str = "", environ: Mapping[str, str] = os.environ) -> list[str]:
+    return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
+
+
+def state_stores(environ: Mapping[str, str] = os.environ) -> dict[str, dict[str, Any]]:
+    """The stores to show: Django's own database as ``default``, and those that ``STATE_STORES`` names, as
+    ``alias=url`` with spaces between them. ``STATE_ENCRYPTION_KEY`` and ``STATE_ENCRYPTION_KEY_<ALIAS>``
+    hold their keys, with commas."""
+    entries: dict[str, dict[str, Any]] = {
+        "default": {"BACKEND": "state_core.storage.database.DatabaseStorageBackend"}
+    }
+    for number, word in enumerate(environ.get("STATE_STORES", "").split(), start=1):
+        alias, _, url = word.partition("=")
+        if not _ALIAS.fullmatch(alias) or ":" not in url:
+            raise ImproperlyConfigured(
+                f"Entry {number} of STATE_STORES is no alias=url. Write for instance STATE_STORES="
+                "'files=file:/srv/state team=redis://host:6379/0'; aliases are letters, digits, - and _."
+            )
+        entries[alias] = {"URL": url}
+    for alias, entry in entries.items():
+        entry["ENCRYPTION_KEY"] = words(_key_variable(alias), environ=environ)
+    return entries
+
+
+def _key_variable(alias: str) -> str:
+    own = "STATE_ENCRYPTION_KEY"
+    return own if alias == "default" else f"{own}_{alias.upper().replace('-', '_')}"
 
 
 def database(url: str) -> dict[str, Any]:

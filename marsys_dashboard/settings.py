@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from marsys_dashboard.environment import database, is_on, secret_key, words
+from marsys_dashboard.environment import database, is_on, secret_key, state_stores, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("STATE_VAR", BASE_DIR / "var"))
@@ -78,14 +78,9 @@ TEMPLATES = [
 DATABASES = {"default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'state.sqlite3'}")}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-STATE_STORES = {
-    "default": {
-        "BACKEND": "state_core.storage.database.DatabaseStorageBackend",
-        "ENCRYPTION_KEY": words("STATE_ENCRYPTION_KEY"),
-    }
-}
-"""Alias → BACKEND (dotted path), OPTIONS (its arguments) and, where content is encrypted, ENCRYPTION_KEY
-(one, or several of which the first encrypts and all decrypt): the stores that the dashboard shows."""
+STATE_STORES = state_stores()
+"""Alias → URL, or BACKEND (dotted path) and OPTIONS (its arguments), and, where content is encrypted,
+ENCRYPTION_KEY (one, or several of which the first encrypts and all decrypt): the stores that are shown."""
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 

@@ -29,6 +29,7 @@ WAITING_FOR_SOMEBODY = (SessionStatus.RESUMING, SessionStatus.PENDING, SessionSt
 RECOVERY = "recovery"
 """Key of the session's metadata: how often it was taken up after an interruption, and how far it was."""
 PAGE = 100
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 
 class OrchestraWorker:
@@ -84,14 +85,7 @@ class OrchestraWorker:
 
     async def run_until_signal(self) -> None:
         """`run`, stopped cleanly by SIGTERM and SIGINT. For the main thread of a program."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        try:
-            await self.run()
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+        await run_until_signal(self)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -194,3 +188,21 @@ class OrchestraWorker:
             logger.warning("Session %s: %s", session_id, error)
         except Exception:
             logger.exception("Session %s failed.", session_id)
+
+
+async def run_until_signal(*workers: OrchestraWorker) -> None:
+    """Run them, one for each store, until SIGTERM or SIGINT stops them cleanly. For the main thread of a
+    program."""
+
+    def stop() -> None:
+        for worker in workers:
+            worker.stop()
+
+    loop = asyncio.get_running_loop()
+    for number in STOPPING:
+        loop.add_signal_handler(number, stop)
+    try:
+        await asyncio.gather(*(worker.run() for worker in workers))
+    finally:
+        for number in STOPPING:
+            loop.remove_signal_handler(number)

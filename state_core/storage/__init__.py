@@ -102,11 +102,24 @@ class Stores(Mapping[str, StorageBackend]):
             known = ", ".join(map(repr, entries)) or "none"
             raise ConfigurationError(f"STATE_STORES in Django's settings has no {alias!r}. It has: {known}.")
         entry = entries[alias]
+        if "URL" in entry:
+            return _from_entry(alias, entry)
         backend = _backend(alias, entry)
         try:
             return backend(**entry.get("OPTIONS", {}))
         except TypeError as error:
             raise ConfigurationError(f"STATE_STORES[{alias!r}]['OPTIONS'] do not fit: {error}.") from error
+
+
+def _from_entry(alias: str, entry: Mapping[str, Any]) -> StorageBackend:
+    if entry.keys() & {"BACKEND", "OPTIONS"}:
+        raise ConfigurationError(
+            f"STATE_STORES[{alias!r}] has a URL besides BACKEND or OPTIONS. Give the one or the other."
+        )
+    try:
+        return from_url(entry["URL"])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"STATE_STORES[{alias!r}]['URL'] cannot be used: {error}") from error
 
 
 def _backend(alias: str, entry: Mapping[str, Any]) -> type[StorageBackend]:

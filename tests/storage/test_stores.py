@@ -8,7 +8,7 @@ import pytest
 from django.core.checks import run_checks
 from django.core.management import call_command
 
-from state_core import DatabaseStorageBackend, MemoryStorageBackend
+from state_core import DatabaseStorageBackend, FileStorageBackend, MemoryStorageBackend
 from state_core.exceptions import ConfigurationError
 from state_core.storage import Stores, from_url, stores
 from state_core.testing import create
@@ -56,6 +56,12 @@ def test_options_are_the_stores_arguments(configured, tmp_path):
     assert repr(store) == f"<DatabaseStorageBackend SQLite database '{tmp_path}/x.db', tables own_*>"
 
 
+def test_a_url_will_do(configured, tmp_path):
+    store = configured(default={"URL": f"file:{tmp_path}/state"})["default"]
+    assert isinstance(store, FileStorageBackend)
+    assert store.base_path == tmp_path / "state"
+
+
 def test_stores_are_made_anew_when_they_are_forgotten(configured):
     found = configured(default=MEMORY)
     first = found["default"]
@@ -73,6 +79,8 @@ def test_stores_are_made_anew_when_they_are_forgotten(configured):
         ({"BACKEND": "state_core.records.Head"}, "not a StorageBackend", None),
         ({**MEMORY, "OPTIONS": {"colour": "red"}}, "do not fit.*colour", TypeError),
         ({"BACKEND": DATABASE, "OPTIONS": {"connection_string": "x"}}, "not a connection string", None),
+        ({"URL": "x"}, "'URL'. cannot be used: .*not a connection string", ConfigurationError),
+        ({"URL": "memory:", "BACKEND": MEMORY["BACKEND"]}, "the one or the other", None),
     ],
 )
 def test_an_entry_that_cannot_work_is_one_clear_error(configured, entry, says, cause):

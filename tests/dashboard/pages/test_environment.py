@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from marsys_dashboard.environment import database, is_on, secret_key
+from marsys_dashboard.environment import database, is_on, secret_key, state_stores
 
 ROOT = Path(__file__).parents[3]
 
@@ -62,6 +62,32 @@ def test_a_switch_that_is_neither_is_refused(monkeypatch):
     monkeypatch.setenv("HTTPS", "perhaps")
     with pytest.raises(ImproperlyConfigured, match="Set it to 1 or 0"):
         is_on("HTTPS")
+
+
+def test_further_stores_and_their_keys_are_named_in_the_environment():
+    found = state_stores(
+        {
+            "STATE_STORES": "files=file:/srv/state  the-team=postgresql://u:p@host/name",
+            "STATE_ENCRYPTION_KEY": "own",
+            "STATE_ENCRYPTION_KEY_THE_TEAM": "new,old",
+        }
+    )
+    assert list(found) == ["default", "files", "the-team"]
+    assert found["files"] == {"URL": "file:/srv/state", "ENCRYPTION_KEY": []}
+    assert found["the-team"] == {"URL": "postgresql://u:p@host/name", "ENCRYPTION_KEY": ["new", "old"]}
+    assert found["default"]["ENCRYPTION_KEY"] == ["own"]
+
+
+@pytest.mark.parametrize("given", ["file:/srv/state", "x", "=file:x", "a/b=file:x", "a=x"])
+def test_a_store_without_a_name_or_a_url_is_refused(given):
+    with pytest.raises(ImproperlyConfigured, match="alias=url"):
+        state_stores({"STATE_STORES": given})
+
+
+def test_a_password_is_not_repeated():
+    with pytest.raises(ImproperlyConfigured) as caught:
+        state_stores({"STATE_STORES": "postgresql://user:sesame@host/name"})
+    assert "sesame" not in str(caught.value)
 
 
 def test_a_secret_key_is_made_once_for_its_owner_alone(tmp_path):
