@@ -10,7 +10,7 @@ from typing import Any
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.manager import StateManager
 from state_core.records import ENDED, HELD, Checkpoint, Head, Question, SessionStatus
-from state_core.words import ACTIONS, RESTORE, STATUSES, Action
+from state_core.words import ACTIONS, RESTORE, STATUSES, Action, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,8 @@ def _why_not(action: Action, head: Head, permissions: Collection[str], unreadabl
         return "No question is open."
     if action.verb == "restore" and not head.counts["checkpoints"]:
         return "It has no checkpoint yet."
-    return action.why_not(head.status) or (unreadable if action.verb != "delete" else "")
+    refused = refusal(action.verb, head.status, head.refuses)
+    return action.why_not(head.status) or refused or (unreadable if action.verb != "delete" else "")
 
 
 def permission_of(action: Action) -> str:

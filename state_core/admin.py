@@ -108,11 +108,14 @@ class OfKind(admin.SimpleListFilter):
 
 
 def session_targets(rows: Iterable[Session]) -> list[Target]:
-    return [Target(row.session_id, row.status) for row in rows]
+    return [Target(row.session_id, row.status, tuple(row.refuses)) for row in rows]
 
 
 def checkpoint_targets(rows: Iterable[Checkpoint]) -> list[Target]:
-    return [Target(row.session.session_id, row.session.status, row.id, row.name) for row in rows]
+    return [
+        Target(row.session.session_id, row.session.status, tuple(row.session.refuses), row.id, row.name)
+        for row in rows
+    ]
 
 
 def session_act(verb: str) -> Callable[..., HttpResponse | None]:

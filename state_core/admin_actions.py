@@ -19,7 +19,7 @@ from state_core.exceptions import StateError
 from state_core.manager import StateManager
 from state_core.managers import why_unreadable
 from state_core.records import SessionState
-from state_core.words import STATUSES, Action
+from state_core.words import STATUSES, Action, refusal
 
 SHOWN_ROWS = 50
 """Rows that the page names one by one; more are counted."""
@@ -33,12 +33,16 @@ class Target:
 
     session_id: str
     status: str
+    refuses: tuple[str, ...] = ()
     checkpoint_id: str = ""
     checkpoint_name: str = ""
 
     @property
     def label(self) -> str:
         return f"{self.session_id}, “{self.checkpoint_name}”" if self.checkpoint_id else self.session_id
+
+    def why_not(self, action: Action) -> str:
+        return action.why_not(self.status) or refusal(action.verb, self.status, self.refuses)
 
     @property
     def sentence(self) -> str:
@@ -52,7 +56,7 @@ def target_view(action: Action, target: Target) -> dict[str, Any]:
         "label": target.label,
         "now": STATUSES[target.status],
         "becomes": action.becomes(target.status),
-        "why_not": action.why_not(target.status),
+        "why_not": target.why_not(action),
     }
 
 
@@ -137,7 +141,7 @@ def act(
 def _outcome(
     action: Action, target: Target, manager: StateManager, given: Given, actor: str
 ) -> tuple[str, int]:
-    why_not = action.why_not(target.status)
+    why_not = target.why_not(action)
     if why_not:
         return f"{target.sentence}: {why_not}", messages.WARNING
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 from state_core.checkpoints import surplus
 from state_core.compose import checkpoint_event, restoration
-from state_core.control import Control, again_on_conflict
+from state_core.control import Control, again_on_conflict, refuse_if_not_taken
 from state_core.events import Event, EventKind
 from state_core.exceptions import CheckpointNotFound, DamagedError, InvalidValue
 from state_core.heads import short
@@ -61,6 +61,7 @@ class Checkpointing(Control):
         async for attempt in again_on_conflict():
             with attempt:
                 head = await self.storage.head(session_id)
+                refuse_if_not_taken(head, "restore")
                 if not await self._request_of_holder(head, EventKind.RESTORE_REQUESTED, [], data, actor):
                     await self._restore_at_once(checkpoint, reason, actor or self.actor)
         return await self.get_session_state(session_id)

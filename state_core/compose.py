@@ -79,11 +79,17 @@ def creation(
     title: str = "",
     workflow: str = "",
     tags: Sequence[str] = (),
+    refuses: Sequence[str] = (),
     context: Mapping[str, Any] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Event:
     changes = content_changes(context, metadata)
-    data = {"title": short(title), "workflow": short(workflow, 128), "tags": list(tags)}
+    data = {
+        "title": short(title),
+        "workflow": short(workflow, 128),
+        "tags": list(tags),
+        "refuses": list(refuses),
+    }
     return make_event(EventKind.SESSION_CREATED, changes, actor=actor, data=data)
 
 

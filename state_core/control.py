@@ -39,6 +39,7 @@ from state_core.records import (
     utc_now,
 )
 from state_core.storage.base import HeadQuery
+from state_core.words import refusal
 from state_core.writer import acquire_when_let_go
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Control(Reading):
         return await self.get_session_state(session_id)
 
     async def _pause(self, head: Head, changes: Changes, reason: str, actor: str) -> None:
+        refuse_if_not_taken(head, "pause")
         if head.status in ENDED and not self._has_just_completed(head):
             raise TransitionError(head.session_id, head.status, "pause", GO_ON)
         if head.status in {SessionStatus.PAUSED, SessionStatus.PAUSING, SessionStatus.CANCELLING}:
@@ -108,6 +110,7 @@ class Control(Reading):
         """
         changes = content_changes(additional_context)
         head = await self.storage.head(check_id(session_id))
+        refuse_if_not_taken(head, "resume")
         data = {"reason": short(reason)}
         statuses = {SessionStatus.PAUSED, SessionStatus.INTERRUPTED, SessionStatus.FAILED}
         if head.status in HELD and not is_held(head):
@@ -126,6 +129,7 @@ class Control(Reading):
         return await self.get_session_state(session_id)
 
     async def _cancel(self, head: Head, reason: str, actor: str) -> None:
+        refuse_if_not_taken(head, "cancel")
         if head.status in ENDED:
             raise TransitionError(head.session_id, head.status, "cancel", "There is nothing to stop.")
         is_asked = head.status == SessionStatus.CANCELLING and is_held(head)
@@ -204,9 +208,10 @@ class Control(Reading):
         """Answer an open question; what was asked goes on. Raises QuestionNotFound and, where the answer
         does not fit the question's choices or schema, InvalidValue."""
         value = plain(answer, "answer")
+        refuse_if_not_taken(await self.storage.head(check_id(session_id)), "answer")
         async for attempt in again_on_conflict():
             with attempt:
-                document = await self.log.document(check_id(session_id))
+                document = await self.log.document(session_id)
                 question = document["questions"].get(question_id)
                 if question is None or question["status"] != "open":
                     raise QuestionNotFound(question_id)
@@ -229,6 +234,13 @@ class Control(Reading):
             data={"question": question["question_id"]},
         )
         await self.log.append(session_id, [event], expected_seq=document["seq"])
+
+
+def refuse_if_not_taken(head: Head, verb: str) -> None:
+    """Raises TransitionError where who drives the session does not carry this command out."""
+    refused = refusal(verb, head.status, head.refuses)
+    if refused:
+        raise TransitionError(head.session_id, head.status, verb, refused)
 
 
 def is_held(head: Head) -> bool:

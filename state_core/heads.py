@@ -121,7 +121,13 @@ def _created(event: Header) -> dict[str, Any]:
         "workflow": short(event.data.get("workflow", ""), 128),
         "tags": [short(tag, 64) for tag in event.data.get("tags", ())][:32],
         "origin": event.data.get("origin", ""),
+        **_driven(event),
     }
+
+
+def _driven(event: Header) -> dict[str, Any]:
+    """What whoever drives it from here on says of itself."""
+    return {"refuses": [short(verb, 32) for verb in event.data.get("refuses", ())][:32]}
 
 
 def _ended(event: Header) -> dict[str, Any]:
@@ -132,11 +138,15 @@ def _reopened(event: Header) -> dict[str, Any]:
     return {"ended_at": None, "error": "", "agents": []}
 
 
+def _resumed(event: Header) -> dict[str, Any]:
+    return {**_reopened(event), **_driven(event)}
+
+
 _SETTERS: dict[str, Callable[[Header], dict[str, Any]]] = {
     EventKind.SESSION_CREATED: _created,
     EventKind.SESSION_FORKED: _created,
-    EventKind.SESSION_STARTED: lambda event: {"started_at": event.at},
-    EventKind.SESSION_RESUMED: _reopened,
+    EventKind.SESSION_STARTED: lambda event: {"started_at": event.at, **_driven(event)},
+    EventKind.SESSION_RESUMED: _resumed,
     EventKind.SESSION_RESTORED: _reopened,
     EventKind.SESSION_PAUSED: lambda event: {"ended_at": None, "agents": []},
     EventKind.SESSION_INTERRUPTED: lambda event: {"ended_at": None, "agents": []},

@@ -14,7 +14,7 @@ from state_core.changes import set_value
 from state_core.checkpointing import Checkpointing
 from state_core.codec import plain
 from state_core.compose import creation
-from state_core.control import is_held
+from state_core.control import is_held, refuse_if_not_taken
 from state_core.events import Event, EventKind
 from state_core.exceptions import ConflictError, LeaseHeld, SessionNotFound
 from state_core.fold import state_counts
@@ -45,12 +45,14 @@ class StateManager(Checkpointing):
         title: str = "",
         workflow: str = "",
         tags: Sequence[str] = (),
+        refuses: Sequence[str] = (),
         reason: str = "",
         on_pause: OnPause = "wait",
     ) -> Session:
         """The live session, to be used with ``async with``: created, or taken up where it stands.
 
-        ``context`` and ``metadata`` are merged into what it has. Entering raises LeaseHeld while
+        ``context`` and ``metadata`` are merged into what it has. ``refuses``: verbs of `words.ACTIONS` that
+        the caller does not carry out; who asks for one is told so. Entering raises LeaseHeld while
         somebody else holds it, and TransitionError when it is completed or cancelled.
         """
         return Session(
@@ -64,6 +66,7 @@ class StateManager(Checkpointing):
             title=title,
             workflow=workflow,
             tags=tags,
+            refuses=refuses,
             reason=reason,
             on_pause=on_pause,
             admit=self._housekeeping.admit,
@@ -149,8 +152,9 @@ class StateManager(Checkpointing):
         """
         await self._housekeeping.admit(sparing={session_id})
         place = (await self._checkpoint_of(checkpoint_id, session_id)).seq if checkpoint_id else seq
+        head = await self.storage.head(check_id(session_id))
+        refuse_if_not_taken(head, "fork")
         document = await self.log.document(session_id, place)
-        head = await self.storage.head(session_id)
         new_id = check_id(new_session_id or f"{session_id[:100]}.fork-{secrets.token_hex(3)}")
         carried = {k: v for k, v in document.items() if k not in _OF_ONE_SESSION}
         event = Event(

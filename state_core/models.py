@@ -34,6 +34,7 @@ class AbstractSession(models.Model):
     workflow = models.TextField(default="")
     tags = NamesField(default=list)
     agents = NamesField(default=list)
+    refuses = NamesField(default=list)
     reason = models.TextField(default="")
     error = models.TextField(default="")
     origin = models.TextField(default="")

@@ -56,6 +56,7 @@ class Pausing(Recording):
         self.on_lost: Callable[[], object] = lambda: None
         """Called once when the lease is lost: nothing that goes on now can be recorded."""
         self._reason = reason
+        self._refuses: list[str] = []
         self._on_pause: OnPause = on_pause
         self._request: _Request | None = None
         self._asked = asyncio.Event()
@@ -170,7 +171,8 @@ class Pausing(Recording):
         if self.status not in RESUMABLE:
             await self._writer.release()
             raise LeaseLost(self.session_id)
-        await self._writer.append(self.event(EventKind.SESSION_RESUMED, data={"owner": self.owner}))
+        data = {"owner": self.owner, "refuses": self._refuses}
+        await self._writer.append(self.event(EventKind.SESSION_RESUMED, data=data))
         self._request = None
         self._is_paused = False
         self._asked.clear()

@@ -481,6 +481,9 @@ class Head:
     tags: list[str] = field(default_factory=list)
     agents: list[str] = field(default_factory=list)
     """Names of the agents at work."""
+    refuses: list[str] = field(default_factory=list)
+    """Verbs (``pause``, ``resume`` …) that the program which runs it does not carry out, as where it is
+    only recorded from outside."""
     reason: str = ""
     error: str = ""
     origin: str = ""

@@ -89,6 +89,7 @@ class Session(Asking):
         title: str = "",
         workflow: str = "",
         tags: Sequence[str] = (),
+        refuses: Sequence[str] = (),
         reason: str = "",
         on_pause: OnPause = "wait",
         admit: Callable[[], Awaitable[None]] | None = None,
@@ -98,8 +99,15 @@ class Session(Asking):
         super().__init__(log, session_id, owner, config, reason, on_pause)
         self._auto = AutoCheckpoints(checkpoint_config)
         self._creation = creation(
-            actor=owner, title=title, workflow=workflow, tags=tags, context=context, metadata=metadata
+            actor=owner,
+            title=title,
+            workflow=workflow,
+            tags=tags,
+            refuses=refuses,
+            context=context,
+            metadata=metadata,
         )
+        self._refuses = list(refuses)
         self._additional = content_changes(context, metadata)
         self._admit = admit
         self._on_entered = on_entered
@@ -316,7 +324,7 @@ class Session(Asking):
     def _beginning(self) -> list[Event]:
         """What takes the session from how it was found to running."""
         changes = [] if self._created else self._additional
-        data = {"owner": self.owner, "reason": short(self._reason)}
+        data = {"owner": self.owner, "reason": short(self._reason), "refuses": self._refuses}
         resumed = self.event(EventKind.SESSION_RESUMED, changes, data=data)
         if self.status in HELD:
             # Its lease had run out, or we would not have got it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from state_core.records import ENDED, HELD, SessionStatus
@@ -173,6 +173,19 @@ CANCEL = Action(
     ),
     reason_required=True,
 )
+
+REFUSED = "The program that runs it does not take this command from here: it is recorded from outside."
+
+
+def refusal(verb: str, status: SessionStatus | str, refuses: Collection[str]) -> str:
+    """Why a session whose driver refuses these verbs (`Head.refuses`) cannot have this done; else empty.
+
+    One that nobody runs any more can be cancelled all the same: then nobody has to act on it.
+    """
+    if verb not in refuses or (verb == "cancel" and SessionStatus(status) not in HELD):
+        return ""
+    return REFUSED
+
 
 ACTIONS: Mapping[str, Action] = {
     action.verb: action for action in (PAUSE, RESUME, ANSWER, CHECKPOINT, RESTORE_CHECKPOINT, CANCEL)

@@ -24,7 +24,7 @@ Argument = str | bytes | int
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIMES = frozenset({"created_at", "started_at", "ended_at", "updated_at", "lease_expires_at"})
-_LISTS = frozenset({"tags", "agents"})
+_LISTS = frozenset({"tags", "agents", "refuses"})
 _NUMBERS = frozenset({"last_seq", "fence", *COUNTS})
 _DEFAULTS = {"actor": "", "step_id": "", "agent": "", "status": "", "size": 0, "data": {}, "encoding": FORMAT}
 """What an event's header does not repeat. (A duration of None is left out, one of 0 is not.)"""

@@ -20,6 +20,7 @@ HEAD_FIELDS = (
     "workflow",
     "tags",
     "agents",
+    "refuses",
     "reason",
     "error",
     "origin",

@@ -475,3 +475,35 @@ async def test_a_manager_can_be_closed_and_used_again(manager: StateManager) -> 
     await completed(manager)
     await manager.close()
     assert (await manager.get_head("s")).status == SessionStatus.COMPLETED
+
+
+async def test_a_session_that_is_recorded_from_outside_refuses_what_its_driver_does_not_do(storage):
+    manager = StateManager(storage)
+    async with manager.session("s", refuses=["pause", "resume", "cancel", "fork"]):
+        head = await storage.head("s")
+        assert head.refuses == ["pause", "resume", "cancel", "fork"]
+        for act in (manager.pause_execution, manager.cancel_execution, manager.fork_session):
+            with pytest.raises(TransitionError, match="recorded from outside"):
+                await act("s")
+        await manager.create_checkpoint("s", "a place in the log")
+        assert (await storage.head("s")).status == "running"
+
+
+async def test_who_takes_a_session_up_says_anew_what_it_refuses(storage):
+    manager = StateManager(storage)
+    with pytest.raises(KeyboardInterrupt):
+        async with manager.session("s", refuses=["pause", "resume", "cancel"]):
+            raise KeyboardInterrupt
+    with pytest.raises(TransitionError, match="recorded from outside"):
+        await manager.resume_execution("s")
+    async with manager.session("s"):
+        assert (await storage.head("s")).refuses == []
+        await manager.pause_execution("s")
+
+
+async def test_an_outside_session_that_nobody_runs_any_more_can_be_cancelled(storage):
+    manager = StateManager(storage)
+    with pytest.raises(KeyboardInterrupt):
+        async with manager.session("s", refuses=["resume", "cancel"]):
+            raise KeyboardInterrupt
+    assert (await manager.cancel_execution("s")).status == "cancelled"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from state_core import FileStorageBackend, SessionStatus, StateManager
+from state_core import DatabaseStorageBackend, FileStorageBackend, SessionStatus, StateManager
 from state_core.copying import CopyOutcome, copy_sessions
 from state_core.exceptions import EncryptionKeyError
 from state_core.storage import from_url
@@ -33,6 +33,8 @@ async def store(request, sample, tmp_path, django_db_blocker):
     """A copy of a store that this version wrote."""
     with django_db_blocker.unblock():
         store = opened(sample / request.param, tmp_path / "copy")
+        if isinstance(store, DatabaseStorageBackend):
+            await store.migrate()
         yield store
         await store.close()
 

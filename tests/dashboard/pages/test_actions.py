@@ -572,3 +572,11 @@ def test_who_may_only_look_is_told_why_beside_the_title():
     acts = available(head, {"view"})
     assert [act.verb for act in at_hand(head, acts)] == ["pause"]
     assert primary(head, acts) == ""
+
+
+def test_what_a_sessions_driver_does_not_take_is_not_offered_and_says_why():
+    head = Head("s", status=SessionStatus.RUNNING, refuses=["pause", "cancel"])
+    acts = available(head, EVERYTHING)
+    assert "recorded from outside" in acts["pause"].why_not
+    assert "recorded from outside" in acts["cancel"].why_not
+    assert acts["checkpoint"].allowed
