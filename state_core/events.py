@@ -15,7 +15,7 @@ class EventKind(StrEnum):
     """A noun, a dot, what happened to it. What stands in ``data`` is in the clear and small."""
 
     SESSION_CREATED = "session.created"
-    """A session exists. data: title, workflow, tags, refuses. Its body may hold first context and metadata."""
+    """A session exists. data: title, workflow, tags, refuses. Its body may hold context and metadata."""
     SESSION_FORKED = "session.forked"
     """A session exists that carries another's state. data: origin, seq, counts. Its body holds the state."""
     SESSION_STARTED = "session.started"
