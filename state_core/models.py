@@ -179,9 +179,10 @@ def _meta(options: dict[str, Any], apps: Apps | None = None) -> type:
 
 def _session_key(to: type[models.Model] | str) -> Any:
     """Without a constraint in the database: each write locks or changes the head's row already, and
-    checking it again for every event costs time. No further index: each table has one that starts so."""
+    checking it again for every event costs time; and rows outlive their session for a moment, see
+    `storage.deleting`. No further index: each table has one that starts so."""
     return models.ForeignKey(
-        to, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="+"
+        to, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
     )
 
 

@@ -191,6 +191,7 @@ class Retention:
             if progress:
                 progress(min(start + BATCH, len(removals)), len(removals))
             await asyncio.sleep(0)
+        await self._storage.tidy()
         return replace(done, bytes_after=await self.used())
 
     async def _carry_out_batch(

@@ -73,7 +73,7 @@ class Migration(migrations.Migration):
                 ('data', state_core.fields.JsonField(default=dict)),
                 ('encoding', models.TextField(default='')),
                 ('body', models.BinaryField(default=b'')),
-                ('session', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='state_core.session')),
+                ('session', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='state_core.session')),
             ],
             options={
                 'db_table': 'marsys_state_event',
@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
                 ('reason', models.TextField(default='')),
                 ('pinned', models.BooleanField(default=False)),
                 ('counts', state_core.fields.JsonField(default=dict)),
-                ('session', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='state_core.session')),
+                ('session', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='state_core.session')),
             ],
             options={
                 'db_table': 'marsys_state_checkpoint',
@@ -109,7 +109,7 @@ class Migration(migrations.Migration):
                 ('seq', models.BigIntegerField()),
                 ('encoding', models.TextField()),
                 ('body', models.BinaryField()),
-                ('session', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='state_core.session')),
+                ('session', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='state_core.session')),
             ],
             options={
                 'db_table': 'marsys_state_snapshot',

@@ -220,6 +220,10 @@ class StorageBackend(ABC):
         """What is wrong or weak in this store's configuration, a sentence each; empty is well."""
         return []
 
+    async def tidy(self) -> None:  # noqa: B027 - optional: most stores leave nothing behind
+        """Give back the room of what was deleted, also of what a killed process left half deleted. Clean-ups
+        call it when they are done."""
+
     async def close(self) -> None:  # noqa: B027 - optional: a store without connections has nothing to do
         """Give back connections and threads. The store opens again by itself when it is used."""
 

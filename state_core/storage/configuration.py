@@ -31,6 +31,11 @@ def _of_sqlite(connection: Any) -> list[str]:
         )
     if int(_one(connection, "PRAGMA synchronous")) < 2:
         found.append("synchronous is not FULL, so that a power cut may lose acknowledged events")
+    if int(_one(connection, "PRAGMA auto_vacuum")) == 0:
+        found.append(
+            "its file never shrinks, whatever is deleted; run once, while nobody uses it: "
+            "PRAGMA auto_vacuum=INCREMENTAL; VACUUM;"
+        )
     return found
 
 

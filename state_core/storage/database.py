@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, transaction
-from django.db.models import BooleanField, Count, ExpressionWrapper, F, Q, Sum
+from django.db.models import Count, F, Q, Sum
 
 from state_core.events import EventRecord
 from state_core.exceptions import (
@@ -32,6 +32,7 @@ from state_core.storage.appending import Append, append_by_orm
 from state_core.storage.base import EventQuery, Guard, HeadQuery, Snapshot, StorageBackend, Usage
 from state_core.storage.clock import FREE, LASTS, seconds_from_now
 from state_core.storage.connecting import address, prepare_django
+from state_core.storage.deleting import delete_session, give_back, tidy
 from state_core.storage.failures import translated
 from state_core.storage.rows import (
     CHECKPOINT_COLUMNS,
@@ -340,20 +341,14 @@ class DatabaseStorageBackend(StorageBackend):
         check_id(session_id)
 
         def write(connection: Any, tables: Tables) -> None:
-            with transaction.atomic(using=connection.alias):
-                lasts = ExpressionWrapper(LASTS, output_field=BooleanField())
-                heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
-                head = heads.select_for_update().annotate(lasts=lasts).first()
-                if head is None:
-                    raise SessionNotFound(session_id)
-                if head.lasts:
-                    raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
-                for model in (tables.event, tables.checkpoint, tables.snapshot):
-                    model.objects.using(connection.alias).filter(session=head.pk).delete()
-                head.delete()
+            delete_session(tables, connection.alias, session_id)
             self._tell(connection, session_id)
+            give_back(connection)
 
         await self._run(write)
+
+    async def tidy(self) -> None:
+        await self._run(tidy)
 
     # Itself
 
