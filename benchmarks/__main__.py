@@ -65,16 +65,23 @@ async def measured(rows: dict[str, Measure], sizes: Sizes) -> list[Figure]:
     return figures
 
 
-def report(figures: Sequence[Figure], sizes: Sizes) -> dict[str, Any]:
+def report(figures: Sequence[Figure], *, quick: bool) -> dict[str, Any]:
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "system": platform.platform(),
         "processors": os.cpu_count(),
         "load_average": os.getloadavg(),
-        "quick": sizes == QUICK,
+        "quick": quick,
         "figures": [figure.document() for figure in figures],
     }
+
+
+def busy() -> str:
+    """A word of warning, where it is due."""
+    if os.getloadavg()[0] <= (os.cpu_count() or 1):
+        return ""
+    return "\nThe machine was busy with other work; these figures say little."
 
 
 def main() -> int:
@@ -86,10 +93,11 @@ def main() -> int:
     sizes = QUICK if asked.quick else Sizes()
     figures = asyncio.run(measured(rows, sizes))
     print(table(figures))
-    if os.getloadavg()[0] > (os.cpu_count() or 1):
-        print("\nThe machine was busy with other work; these figures say little.")
+    print(busy())
     if asked.json:
-        asked.json.write_text(json.dumps(report(figures, sizes), indent=1, ensure_ascii=False) + "\n")
+        asked.json.write_text(
+            json.dumps(report(figures, quick=asked.quick), indent=1, ensure_ascii=False) + "\n"
+        )
     return 0
 
 

@@ -74,7 +74,7 @@ async def heads(machine: Machine, sizes: Sizes, kind: str) -> list[Figure]:
     with machine.place(kind) as place:
         async with opened(place) as manager:
             await manager.create_session("original", title="copy")
-            _multiply(place, sizes.heads)
+            copies_of_one(place, sizes.heads)
             means = [await _page_times(manager, asked, sizes.rounds) for asked in questions]
     slowest = max(range(len(means)), key=lambda n: sorted(means[n])[len(means[n]) // 2])
     row, note = (
@@ -147,17 +147,17 @@ async def _fill(manager: StateManager, session_id: str, events: int) -> str:
     return checkpoint_id
 
 
-def _multiply(place: Place, count: int) -> None:
-    """The one session that is there becomes many, by one statement: other ids, statuses and moments."""
+def copies_of_one(place: Place, count: int, original: str = "original") -> None:
+    """One session becomes many, by one statement: other ids, statuses and moments."""
     if place.kind == "postgresql":
         with psycopg.connect(place.url, autocommit=True) as connection:
             names = [row.name for row in connection.execute(f"SELECT * FROM {_TABLE}").description or ()]
-            connection.execute(_copies(names, count, "updated_at - n * interval '1 second'"))
+            connection.execute(_copies(names, count, original, "updated_at - n * interval '1 second'"))
             connection.execute(f"ANALYZE {_TABLE}")
     else:
         connection = sqlite3.connect(place.folder / "state.sqlite3")
         names = [column[0] for column in connection.execute(f"SELECT * FROM {_TABLE}").description]
-        connection.execute(_copies(names, count, "datetime(updated_at, '-' || n || ' seconds')"))
+        connection.execute(_copies(names, count, original, "datetime(updated_at, '-' || n || ' seconds')"))
         connection.execute("ANALYZE")
         connection.commit()
         connection.close()
@@ -166,7 +166,7 @@ def _multiply(place: Place, count: int) -> None:
 _TABLE = "marsys_state_session"
 
 
-def _copies(names: list[str], count: int, earlier: str) -> str:
+def _copies(names: list[str], count: int, original: str, earlier: str) -> str:
     columns = [name for name in names if name != "id"]
     different = {
         "session_id": "'copy-' || n",
@@ -179,5 +179,6 @@ def _copies(names: list[str], count: int, earlier: str) -> str:
     values = ", ".join(different.get(name, name) for name in columns)
     return (
         f"WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < {count}) "
-        f"INSERT INTO {_TABLE} ({', '.join(columns)}) SELECT {values} FROM {_TABLE}, g"
+        f"INSERT INTO {_TABLE} ({', '.join(columns)}) SELECT {values} FROM {_TABLE}, g "
+        f"WHERE session_id = '{original}'"
     )

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 import pytest_asyncio
@@ -23,154 +15,15 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from state_core import DatabaseStorageBackend
 from state_core.manager import StateManager
-from tests.browsers import chromium_path
+from tests.browsers import ARGUMENTS, chromium_path
+from tests.line import Line
 from tests.postgres import PostgresServer
+from tests.server import COOKIE, ROOT, Server, serving
 
 expect.set_options(timeout=15_000)
 
 on_the_loop = pytest_asyncio.fixture(loop_scope="session")
 """A fixture that lives in the browser's loop."""
-
-ROOT = Path(__file__).resolve().parents[2]
-COOKIE = "marsys_session"
-CHROMIUM = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-PREPARE = """
-import json
-import django
-django.setup()
-from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from django.contrib.auth.models import Permission, User
-from django.contrib.sessions.backends.db import SessionStore
-from django.core.management import call_command
-
-call_command("migrate", verbosity=0)
-people = {"ana": ["view", "operate", "restore"], "vera": ["view"], "nora": []}
-cookies = {}
-for name, may in people.items():
-    user = User.objects.create_user(name, password="a long password of " + name, is_staff=name == "ana")
-    granted = Permission.objects.filter(codename__in=[f"{verb}_session" for verb in may])
-    user.user_permissions.set(granted.filter(content_type__app_label="state_core"))
-    kept = SessionStore()
-    kept[SESSION_KEY] = str(user.pk)
-    kept[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    kept[HASH_SESSION_KEY] = user.get_session_auth_hash()
-    kept.create()
-    cookies[name] = kept.session_key
-print(json.dumps(cookies))
-"""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass
-class Server:
-    """A daphne process with a folder of its own, and three people: ana may do everything, in the admin too,
-    vera may look, nora may nothing."""
-
-    folder: Path
-    database_url: str = ""
-    """Without one, SQLite in the folder."""
-    port: int = field(default_factory=free_port)
-    cookies: dict[str, str] = field(default_factory=dict)
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def database(self) -> str:
-        return self.database_url or f"sqlite:///{self.folder}/state.sqlite3"
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {
-            **os.environ,
-            "STATE_VAR": str(self.folder),
-            "DATABASE_URL": self.database,
-            "DJANGO_SETTINGS_MODULE": "marsys_dashboard.settings",
-            "PYTHONPATH": str(ROOT),
-            "PYTHONUNBUFFERED": "1",
-        }
-
-    def prepare(self) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", PREPARE],
-            env=self.environment,
-            cwd=ROOT,
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        self.cookies = json.loads(done.stdout)
-
-    def start(self) -> None:
-        address = ["-b", "127.0.0.1", "-p", str(self.port)]
-        with (self.folder / "daphne.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-X",
-                    "faulthandler",
-                    "-m",
-                    "daphne",
-                    *address,
-                    "marsys_dashboard.asgi:application",
-                ],
-                env=self.environment,
-                cwd=ROOT,
-                stdout=log,
-                stderr=log,
-            )
-        self._wait()
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            try:
-                with urlopen(f"{self.url}/static/css/base.css", timeout=5):
-                    return
-            except OSError:
-                time.sleep(0.1)
-        raise TimeoutError(f"daphne did not start:\n{self.log}")
-
-    def stop(self) -> None:
-        """That it ends by itself is tested where `serve` is; here it only must not stay behind. Its log
-        then says where it stood."""
-        if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(20)
-            except subprocess.TimeoutExpired:
-                self.process.send_signal(signal.SIGABRT)
-                self.process.wait(20)
-            self.process = None
-
-    @property
-    def log(self) -> str:
-        return (self.folder / "daphne.log").read_text()
-
-
-@contextmanager
-def serving(folder: Path, database_url: str = "") -> Iterator[Server]:
-    made = Server(folder, database_url)
-    made.prepare()
-    made.start()
-    try:
-        yield made
-    finally:
-        made.stop()
 
 
 @pytest.fixture(scope="session")
@@ -209,7 +62,7 @@ async def manager(server: Server, django_db_blocker: Any) -> AsyncIterator[State
 async def browser() -> AsyncIterator[Browser]:
     """One for all tests, therefore all of them run in one loop."""
     async with async_playwright() as playwright:
-        launched = await playwright.chromium.launch(executable_path=chromium_path(), args=[*CHROMIUM])
+        launched = await playwright.chromium.launch(executable_path=chromium_path(), args=[*ARGUMENTS])
         yield launched
         await launched.close()
 
@@ -318,51 +171,6 @@ def orchestrator(server: Server) -> Iterator[Orchestrators]:
 
 
 # A line that can be cut
-
-
-class Line:
-    """Passes connections on to the server, until it is cut; then it refuses new ones."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._listening: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.port = free_port()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    async def restore(self) -> None:
-        self._listening = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
-
-    async def cut(self) -> None:
-        if self._listening:
-            self._listening.close()
-        for writer in list(self._writers):
-            writer.transport.abort()
-        if self._listening:
-            await self._listening.wait_closed()
-        self._listening = None
-
-    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._server.port)
-        self._writers |= {writer, far_writer}
-        try:
-            await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
-        finally:
-            self._writers -= {writer, far_writer}
-
-    @staticmethod
-    async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while data := await reader.read(65536):
-                writer.write(data)
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
 
 
 @on_the_loop
