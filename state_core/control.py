@@ -180,7 +180,7 @@ class Control(Reading):
         owner = (await self.storage.head(check_id(session_id))).owner
         try:
             async with self._short_lease(session_id) as lease:
-                document = await self.log.document(session_id)
+                document = await self._document_or_outline(session_id)
                 if document["status"] not in HELD:
                     return False
                 events = interruption(document, self.actor, owner)
@@ -188,6 +188,13 @@ class Control(Reading):
         except LeaseHeld:
             return False
         return True
+
+    async def _document_or_outline(self, session_id: str) -> Document:
+        """That a process fell silent can be told without what it wrote: damaged, or without its key."""
+        try:
+            return await self.log.document(session_id)
+        except (DamagedError, EncryptionKeyError):
+            return await self.log.outline(session_id)
 
     async def interrupt_expired(self) -> list[str]:
         """Record every session whose orchestrator fell silent as interrupted; returns their ids."""

@@ -268,19 +268,37 @@ async def test_sessions_of_silent_orchestrators_are_recorded_as_interrupted(cloc
         await session._stop_watching()
 
 
+async def test_a_silent_session_is_recorded_as_interrupted_though_its_content_cannot_be_read(
+    clock: Clock,
+) -> None:
+    storage = MemoryStorageBackend(clock=clock)
+    config = StateManagerConfig(control_interval=60, encryption_key=new_encryption_key())
+    session = await StateManager(storage, config=config).session("s", context={"n": 1}).__aenter__()
+    branch = await session.open_branch("b")
+    step = await branch.step("A", input="x").__aenter__()
+    clock.now += 60
+    elsewhere = StateManager(storage)
+    assert await elsewhere.interrupt_expired() == ["s"]
+    assert await elsewhere.interrupt_expired() == []
+    kinds = [event.kind for event in await elsewhere.log.read("s", bodies=False, newest_first=True, limit=2)]
+    assert kinds == ["session.interrupted", "step.failed"]
+    assert step.step_id
+    await session._stop_watching()
+
+
 async def test_a_session_that_cannot_be_read_does_not_hold_up_the_others(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manager = StateManager(MemoryStorageBackend(clock=clock), config=StateManagerConfig(control_interval=60))
     sessions = [await manager.session(f"s{n}").__aenter__() for n in range(3)]
-    read = manager.log.document
+    read = manager.log.read
 
-    async def damaged(session_id: str, *arguments: Any) -> Any:
+    async def damaged(session_id: str, **options: Any) -> Any:
         if session_id == "s1":
-            raise DamagedError("s1", "event 2", "its checksum does not match")
-        return await read(session_id, *arguments)
+            raise DamagedError("s1", "event 2", "its header cannot be read")
+        return await read(session_id, **options)
 
-    monkeypatch.setattr(manager.log, "document", damaged)
+    monkeypatch.setattr(manager.log, "read", damaged)
     clock.now += 60
     assert sorted(await manager.interrupt_expired()) == ["s0", "s2"]
     for session in sessions:
