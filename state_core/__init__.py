@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from state_core.codec import new_encryption_key
 from state_core.config import CheckpointConfig, StateManagerConfig
+from state_core.diff import StateDiff
 from state_core.manager import StateManager
 from state_core.orchestra import (
     Again,
@@ -70,6 +71,7 @@ __all__ = [
     "Session",
     "SessionState",
     "SessionStatus",
+    "StateDiff",
     "StateManager",
     "StateManagerConfig",
     "StepContext",

@@ -1,7 +1,8 @@
 """StateManager: the one object that orchestrators, the dashboard, the admin and commands call.
 
-It stands on three layers: `reading` (every question), `control` (pause, resume, cancel, answer) and
-`checkpointing`; sessions themselves, retention and the end are here.
+It stands on four layers: `reading` (every question), `control` (pause, resume, cancel, answer),
+`checkpointing` and `history` (what differs between two places); sessions themselves, retention and the end
+are here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from state_core.changes import set_value
-from state_core.checkpointing import Checkpointing
 from state_core.codec import plain
 from state_core.compose import creation
 from state_core.control import is_held, refuse_if_not_taken
@@ -19,6 +19,7 @@ from state_core.events import Event, EventKind
 from state_core.exceptions import ConflictError, LeaseHeld, SessionNotFound
 from state_core.fold import state_counts
 from state_core.heads import short
+from state_core.history import History
 from state_core.pausing import OnPause
 from state_core.records import SessionState, SessionStatus, check_id, parse_time
 from state_core.retention import CleanupReport, Limits, Progress
@@ -26,7 +27,7 @@ from state_core.saving import saving_events
 from state_core.session import Session
 
 
-class StateManager(Checkpointing):
+class StateManager(History):
     """State of sessions in one store.
 
     ``auto_save_interval`` (seconds), ``compression`` and ``encryption_key`` are short for the options of

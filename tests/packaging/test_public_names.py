@@ -16,8 +16,8 @@ PUBLIC = {
     "DatabaseStorageBackend", "FileStorageBackend", "Handoff", "Head", "HeadQuery", "MemoryStorageBackend",
     "Message", "Node", "Orchestra", "OrchestraInstance", "OrchestraResult", "OrchestraWorker",
     "PatternConfig", "Question", "RedisStorageBackend", "Session", "SessionState", "SessionStatus",
-    "StateManager", "StateManagerConfig", "StepContext", "StepState", "StepStatus", "StorageBackend",
-    "Topology", "agent", "new_encryption_key",
+    "StateDiff", "StateManager", "StateManagerConfig", "StepContext", "StepState", "StepStatus",
+    "StorageBackend", "Topology", "agent", "new_encryption_key",
 }  # fmt: skip
 ORCHESTRA = {"Orchestra", "OrchestraInstance", "OrchestraWorker", "PatternConfig", "agent"}
 
@@ -25,7 +25,7 @@ MANAGER_METHODS = {
     "get_session_state", "save_session_state", "pause_execution", "resume_execution", "cancel_execution",
     "create_checkpoint", "restore_checkpoint", "list_checkpoints", "get_checkpoint", "cleanup_checkpoints",
     "get_session_metrics", "get_storage_metrics", "list_sessions", "delete_session", "fork_session",
-    "answer", "session", "sync", "close", "cleanup",
+    "answer", "session", "sync", "close", "cleanup", "diff",
 }  # fmt: skip
 
 
