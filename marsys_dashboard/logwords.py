@@ -18,6 +18,7 @@ _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("for", lambda value: f"for {value}"),
     ("ids", lambda value: f"{len(value)} removed"),
     ("pinned", lambda value: "kept" if value else "no longer kept"),
+    ("missed", lambda value: f"{value} of what happened here is not recorded"),
     ("origin", lambda value: f"from {value}"),
     ("owner", lambda value: f"by {value}"),
     ("title", lambda value: f"“{value}”"),
@@ -31,6 +32,7 @@ TONES = {
     "completed": "completed",
     "failed": "failed",
     "interrupted": "interrupted",
+    "missed": "interrupted",
     "restored": "paused",
     "forked": "paused",
 }

@@ -92,6 +92,9 @@ class EventKind(StrEnum):
     CHECKPOINT_DELETED = "checkpoint.deleted"
     """data: ids."""
 
+    EVENTS_MISSED = "events.missed"
+    """Recorded from outside, more happened than could be recorded. data: missed (how much), reason."""
+
 
 CREATING = frozenset({EventKind.SESSION_CREATED, EventKind.SESSION_FORKED})
 """The kinds that a session's log begins with."""

@@ -23,6 +23,7 @@ StateError
 ├── DamagedError (ValueError)
 ├── EncryptionKeyError (ValueError)
 ├── ConfigurationError (ValueError)
+│   └── MissingExtra (ImportError)
 └── OrchestraError (RuntimeError)
     ├── TopologyError (ValueError)
     ├── AgentNotFound (LookupError)
@@ -219,6 +220,16 @@ class EncryptionKeyError(StateError, ValueError):
 
 class ConfigurationError(StateError, ValueError):
     """An option has a value that cannot work."""
+
+
+class MissingExtra(ConfigurationError, ImportError):
+    """A package that only one part of this library needs is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(
+            f"{what} is not installed, which this adapter needs. Install the extra `{extra}`: "
+            f'pip install "marsys-dashboard[{extra}]", or pip install -e ".[{extra}]" in a checkout.'
+        )
 
 
 # Orchestration…

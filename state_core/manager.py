@@ -47,6 +47,7 @@ class StateManager(History):
         workflow: str = "",
         tags: Sequence[str] = (),
         refuses: Sequence[str] = (),
+        reopen: bool = False,
         reason: str = "",
         on_pause: OnPause = "wait",
     ) -> Session:
@@ -54,7 +55,7 @@ class StateManager(History):
 
         ``context`` and ``metadata`` are merged into what it has. ``refuses``: verbs of `words.ACTIONS` that
         the caller does not carry out; who asks for one is told so. Entering raises LeaseHeld while
-        somebody else holds it, and TransitionError when it is completed or cancelled.
+        somebody else holds it, and TransitionError when it is completed or cancelled, unless ``reopen``.
         """
         return Session(
             self.log,
@@ -68,6 +69,7 @@ class StateManager(History):
             workflow=workflow,
             tags=tags,
             refuses=refuses,
+            reopen=reopen,
             reason=reason,
             on_pause=on_pause,
             admit=self._housekeeping.admit,

@@ -53,6 +53,7 @@ from state_core.log import EventLog
 from state_core.pausing import OnPause
 from state_core.records import (
     BRANCH_ENDED,
+    ENDED,
     HELD,
     RESUMABLE,
     BranchStatus,
@@ -90,6 +91,7 @@ class Session(Asking):
         workflow: str = "",
         tags: Sequence[str] = (),
         refuses: Sequence[str] = (),
+        reopen: bool = False,
         reason: str = "",
         on_pause: OnPause = "wait",
         admit: Callable[[], Awaitable[None]] | None = None,
@@ -108,6 +110,7 @@ class Session(Asking):
             metadata=metadata,
         )
         self._refuses = list(refuses)
+        self._resumable = RESUMABLE | ENDED if reopen else RESUMABLE
         self._additional = content_changes(context, metadata)
         self._admit = admit
         self._on_entered = on_entered
@@ -186,7 +189,7 @@ class Session(Asking):
     # What branches and steps tell
 
     async def step_begins(self, step_id: str, agent: str, *events: Event) -> None:
-        self._writer.at_work[step_id] = agent
+        self.step_entered(step_id, agent)
         try:
             await self._append_of_step(*events)
         except BaseException:
@@ -204,6 +207,10 @@ class Session(Asking):
         if self._auto.on_error:
             await self.checkpoint(f"error in {step_id}", kind=CheckpointKind.ERROR)
         await self._pause_if_idle()
+
+    def step_entered(self, step_id: str, agent: str) -> None:
+        """The session's head names this agent as being at work, from the next append on."""
+        self._writer.at_work[step_id] = agent
 
     def step_left(self, step_id: str) -> None:
         self._writer.at_work.pop(step_id, None)
@@ -329,7 +336,7 @@ class Session(Asking):
         if self.status in HELD:
             # Its lease had run out, or we would not have got it.
             return [*interruption(self.document, self.owner), resumed]
-        if self.status not in RESUMABLE:
+        if self.status not in self._resumable:
             remedy = "Fork it, or restore one of its checkpoints, to go on from there."
             raise TransitionError(self.session_id, self.status, "run", remedy)
         if self.document["started_at"] is None and self.status == SessionStatus.PENDING:

@@ -33,6 +33,9 @@ LIBRARY_FLOORS = (
     {"checkpointing"},
     {"history"},
     {"manager"},
+    {"adapters.genai", "adapters.redaction"},
+    {"adapters.recorded"},
+    {"adapters.recorder"},
     {"orchestra", "adapters", "testing", "managers"},
     {"demo", "admin", "admin_actions", "management", "checks"},
 )
