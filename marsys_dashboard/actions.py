@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
+from marsys_dashboard import context_edit
 from marsys_dashboard.acts import (
     ALL,
     DESTRUCTIVE,
@@ -26,11 +27,12 @@ from marsys_dashboard.acts import (
     title,
 )
 from marsys_dashboard.failures import sentence, status_of, wants_json
-from marsys_dashboard.forms import ActForm, wants_json_answer
+from marsys_dashboard.forms import ActForm, answer_fields
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
-from state_core.exceptions import CheckpointNotFound, QuestionNotFound, StateError
+from state_core.control import open_question
+from state_core.exceptions import CheckpointNotFound, StateError
 from state_core.manager import StateManager
 from state_core.managers import why_unreadable
 from state_core.records import Checkpoint, Head, Question
@@ -171,10 +173,17 @@ class Dialog:
             "checkpoint": checkpoint,
             "questions": self.questions,
             "question": question,
-            "json_answer": bool(question and wants_json_answer(question)),
+            **(answer_fields(question) if question else {}),
+            "present": await self._present_context(),
             "form": self.form,
             "problem": problem,
         }
+
+    async def _present_context(self) -> context_edit.Present | None:
+        """What can be edited before the session is resumed."""
+        if not self.action.takes_context or self.unreadable:
+            return None
+        return await context_edit.present(self.manager, self.head.session_id)
 
     async def refuse(self, status: int, message: str) -> HttpResponse:
         """Nothing was done, and why. What was typed stays in the form."""
@@ -209,7 +218,7 @@ async def _open(request: HttpRequest, store: str, session_id: str, action: Actio
     unreadable = await why_unreadable(of_store, session_id)
     questions = [] if unreadable else await _questions(of_store, session_id, action)
     dialog = Dialog(request, store, action, head, checkpoints, questions, unreadable)
-    _refuse_unknown(dialog, request, session_id)
+    await _refuse_unknown(dialog, request, session_id)
     return dialog
 
 
@@ -228,12 +237,13 @@ async def _questions(of_store: StateManager, session_id: str, action: Action) ->
     return [question for question in state.questions if question.status == "open"]
 
 
-def _refuse_unknown(dialog: Dialog, request: HttpRequest, session_id: str) -> None:
-    """A checkpoint or question that was named must be one of this session's."""
+async def _refuse_unknown(dialog: Dialog, request: HttpRequest, session_id: str) -> None:
+    """A checkpoint or question that was named must be one of this session's, the question an open one."""
     sent = request.POST if request.method == "POST" else request.GET
     checkpoint, question = sent.get("checkpoint"), sent.get("question")
     fields = dialog.form.fields
     if checkpoint and "checkpoint" in fields and checkpoint not in dialog.form.checkpoints:
         raise CheckpointNotFound(checkpoint[:128], session_id)
     if question and "question" in fields and question not in dialog.form.questions:
-        raise QuestionNotFound(question[:128])
+        document = await dialog.manager.log.document(session_id)
+        open_question(document, question[:128])

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from marsys_dashboard.context_edit import edit_of
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.manager import StateManager
 from state_core.records import ENDED, HELD, Checkpoint, Head, Question, SessionStatus
@@ -169,6 +170,10 @@ class Given:
     reason: str = ""
     name: str = ""
     context: Mapping[str, Any] | None = None
+    edited: Mapping[str, Any] | None = None
+    """The whole context as it is to be, where the person edited it."""
+    seq: int | None = None
+    """The session's last event when they did so."""
     checkpoint: Checkpoint | None = None
     question: Question | None = None
     answer: Any = None
@@ -191,8 +196,17 @@ async def _pause(manager: StateManager, head: Head, given: Given) -> Done:
 
 
 async def _resume(manager: StateManager, head: Head, given: Given) -> Done:
+    changed: dict[str, Any] = {}
+    removed: list[str] = []
+    if given.edited is not None:
+        changed, removed = await edit_of(manager, head.session_id, given.edited, given.seq)
     await manager.resume_execution(
-        head.session_id, given.context or None, reason=given.reason, actor=given.actor
+        head.session_id,
+        {**changed, **(given.context or {})} or None,
+        reason=given.reason,
+        actor=given.actor,
+        remove_context=removed,
+        expected_seq=None if given.edited is None else given.seq,
     )
     return Done("Resume requested. It goes on as soon as an orchestrator takes it.")
 

@@ -23,6 +23,7 @@ from django.urls import path
 from marsys_dashboard import feed, frames, managers
 from marsys_dashboard.frames import Frame
 from marsys_dashboard.hub import LIST, Topic
+from marsys_dashboard.needs_watch import needs_watch
 from marsys_dashboard.permissions import amay, lacks
 from marsys_dashboard.watched import Watched
 from state_core.exceptions import InvalidId, NotFound, SessionNotFound, StateError, StorageUnavailable
@@ -65,6 +66,7 @@ class Socket(AsyncWebsocketConsumer):
             return
         self.spawn(self._write())
         self.spawn(self._recheck())
+        needs_watch.join(self)
 
     async def begin(self) -> None:
         """Join what is to be watched. Raises Refused."""
@@ -77,6 +79,7 @@ class Socket(AsyncWebsocketConsumer):
     async def disconnect(self, code: int) -> None:
         for task in self._tasks:
             task.cancel()
+        needs_watch.leave(self)
         self.end()
 
     def spawn(self, work: Any) -> None:

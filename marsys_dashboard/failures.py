@@ -19,6 +19,7 @@ from state_core.exceptions import (
     InvalidValue,
     LeaseError,
     NotFound,
+    QuestionAnswered,
     QuotaExceeded,
     SessionExists,
     StateError,
@@ -30,6 +31,7 @@ from state_core.exceptions import (
 logger = logging.getLogger(__name__)
 
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
+    (QuestionAnswered, 409),
     (NotFound, 404),
     (TooLarge, 413),
     (InvalidId, 400),

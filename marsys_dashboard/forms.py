@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
 
+from marsys_dashboard.context_edit import digest
+from marsys_dashboard.jsontext import read_json, read_object
+from marsys_dashboard.schemaform import fields_of, is_filled_in, read_fields
 from state_core.exceptions import InvalidId
 from state_core.records import Checkpoint, Question, check_id
 from state_core.words import Action
 
 LONGEST_REASON = 500
-
-
-def read_json(text: str) -> Any:
-    """JSON as the standard has it. Raises ValidationError that says where it is not."""
-    try:
-        return json.loads(text, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise ValidationError(
-            f"This is no JSON: {error.msg.lower()} at line {error.lineno}, column {error.colno}."
-        ) from error
-    except RecursionError as error:
-        raise ValidationError("This JSON is nested too deeply.") from error
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValidationError(f"This is no JSON: {name} is not a value that it knows.")
-
-
-def read_object(text: str) -> dict[str, Any]:
-    """A JSON object; nothing is an empty one."""
-    if not text.strip():
-        return {}
-    value = read_json(text)
-    if not isinstance(value, dict):
-        raise ValidationError('It must be a JSON object, in braces: {"key": "value"}.')
-    return value
 
 
 def _read_text(text: str) -> str:
@@ -69,6 +45,18 @@ def wants_json_answer(question: Question) -> bool:
     return not question.choices and question.schema is not None and question.schema.get("type") != "string"
 
 
+def answer_fields(question: Question) -> dict[str, Any]:
+    """What sessions/_answer.html needs: how this question is answered."""
+    is_yes_no = not question.choices and (question.schema or {}).get("type") == "boolean"
+    return {
+        "question": question,
+        "choices": question.choices or [],
+        "is_yes_no": is_yes_no,
+        "fields": [] if question.choices else fields_of(question.schema),
+        "json_answer": wants_json_answer(question) and not is_yes_no,
+    }
+
+
 class ActForm(forms.Form):
     """Only the fields that the act takes."""
 
@@ -77,13 +65,15 @@ class ActForm(forms.Form):
     answer = forms.CharField(label="Answer", max_length=100_000, strip=False)
     name = forms.CharField(label="Name", max_length=200, initial="")
     context = forms.CharField(label="Additional context", required=False, strip=False)
+    edited = forms.CharField(label="Context", required=False, strip=False)
+    seq = forms.IntegerField(required=False, min_value=0)
     new_session_id = forms.CharField(label="Id of the new session", required=False, max_length=128)
     confirm = forms.CharField(label="Session id", max_length=128)
     reason = forms.CharField(label="Reason", max_length=LONGEST_REASON)
 
     FIELDS: Mapping[str, tuple[str, ...]] = {
         "pause": ("reason",),
-        "resume": ("context", "reason"),
+        "resume": ("context", "edited", "seq", "reason"),
         "answer": ("question", "answer"),
         "checkpoint": ("name", "reason"),
         "restore": ("checkpoint", "reason"),
@@ -109,6 +99,8 @@ class ActForm(forms.Form):
         self._prepare(action)
 
     def _prepare(self, action: Action) -> None:
+        if "answer" in self.fields:
+            self.fields["answer"].required = not is_filled_in(self.data)
         if "reason" in self.fields:
             self.fields["reason"].required = action.reason_required
         if "question" in self.fields:
@@ -130,7 +122,21 @@ class ActForm(forms.Form):
 
     def clean_answer(self) -> Any:
         question = self.cleaned_data.get("question")
+        if question and is_filled_in(self.data):
+            return read_fields(question.schema or {}, self.data)
         return read_answer(question, self.cleaned_data["answer"]) if question else None
+
+    def clean_edited(self) -> dict[str, Any] | None:
+        """The whole context as it is to be; None where nobody edited it."""
+        text = self.cleaned_data["edited"]
+        if not text.strip() or digest(text) == self.data.get("unedited"):
+            return None
+        return read_object(text)
+
+    def clean(self) -> dict[str, Any]:
+        if self.cleaned_data.get("edited") is not None and self.cleaned_data.get("seq") is None:
+            raise ValidationError("The edit does not say on which event it was made. Open the dialog again.")
+        return self.cleaned_data
 
     def clean_context(self) -> dict[str, Any]:
         return read_object(self.cleaned_data["context"])

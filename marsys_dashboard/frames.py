@@ -213,6 +213,11 @@ def gone() -> str:
     return encode({"type": "gone", "message": "This session was deleted.", "at": show_time(utc_now())})
 
 
+def needs(count: int, more: bool) -> str:
+    """How many questions wait for a person, over all sessions. ``more``: and more than were counted."""
+    return encode({"type": "needs", "count": count, "more": more, "at": show_time(utc_now())})
+
+
 def list_frame(
     rows: Sequence[Mapping[str, Any]],
     counts: Mapping[str, int],

@@ -69,6 +69,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "marsys_dashboard.needs_views.navigation",
             ],
             "builtins": ["django.templatetags.static", "marsys_dashboard.templatetags.state"],
         },

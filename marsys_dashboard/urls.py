@@ -6,11 +6,13 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from marsys_dashboard import actions, signin, views
+from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="sessions"), name="home"),
     path("sessions/", views.sessions, name="sessions"),
+    *needs_pages,
     *session_pages,
     path("sessions/<store:store>/<session_id:session_id>/acts/", actions.toolbar, name="acts"),
     path("sessions/<store:store>/<session_id:session_id>/<slug:verb>/", actions.act, name="act"),

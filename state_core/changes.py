@@ -18,6 +18,11 @@ def set_value(path: Path, value: Any) -> Change:
     return ["set", path, value]
 
 
+def remove_value(path: Path) -> Change:
+    """What it takes away must be there when it is applied."""
+    return ["remove", path]
+
+
 def append_items(path: Path, items: list[Any]) -> Change:
     return ["append", path, items]
 

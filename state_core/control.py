@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from state_core.answers import check_answer
-from state_core.changes import set_value
+from state_core.changes import remove_value, set_value
 from state_core.codec import plain
 from state_core.compose import content_changes, interruption, make_event
 from state_core.events import Changes, EventKind
@@ -20,7 +20,9 @@ from state_core.exceptions import (
     ConflictError,
     DamagedError,
     EncryptionKeyError,
+    InvalidValue,
     LeaseHeld,
+    QuestionAnswered,
     QuestionNotFound,
     SessionNotFound,
     TransitionError,
@@ -101,12 +103,17 @@ class Control(Reading):
         *,
         reason: str = "",
         actor: str = "",
+        remove_context: Collection[str] = (),
+        expected_seq: int | None = None,
     ) -> SessionState:
         """Ask that an orchestrator take a paused, interrupted or failed session up again.
 
-        ``additional_context`` is merged into the session's context and recorded. The status is
-        ``resuming`` until somebody takes it: a program that waits at its pause point, a worker, or
-        `OrchestraInstance.resume_session`.
+        ``additional_context`` is merged into the session's context, the names of ``remove_context`` are
+        taken out of it, and both are recorded. The status is ``resuming`` until somebody takes it: a
+        program that waits at its pause point, a worker, or `OrchestraInstance.resume_session`.
+
+        ``expected_seq``: refuse with ConflictError when this is not the session's last event any more, for
+        who decided by what stood there. Raises TransitionError; InvalidValue for a name that is not there.
         """
         changes = content_changes(additional_context)
         head = await self.storage.head(check_id(session_id))
@@ -117,9 +124,27 @@ class Control(Reading):
             await self.interrupt(session_id)
         elif head.status not in statuses:
             raise TransitionError(session_id, head.status, "resume", _why_not_resume(head))
-        event = make_event(EventKind.RESUME_REQUESTED, changes, actor=actor or self.actor, data=data)
-        await self.log.append(session_id, [event], statuses=statuses)
+        document = await self._with_context(session_id, remove_context) if remove_context else None
+        if document and expected_seq is None:
+            expected_seq = document["seq"]
+        removals = [remove_value(["context", name]) for name in remove_context]
+        event = make_event(
+            EventKind.RESUME_REQUESTED,
+            [*removals, *changes],
+            document=document,
+            actor=actor or self.actor,
+            data=data,
+        )
+        await self.log.append(session_id, [event], statuses=statuses, expected_seq=expected_seq)
         return await self.get_session_state(session_id)
+
+    async def _with_context(self, session_id: str, names: Collection[str]) -> Document:
+        """The state, if its context has these names: a removal of nothing would be damage."""
+        document = await self.log.document(session_id)
+        unknown = [name for name in names if name not in document["context"]]
+        if unknown:
+            raise InvalidValue(f"The context has no {unknown[0]!r} that could be removed; read it again.")
+        return document
 
     async def cancel_execution(self, session_id: str, *, reason: str = "", actor: str = "") -> SessionState:
         """Stop a session for good, at the next step boundaries. Raises TransitionError when it has ended."""
@@ -212,16 +237,15 @@ class Control(Reading):
     async def answer(
         self, session_id: str, question_id: str, answer: Any, *, actor: str = ""
     ) -> SessionState:
-        """Answer an open question; what was asked goes on. Raises QuestionNotFound and, where the answer
-        does not fit the question's choices or schema, InvalidValue."""
+        """Answer an open question; what was asked goes on. Raises QuestionNotFound; QuestionAnswered, which
+        says by whom, where somebody was faster; and, where the answer does not fit the question's choices or
+        schema, InvalidValue."""
         value = plain(answer, "answer")
         refuse_if_not_taken(await self.storage.head(check_id(session_id)), "answer")
         async for attempt in again_on_conflict():
             with attempt:
                 document = await self.log.document(session_id)
-                question = document["questions"].get(question_id)
-                if question is None or question["status"] != "open":
-                    raise QuestionNotFound(question_id)
+                question = open_question(document, question_id)
                 check_answer(question, value)
                 await self._append_answer(document, question, value, actor)
         return await self.get_session_state(session_id)
@@ -248,6 +272,16 @@ def refuse_if_not_taken(head: Head, verb: str) -> None:
     refused = refusal(verb, head.status, head.refuses)
     if refused:
         raise TransitionError(head.session_id, head.status, verb, refused)
+
+
+def open_question(document: Document, question_id: str) -> Document:
+    """Raises QuestionNotFound, QuestionAnswered."""
+    question: Document | None = document["questions"].get(question_id)
+    if question is None:
+        raise QuestionNotFound(question_id)
+    if question["status"] != "open":
+        raise QuestionAnswered(question_id, question["answered_by"], question["answered_at"])
+    return question
 
 
 def is_held(head: Head) -> bool:

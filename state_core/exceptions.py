@@ -6,6 +6,7 @@ StateError
 │   ├── CheckpointNotFound
 │   ├── BranchNotFound
 │   └── QuestionNotFound
+│       └── QuestionAnswered
 ├── InvalidId (ValueError)
 ├── InvalidValue (ValueError)
 │   └── TooLarge
@@ -79,6 +80,21 @@ class QuestionNotFound(NotFound):
     def __init__(self, question_id: str) -> None:
         super().__init__(f"There is no open question {question_id!r} in this session.")
         self.question_id = question_id
+
+
+class QuestionAnswered(QuestionNotFound):
+    """Somebody else answered first; their answer stands."""
+
+    def __init__(self, question_id: str, by: str, at: str | None = None) -> None:
+        super().__init__(question_id)
+        when = f" at {at[:19].replace('T', ' ')} UTC" if at else ""
+        who = by or "Somebody"
+        self.args = (
+            f"{who} answered this question{when}; that answer stands, and yours was not recorded. To change "
+            "it, restore a checkpoint that lies before the answer.",
+        )
+        self.by = by
+        self.at = at
 
 
 # What was given cannot be taken…

@@ -1,5 +1,6 @@
 // Acts on a session. A button [data-act] opens its dialog, which the server writes for the present state;
 // confirming sends it. The page is not changed from here: it changes when the log says so.
+import "./difference.js";
 import { key } from "./keys.js";
 import { toast } from "./toast.js";
 import { problemWith } from "./json.js";
@@ -43,7 +44,7 @@ function prepare() {
 // Another checkpoint or question was chosen: what follows is another thing then. What was typed stays.
 async function refetch(select) {
   const form = select.form;
-  const typed = [...new FormData(form)].filter(([name]) => !["csrfmiddlewaretoken", "answer"].includes(name));
+  const typed = [...new FormData(form)].filter(([name]) => !["csrfmiddlewaretoken", "answer", "edited", "seq", "unedited"].includes(name) && !name.startsWith("answer."));
   const query = new URLSearchParams({ [select.name]: select.value });
   await open(`${form.getAttribute("action")}?${query}`).catch(tell);
   for (const [name, value] of typed) {
@@ -73,7 +74,7 @@ function addressOf(button) {
 
 // Checking before it is sent
 
-function firstProblem(form) {
+export function firstProblem(form) {
   for (const field of form.elements) {
     const problem = problemOf(field);
     if (problem) return { field, problem };
@@ -93,7 +94,7 @@ function problemOf(field) {
 
 const labelOf = (field) => (field.labels?.[0]?.firstChild?.textContent ?? field.name).trim();
 
-function showProblem(form, text, field) {
+export function showProblem(form, text, field) {
   const line = form.querySelector("[data-problem]");
   line.textContent = text;
   line.hidden = !text;
@@ -138,7 +139,8 @@ function done(form, answer) {
   if (answer.location) return void location.assign(answer.location);
   if (!dialog?.contains(form)) return void location.assign(form.querySelector("[data-close]").href);
   dialog.close();
-  toast(answer.message, "success", { href: "?tab=log", text: "See the log" });
+  const link = document.body.dataset.page === "session" ? { href: "?tab=log", text: "See the log" } : null;
+  toast(answer.message, "success", link);
   refreshActs();
 }
 

@@ -3,6 +3,7 @@
 // The page names it: <body data-socket="/ws/sessions/…">; where it shows one session, <main data-seq>.
 // Dispatches on document: state:frame {frame}, state:list {frame}, state:reset, state:gone {message},
 // state:peek {status} (of a session whose frames nobody looks at: the tab is hidden or frozen),
+// state:needs {count, more} (questions that wait for a person, over all sessions),
 // state:trouble {message}, state:status {state, status}: when the line, or the session, changes its status.
 import { key } from "./keys.js";
 import { now, setServerTime, ticking } from "./time.js";
@@ -120,6 +121,7 @@ const HEARD = {
     line.storeAway = message.reachable ? "" : message.message;
     line.awaySince = message.reachable ? null : line.awaySince ?? Date.now();
   },
+  needs: (message) => tell("state:needs", message),
   trouble: (message) => tell("state:trouble", message),
   gone(message) {
     line.refused = 4404;

@@ -149,6 +149,31 @@ async def test_pausing_twice_only_adds_metadata(manager: StateManager) -> None:
     assert (state.status, state.reason, state.metadata) == ("paused", "first", {"a": 1})
 
 
+async def test_resuming_takes_names_out_of_the_context(manager: StateManager) -> None:
+    await manager.create_session("s", context={"keep": 1, "drop": {"a": [1]}})
+    await manager.pause_execution("s")
+    state = await manager.resume_execution("s", {"new": 2}, remove_context=["drop"])
+    assert state.context == {"keep": 1, "new": 2}
+
+
+async def test_resuming_by_what_stood_there_is_refused_when_the_session_moved_on(
+    manager: StateManager,
+) -> None:
+    await manager.create_session("s")
+    seq = (await manager.pause_execution("s")).seq
+    await manager.create_checkpoint("s", "meanwhile")
+    with pytest.raises(ConflictError, match="has moved on"):
+        await manager.resume_execution("s", expected_seq=seq)
+    assert (await manager.get_head("s")).status == SessionStatus.PAUSED
+
+
+async def test_a_name_that_the_context_has_not_cannot_be_taken_out(manager: StateManager) -> None:
+    await manager.create_session("s")
+    await manager.pause_execution("s")
+    with pytest.raises(InvalidValue, match="'nothing'"):
+        await manager.resume_execution("s", remove_context=["nothing"])
+
+
 async def test_what_has_ended_is_neither_paused_resumed_nor_cancelled(
     manager: StateManager, elsewhere: StateManager
 ) -> None:

@@ -29,6 +29,7 @@ from state_core.exceptions import (
     LeaseHeld,
     LeaseLost,
     PauseRequested,
+    QuestionAnswered,
     QuestionNotFound,
     StorageUnavailable,
     TooLarge,
@@ -678,7 +679,7 @@ async def test_an_answer_lets_the_program_go_on(manager: StateManager, elsewhere
         await elsewhere.answer("s", "b:1.q9", 1)
     await elsewhere.answer("s", "b:1.q1", 2, actor="ann")
     assert await running == 2
-    with pytest.raises(QuestionNotFound):
+    with pytest.raises(QuestionAnswered, match="ann answered this question"):
         await elsewhere.answer("s", "b:1.q1", 1)
     assert (await elsewhere.get_head("s")).counts["questions"] == 0
 

@@ -252,7 +252,7 @@ async def assert_refused_before_it_is_sent(job: Job, typed: str, told: str) -> N
 async def test_a_question_is_answered_once_and_the_workflow_goes_on_with_it(
     job: Job, context: BrowserContext, complaints: Complaints
 ) -> None:
-    complaints.expected = ("404",)
+    complaints.expected = ("409",)
     page, other = job.page, await context.new_page()
     complaints.watch(other)
     await job.open()
@@ -265,7 +265,7 @@ async def test_a_question_is_answered_once_and_the_workflow_goes_on_with_it(
     await job.answer("research.Researcher-2")
     await job.is_shown_as("completed")
     await confirm(other).click()
-    await expect(dialog(other).locator("[data-problem]")).to_contain_text("There is no open question")
+    await expect(dialog(other).locator("[data-problem]")).to_contain_text("ana answered this question")
     state = await job.manager.get_session_state(job.session_id)
     assert state.intermediate_results["final_response"] == "research.Researcher-2 leads"
     answers = await job.manager.log.read(job.session_id, kinds=["input.answered"])

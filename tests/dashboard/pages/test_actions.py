@@ -376,7 +376,9 @@ async def test_a_second_answer_is_refused(manager, live_ana):
     async with asking(manager, "Go on?") as task:
         await answer(live_ana, manager, "yes")
         await task
-        assert (await answer(live_ana, manager, "no")).status_code == 404
+        refused = await answer(live_ana, manager, "no")
+        assert refused.status_code == 409
+        assert "ana answered this question" in refused.json()["error"]
         assert (await question(manager)).answer == "yes"
 
 

@@ -114,7 +114,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     """An address that is added later has to be put into PAGES or here."""
     opened = {"home", "login", "logout", "sign-in", "favicon"}
     guarded = {
-        "sessions", "session", "act", "acts", "panel", "charts",
+        "sessions", "session", "act", "acts", "panel", "charts", "needs",
         "state-json", "visualization-json", "event-json",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}

@@ -1,0 +1,77 @@
+"""How many questions wait for a person, for the navigation of every page that is open.
+
+One look at each store a beat while anybody is connected, none otherwise: a page with a socket is told when
+the number changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Protocol
+
+from marsys_dashboard import frames
+from marsys_dashboard.managers import manager, store_names
+from marsys_dashboard.needs import MOST, question_query
+from state_core.exceptions import StateError
+
+logger = logging.getLogger(__name__)
+
+BEAT = 1.0
+"""Seconds between two looks."""
+
+
+class Told(Protocol):
+    def tell(self, text: str) -> None: ...
+
+
+class NeedsWatch:
+    def __init__(self) -> None:
+        self.count: int | None = None
+        """As of the last look; None while nobody looks."""
+        self.more = False
+        """Are there more than were counted?"""
+        self._listeners: set[Told] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def join(self, listener: Told) -> None:
+        self._listeners.add(listener)
+        if self._task is None:
+            self._task = asyncio.create_task(self._watch(), name="count what needs a person")
+        elif self.count is not None:
+            listener.tell(self._frame())
+
+    def leave(self, listener: Told) -> None:
+        self._listeners.discard(listener)
+        if self._task and not self._listeners:
+            self._task.cancel()
+            self._task = self.count = None
+
+    async def _watch(self) -> None:
+        while True:
+            before = self.count, self.more
+            await self._look()
+            if before != (self.count, self.more):
+                for listener in list(self._listeners):
+                    listener.tell(self._frame())
+            await asyncio.sleep(BEAT)
+
+    async def _look(self) -> None:
+        """A store that cannot be reached is left out: its pages say so."""
+        count, more = 0, False
+        for store in store_names():
+            try:
+                heads = await manager(store).storage.heads(question_query())
+            except StateError as error:
+                logger.debug("Store %r cannot be asked for open questions: %s", store, error)
+                continue
+            count += sum(head.counts["questions"] for head in heads[:MOST])
+            more |= len(heads) > MOST
+        self.count, self.more = count, more
+
+    def _frame(self) -> str:
+        return frames.needs(self.count or 0, self.more)
+
+
+needs_watch = NeedsWatch()
+"""The one of this process."""

@@ -1,0 +1,10 @@
+// The number beside "Needs you", on every page that has a live line.
+const place = document.querySelector("[data-needs-count]");
+const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+document.addEventListener("state:needs", ({ detail: { count, more } }) => {
+  if (!place) return;
+  place.textContent = `${number(count)}${more ? "+" : ""}`;
+  place.hidden = !count;
+  place.title = `${place.textContent} open ${count === 1 ? "question" : "questions"}`;
+});

@@ -1,0 +1,127 @@
+"""The inbox, with programs that really ask, in two stores, and two people who answer."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import BrowserContext, Page, expect
+
+from state_core.events import Event, EventKind
+from tests.e2e.across import *  # noqa: F403 - its fixtures
+from tests.e2e.across import Stores, TwoStores, asking, card, open_page, picture
+from tests.e2e.conftest import Complaints, Orchestrators, sign_in
+from tests.e2e.pages import confirm, dialog, not_reloaded, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+FAILED = Event(kind=EventKind.SESSION_FAILED, data={"error": "out of money"})
+SCHEMA = {
+    "type": "object",
+    "required": ["days"],
+    "properties": {
+        "days": {"type": "integer", "minimum": 1, "title": "Days"},
+        "hotel": {"enum": ["Sole", "Luna"], "title": "Hotel"},
+    },
+}
+
+
+async def answer_of(stores: Stores, store: str, session_id: str):
+    async def is_there() -> bool:
+        return (await stores[store].get_head(session_id)).status == "completed"
+
+    await until(is_there)
+    state = await stores[store].get_session_state(session_id)
+    return state.questions[0].answer, state.questions[0].answered_by
+
+
+async def test_questions_of_two_stores_appear_live_and_are_answered_in_place(
+    page: Page, context: BrowserContext, two_stores: TwoStores, stores: Stores, programs: Orchestrators
+):
+    await sign_in(context, two_stores, "ana")
+    await open_page(page, two_stores, "/needs-you/")
+    programs.start(asking("trip-1", choices=["Rome", "Oslo"]))
+    programs.start(asking("trip-2", files=True, schema=SCHEMA))
+    programs.start(asking("trip-3"))
+    for name in ("trip-1", "trip-2", "trip-3"):
+        await expect(card(page, name)).to_be_visible()
+    await expect(page.locator("[data-needs-count]")).to_have_text("3")
+    await card(page, "trip-1").get_by_text("What was said before").click()
+    await expect(card(page, "trip-1")).to_contain_text("Three days are left.")
+    await card(page, "trip-3").get_by_label("Answer").fill("half typed")
+    await picture(page, "needs")
+
+    await card(page, "trip-2").get_by_role("button", name="Answer").click()
+    await expect(card(page, "trip-2").locator("[data-problem]")).to_contain_text("Days")
+    await card(page, "trip-2").get_by_label("Days").fill("3")
+    await card(page, "trip-2").get_by_label("Hotel").select_option("Luna")
+    await card(page, "trip-2").get_by_role("button", name="Answer").click()
+    assert await answer_of(stores, "files", "trip-2") == ({"days": 3, "hotel": "Luna"}, "ana")
+
+    await card(page, "trip-1").get_by_role("button", name="Oslo").click()
+    assert await answer_of(stores, "default", "trip-1") == ("Oslo", "ana")
+    await expect(card(page, "trip-1")).to_have_count(0)
+    await expect(card(page, "trip-2")).to_have_count(0)
+    await expect(page.locator("[data-needs-count]")).to_have_text("1")
+    await expect(card(page, "trip-3").get_by_label("Answer")).to_have_value("half typed")
+    await stores.default.answer("trip-3", "plan:1.q1", "done elsewhere", actor="bo")
+    await expect(card(page, "trip-3").locator("[data-problem]")).to_contain_text("Your text was not sent")
+    await expect(card(page, "trip-3").get_by_label("Answer")).to_have_value("half typed")
+    await expect(page.locator("[data-needs-count]")).to_be_hidden()
+    assert await not_reloaded(page)
+
+
+async def test_of_two_people_who_answer_the_second_is_told_who_was_first(
+    page: Page,
+    context: BrowserContext,
+    complaints: Complaints,
+    two_stores: TwoStores,
+    stores: Stores,
+    programs: Orchestrators,
+):
+    complaints.expected = ("409",)
+    await sign_in(context, two_stores, "ana")
+    await open_page(page, two_stores, "/needs-you/")
+    programs.start(asking("two", files=True, choices=["yes", "no"]))
+    await expect(card(page, "two")).to_be_visible()
+    await page.get_by_role("button", name="Freeze").click()
+    await page.route("**/needs-you/", lambda route: route.abort())
+    await stores.files.answer("two", "plan:1.q1", "no", actor="bo")
+    await card(page, "two").get_by_role("button", name="yes").click()
+    await expect(card(page, "two").locator("[data-problem]")).to_contain_text("bo answered this question")
+    assert await answer_of(stores, "files", "two") == ("no", "bo")
+    complaints.expected = ("409", "ERR_FAILED")
+
+
+async def test_the_number_in_the_navigation_follows_on_other_pages(
+    page: Page, context: BrowserContext, two_stores: TwoStores, stores: Stores, programs: Orchestrators
+):
+    await sign_in(context, two_stores, "ana")
+    await stores.files.create_session("watched")
+    await open_page(page, two_stores, "/sessions/files/watched/")
+    await expect(page.locator("[data-needs-count]")).to_be_hidden()
+    programs.start(asking("elsewhere"))
+    await expect(page.locator("[data-needs-count]")).to_have_text("1")
+    await stores.default.answer("elsewhere", "plan:1.q1", "ok")
+    await expect(page.locator("[data-needs-count]")).to_be_hidden()
+
+
+async def test_an_interrupted_session_is_resumed_from_the_inbox(
+    page: Page, context: BrowserContext, two_stores: TwoStores, stores: Stores
+):
+    await stores.files.create_session("left", context={"topic": "tides", "drop": 1})
+    await stores.files.log.append("left", [FAILED])
+    await sign_in(context, two_stores, "ana")
+    await open_page(page, two_stores, "/needs-you/")
+    await expect(card(page, "left")).to_contain_text("out of money")
+    await card(page, "left").get_by_role("button", name="Resume…").click()
+    await dialog(page).get_by_text("Edit the present context").click()
+    await dialog(page).locator("#act-edited").fill('{"topic": "moon", "new": [1]}')
+    changes = dialog(page).locator("[data-changes] li")
+    await expect(changes).to_have_text(
+        ['topic is changed"tides""moon"', "drop is removed1", "new is added[1]"]
+    )
+    await picture(page, "resume")
+    await confirm(page).click()
+    await expect(dialog(page)).to_be_hidden()
+    state = await stores.files.get_session_state("left")
+    assert (state.status, state.context) == ("resuming", {"topic": "moon", "new": [1]})
+    await expect(card(page, "left")).to_have_count(0)
