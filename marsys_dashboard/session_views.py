@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import path
@@ -15,7 +12,7 @@ from marsys_dashboard.actions import toolbar_context
 from marsys_dashboard.feed import feed
 from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
-from marsys_dashboard.pages import page
+from marsys_dashboard.pages import json_file, page
 from marsys_dashboard.permissions import permissions_of, require
 from state_core.managers import why_unreadable
 from state_core.records import ENDED, check_id
@@ -102,14 +99,14 @@ async def panel(request: HttpRequest, store: str, session_id: str, name: str) ->
 @require("view")
 async def state_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     state = await manager(store).get_session_state(check_id(session_id))
-    return _file(state.to_document(), f"{session_id}-{state.seq}.json")
+    return json_file(state.to_document(), f"{session_id}-{state.seq}.json")
 
 
 @require_safe
 @require("view")
 async def visualization_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     state = await manager(store).get_session_state(check_id(session_id))
-    return _file(state.to_visualization_format(), f"{session_id}-{state.seq}-visualization.json")
+    return json_file(state.to_visualization_format(), f"{session_id}-{state.seq}-visualization.json")
 
 
 @require_safe
@@ -119,15 +116,7 @@ async def content_json(request: HttpRequest, store: str, session_id: str, seq: i
     events = await manager(store).log.read(check_id(session_id), after=seq - 1, before=seq + 1) if seq else []
     if not events:
         raise Http404(f"Session {session_id} has no event {seq}.")
-    return _file(events[0].changes, f"{session_id}-event-{seq}.json")
-
-
-def _file(value: Any, name: str) -> HttpResponse:
-    body = orjson.dumps(value, option=orjson.OPT_INDENT_2)
-    response = HttpResponse(body, content_type="application/json")
-    response.headers["Content-Disposition"] = f'attachment; filename="{name.replace(":", "_")}"'
-    response.headers["Cache-Control"] = "private, no-store"
-    return response
+    return json_file(events[0].changes, f"{session_id}-event-{seq}.json")
 
 
 _HERE = "sessions/<store:store>/<session_id:session_id>"

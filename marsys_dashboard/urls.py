@@ -6,6 +6,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from marsys_dashboard import actions, signin, views
+from marsys_dashboard.compare import urlpatterns as compare_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
 
@@ -14,6 +15,7 @@ urlpatterns = [
     path("sessions/", views.sessions, name="sessions"),
     *needs_pages,
     *session_pages,
+    *compare_pages,
     path("sessions/<store:store>/<session_id:session_id>/acts/", actions.toolbar, name="acts"),
     path("sessions/<store:store>/<session_id:session_id>/<slug:verb>/", actions.act, name="act"),
     path("sign-in/<str:token>/", signin.sign_in, name="sign-in"),

@@ -7,18 +7,16 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
-from django.http import HttpResponse
 from django.test import AsyncClient
 
-from marsys_dashboard import actions, charts, panels, session_views
-from marsys_dashboard.feed import Feed
+from marsys_dashboard import panels, session_views
 from state_core.codec import new_encryption_key
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
 from state_core.records import Message
 from state_core.storage.memory import MemoryStorageBackend
 from tests.dashboard.conftest import SESSION
+from tests.dashboard.visiting import body, serve, signed_in, text
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,37 +33,10 @@ def own_store(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(manager, monkeypatch)
 
 
-def serve(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The dashboard shows this manager's store."""
-    monkeypatch.setattr(session_views, "feed", Feed(lambda _store: manager))
-    for module in (session_views, charts, actions):
-        monkeypatch.setattr(module, "manager", lambda _store: manager)
-
-
 @pytest.fixture
 async def client() -> AsyncClient:
     """Of somebody who may look."""
     return await signed_in("view")
-
-
-async def signed_in(*verbs: str) -> AsyncClient:
-    user = await User.objects.acreate_user("-".join(verbs) or "nobody")
-    codenames = [f"{verb}_session" for verb in verbs]
-    granted = Permission.objects.filter(content_type__app_label="state_core", codename__in=codenames)
-    await user.user_permissions.aset([permission async for permission in granted])
-    client = AsyncClient()
-    await client.aforce_login(user)
-    return client
-
-
-async def text(client: AsyncClient, address: str, **query: Any) -> str:
-    response = await client.get(address, query)
-    assert response.status_code == 200, response.content
-    return body(response)
-
-
-def body(response: HttpResponse) -> str:
-    return b"".join(response).decode()
 
 
 async def panel(client: AsyncClient, name: str, **query: Any) -> str:

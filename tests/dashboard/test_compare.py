@@ -1,0 +1,119 @@
+"""The page that compares two places of a session."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.test import AsyncClient
+
+from state_core import Message, StateManager, StorageBackend, new_encryption_key
+from tests.dashboard.conftest import SESSION
+from tests.dashboard.visiting import body, serve, signed_in, text
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PAGE = f"/sessions/default/{SESSION}/compare/"
+JSON = f"/sessions/default/{SESSION}/compare.json"
+NASTY = "<script>alert(1)</script>"
+
+
+@pytest.fixture(params=["memory", "file", "redis"])
+def store(request: pytest.FixtureRequest) -> StorageBackend:
+    found: StorageBackend = request.getfixturevalue(f"{request.param}_store")
+    return found
+
+
+@pytest.fixture
+def manager(store: StorageBackend, monkeypatch: pytest.MonkeyPatch) -> StateManager:
+    made = StateManager(store, actor="tests")
+    serve(made, monkeypatch)
+    return made
+
+
+@pytest.fixture
+async def client() -> AsyncClient:
+    return await signed_in("view")
+
+
+async def work(manager: StateManager) -> tuple[str, str]:
+    async with manager.session(SESSION, context={"topic": "tides of the sea"}) as session:
+        branch = await session.open_branch("one")
+        await branch.add_message("assistant", "The moon does it.", agent="Agent")
+        first = await session.checkpoint("first")
+        await session.set_context(topic="tides of the ocean", note=NASTY)
+        await branch.rewrite_memory([Message("assistant", f"The moon does it, {NASTY}.", agent="Agent")])
+        async with branch.step("Agent") as step:
+            step.output = NASTY
+        second = await session.checkpoint(NASTY)
+    return first, second
+
+
+async def test_two_checkpoints_stand_side_by_side(manager: StateManager, client: AsyncClient) -> None:
+    first, second = await work(manager)
+    page = await text(client, PAGE, a=first, b=second)
+    assert "<del>sea</del>" in page
+    assert "<ins>ocean</ins>" in page
+    assert 'data-step-id="one:1"' in page
+    assert "0 added, 0 removed, 1 rewritten" in page
+    assert NASTY not in page
+    assert f'<option value="{first}" selected>' in page
+    assert f"?a={second}&amp;b={first}" in page
+
+
+async def test_without_places_the_newest_checkpoint_is_compared_with_now(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    _first, second = await work(manager)
+    page = await text(client, PAGE)
+    assert f'<option value="{second}" selected>' in page
+    assert '<option value="now" selected>' in page
+    await manager.create_session("without", context={"a": 1})
+    assert "Nothing differs" in await text(client, PAGE.replace(SESSION, "without"))
+
+
+async def test_events_can_be_compared(manager: StateManager, client: AsyncClient) -> None:
+    await work(manager)
+    page = await text(client, PAGE, a=2, b=5)
+    assert '<option value="2" selected>' in page
+    assert '<option value="5" selected>' in page
+    assert "opened since" in page
+
+
+async def test_the_same_is_there_as_json(manager: StateManager, client: AsyncClient) -> None:
+    first, second = await work(manager)
+    found = json.loads(await text(client, JSON, a=first, b=second))
+    assert [item["path"] for item in found["context"]["items"]] == [["topic"], ["note"]]
+    assert found["branches"][0]["memory"]["rewritten"] == 1
+
+
+async def test_places_that_are_not_there_are_said_so(manager: StateManager, client: AsyncClient) -> None:
+    await work(manager)
+    for query, status in (
+        ({"a": "cp-no"}, 404),
+        ({"a": "9999"}, 400),
+        ({"a": "0"}, 400),
+        ({"b": "x y"}, 400),
+    ):
+        response = await client.get(PAGE, query)
+        assert response.status_code == status, query
+    assert "has events 1 to" in body(await client.get(PAGE, {"a": "9999"}))
+
+
+async def test_without_the_key_the_page_says_so(
+    store: StorageBackend, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await work(StateManager(store, encryption_key=new_encryption_key()))
+    serve(StateManager(store), monkeypatch)
+    page = await text(client, PAGE)
+    assert "cannot be compared here" in page
+    assert "encrypted" in page
+    assert (await client.get(JSON)).status_code == 422
+
+
+async def test_only_who_may_look_compares(manager: StateManager) -> None:
+    await work(manager)
+    nobody = await signed_in()
+    for address in (PAGE, JSON):
+        assert (await AsyncClient().get(address)).status_code == 302
+        assert (await nobody.get(address)).status_code == 403
