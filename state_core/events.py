@@ -36,6 +36,10 @@ class EventKind(StrEnum):
     """From here on the state is that at an earlier event. data: to, checkpoint, counts, reason."""
     SESSION_SAVED = "session.saved"
     """A whole state was saved by hand; the body holds what no other kind expresses. data: counts."""
+    SESSION_COMPACTED = "session.compacted"
+    """The log begins here: it stands in the place of an event and of all before it, with that event's number
+    and time. data: kind (the event's), compacted_at, session (its status), head, counts, and checkpoint where
+    the event made one. Its body holds the state."""
 
     PAUSE_REQUESTED = "pause.requested"
     """Somebody asks the orchestrator to pause at the next step boundaries. data: reason."""
@@ -96,7 +100,7 @@ class EventKind(StrEnum):
     """Recorded from outside, more happened than could be recorded. data: missed (how much), reason."""
 
 
-CREATING = frozenset({EventKind.SESSION_CREATED, EventKind.SESSION_FORKED})
+CREATING = frozenset({EventKind.SESSION_CREATED, EventKind.SESSION_FORKED, EventKind.SESSION_COMPACTED})
 """The kinds that a session's log begins with."""
 
 COMMANDS = frozenset(

@@ -9,10 +9,12 @@ StateError
 │       └── QuestionAnswered
 ├── InvalidId (ValueError)
 ├── InvalidValue (ValueError)
+│   ├── HistoryCompacted
 │   └── TooLarge
 ├── SessionExists (ValueError)
 ├── TransitionError (RuntimeError)
 ├── ConflictError (RuntimeError)
+│   └── EventGone
 ├── Diverged (RuntimeError)
 ├── LeaseError (RuntimeError)
 │   ├── LeaseHeld
@@ -108,6 +110,19 @@ class InvalidValue(StateError, ValueError):
     """A value cannot be stored, or does not fit what was asked for."""
 
 
+class HistoryCompacted(InvalidValue):
+    """A place in a log that was asked for was compacted away."""
+
+    def __init__(self, session_id: str, seq: int, first_seq: int, compacted_at: str = "") -> None:
+        when = f" on {compacted_at[:10]}" if compacted_at else ""
+        super().__init__(
+            f"Session {session_id!r} was compacted{when}: its log begins at event {first_seq}, so that "
+            f"there is no state at {seq} any more. Ask for {first_seq} or a later one."
+        )
+        self.session_id = session_id
+        self.first_seq = first_seq
+
+
 class TooLarge(InvalidValue):
     """One append, or one value in it, exceeds the limit of its store or of the configuration."""
 
@@ -144,6 +159,19 @@ class ConflictError(StateError, RuntimeError):
         self.session_id = session_id
         self.expected = expected
         self.actual = actual
+
+
+class EventGone(ConflictError):
+    """An event that was to be rewritten is not there any more, or another stands in its place."""
+
+    def __init__(self, session_id: str, seq: int) -> None:
+        StateError.__init__(
+            self,
+            f"Session {session_id!r}: event {seq} is not the one that was read; the session was compacted, "
+            "or deleted and created again, meanwhile. Nothing was written. Read it again and repeat.",
+        )
+        self.session_id = session_id
+        self.expected = self.actual = self.seq = seq
 
 
 class Diverged(StateError, RuntimeError):

@@ -138,6 +138,14 @@ def _created(document: Document, event: Header) -> None:
     document["created_at"] = show_time(event.at)
 
 
+def _compacted(document: Document, event: Header) -> None:
+    """All of the state is in the body: what was there before does not count."""
+    session_id, kept = document["session_id"], event.data["head"]
+    document.clear()
+    document.update(empty_document(session_id))
+    document.update({name: kept.get(name) for name in ("created_at", "started_at", "ended_at")})
+
+
 def _started(document: Document, event: Header) -> None:
     document["started_at"] = document["started_at"] or show_time(event.at)
     _resumed(document, event)
@@ -306,6 +314,7 @@ def _input_answered(document: Document, event: Header) -> None:
 _SHAPES: dict[str, Callable[[Document, Any], None]] = {
     EventKind.SESSION_CREATED: _created,
     EventKind.SESSION_FORKED: _created,
+    EventKind.SESSION_COMPACTED: _compacted,
     EventKind.SESSION_STARTED: _started,
     EventKind.SESSION_RESUMED: _resumed,
     EventKind.SESSION_PAUSED: _held,

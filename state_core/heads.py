@@ -7,12 +7,13 @@ head first; everything else is set.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from typing import Any
 
 from state_core.events import EventKind, Header
 from state_core.fold import session_status_after
-from state_core.records import Checkpoint, CheckpointKind, Head, SessionStatus
+from state_core.records import Checkpoint, CheckpointKind, Head, SessionStatus, parse_time, show_time
 
 SHORT = 500
 """Longest reason, error or title in a head, in characters."""
@@ -35,6 +36,11 @@ class HeadChange:
         target = self.set if name in self.set else self.add
         target[name] = target.get(name, 0) + difference
 
+    @property
+    def first_seq(self) -> int:
+        """The number of the first event of a session that this creates."""
+        return int(self.set.get("first_seq", 1))
+
     def replace_counts(self, counts: Mapping[str, int]) -> None:
         for name, value in counts.items():
             self.add.pop(name, None)
@@ -51,9 +57,13 @@ def head_change(events: Sequence[Header], extra: Mapping[str, Any] | None = None
         if setter:
             change.set.update(setter(event))
     change.set["updated_at"] = events[-1].at
-    change.set["last_kind"] = str(events[-1].kind)
+    change.set["last_kind"] = str(events[-1].data["kind"] if is_compacted(events[-1]) else events[-1].kind)
     change.set.update(extra or {})
     return change
+
+
+def is_compacted(event: Header) -> bool:
+    return event.kind == EventKind.SESSION_COMPACTED
 
 
 def apply_head_change(head: Head, change: HeadChange, events: int) -> None:
@@ -87,7 +97,12 @@ def _count(change: HeadChange, event: Header) -> None:
         change.replace_counts(event.data["counts"])
 
 
-_REPLACES_COUNTS = {EventKind.SESSION_RESTORED, EventKind.SESSION_FORKED, EventKind.SESSION_SAVED}
+_REPLACES_COUNTS = {
+    EventKind.SESSION_RESTORED,
+    EventKind.SESSION_FORKED,
+    EventKind.SESSION_SAVED,
+    EventKind.SESSION_COMPACTED,
+}
 
 _BRANCH_ENDED: Callable[[Header], dict[str, int]] = lambda event: {"branches_ended": 1}  # noqa: E731
 
@@ -130,6 +145,30 @@ def _driven(event: Header) -> dict[str, Any]:
     return {"refuses": [short(verb, 32) for verb in event.data.get("refuses", ())][:32]}
 
 
+NOT_CARRIED = frozenset(
+    {
+        *("session_id", "status", "first_seq", "last_seq", "last_kind", "updated_at", "counts"),
+        *("agents", "owner", "fence", "lease_expires_at"),
+    }
+)
+"""Of a head, what a ``session.compacted`` event says elsewhere, or what does not follow from events."""
+
+
+def carried(head: Head) -> dict[str, Any]:
+    """What a ``session.compacted`` event says of the head at its place, without blanks."""
+    values = {f.name: getattr(head, f.name) for f in fields(Head) if f.name not in NOT_CARRIED}
+    shown = {name: show_time(v) if isinstance(v, datetime) else v for name, v in values.items()}
+    return {name: value for name, value in shown.items() if value not in ("", None, [])}
+
+
+def _compacted(event: Header) -> dict[str, Any]:
+    kept, blank = event.data["head"], Head("")
+    values = {f.name: kept.get(f.name, getattr(blank, f.name)) for f in fields(Head)}
+    given = {name: value for name, value in values.items() if name not in NOT_CARRIED}
+    times = {name: parse_time(value) for name, value in given.items() if name.endswith("_at")}
+    return {**given, **times, "first_seq": event.seq}
+
+
 def _ended(event: Header) -> dict[str, Any]:
     return {"ended_at": event.at, "error": short(event.data.get("error") or ""), "agents": []}
 
@@ -145,6 +184,7 @@ def _resumed(event: Header) -> dict[str, Any]:
 _SETTERS: dict[str, Callable[[Header], dict[str, Any]]] = {
     EventKind.SESSION_CREATED: _created,
     EventKind.SESSION_FORKED: _created,
+    EventKind.SESSION_COMPACTED: _compacted,
     EventKind.SESSION_STARTED: lambda event: {"started_at": event.at, **_driven(event)},
     EventKind.SESSION_RESUMED: _resumed,
     EventKind.SESSION_RESTORED: _reopened,
@@ -175,6 +215,8 @@ def checkpoint_change(session_id: str, events: Iterable[Header]) -> CheckpointCh
     for index, event in enumerate(events):
         if event.kind == EventKind.CHECKPOINT_CREATED:
             change.added.append((index, _checkpoint(session_id, event)))
+        elif is_compacted(event) and "checkpoint" in event.data:
+            change.added.append((index, _checkpoint(session_id, _made_before(event))))
         elif event.kind == EventKind.CHECKPOINT_RENAMED:
             change.renamed[event.data["id"]] = event.data["name"]
         elif event.kind == EventKind.CHECKPOINT_PINNED:
@@ -196,6 +238,15 @@ def apply_checkpoint_change(kept: dict[str, Checkpoint], change: CheckpointChang
             kept[checkpoint_id].pinned = pinned
     for checkpoint_id in change.removed:
         kept.pop(checkpoint_id, None)
+
+
+def _made_before(compacted: Header) -> Header:
+    """The ``checkpoint.created`` event that it stands in the place of."""
+    data = dict(compacted.data["checkpoint"])
+    actor = data.pop("actor", "")
+    return Header(
+        kind=EventKind.CHECKPOINT_CREATED, seq=compacted.seq, at=compacted.at, actor=actor, data=data
+    )
 
 
 def _checkpoint(session_id: str, event: Header) -> Checkpoint:

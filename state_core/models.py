@@ -28,6 +28,7 @@ class AbstractSession(models.Model):
 
     session_id = KeyField(max_length=128)
     status = KeyField(max_length=16, default="pending", choices=_choices(SessionStatus))
+    first_seq = models.BigIntegerField(default=1, db_default=1)
     last_seq = models.BigIntegerField(default=0)
     last_kind = models.TextField(default="")
     title = models.TextField(default="")

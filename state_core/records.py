@@ -474,6 +474,8 @@ class Head:
 
     session_id: str
     status: SessionStatus = SessionStatus.PENDING
+    first_seq: int = 1
+    """The log begins here: higher than 1 where it was compacted."""
     last_seq: int = 0
     last_kind: str = ""
     title: str = ""
@@ -496,6 +498,11 @@ class Head:
     owner: str = ""
     fence: int = 0
     lease_expires_at: datetime | None = None
+
+    @property
+    def event_count(self) -> int:
+        """Of those that are kept."""
+        return self.last_seq - self.first_seq + 1
 
     @property
     def duration_seconds(self) -> float:

@@ -53,7 +53,7 @@ class Append:
         title, workflow = self.set.get("title", ""), self.set.get("workflow", "")
         return {
             "session_id": self.session_id,
-            "last_seq": len(self.events),
+            "last_seq": self.change.first_seq - 1 + len(self.events),
             **checked(self.change.add),
             **self.set,
             "search": search_text(self.session_id, title, workflow),

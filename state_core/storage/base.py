@@ -15,16 +15,17 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from state_core.events import CREATING, EventRecord, Header
+from state_core.events import CREATING, EventKind, EventRecord, Header
 from state_core.exceptions import (
     ConflictError,
+    EventGone,
     InvalidValue,
     LeaseLost,
     SessionExists,
     TooLarge,
     TransitionError,
 )
-from state_core.heads import CheckpointChange, HeadChange, checkpoint_change, head_change
+from state_core.heads import CheckpointChange, HeadChange, checkpoint_change, head_change, is_compacted
 from state_core.records import Checkpoint, Head, Lease, SessionStatus, check_id
 
 SORTS = ("updated_at", "created_at", "started_at", "session_id", "status", "steps", "state_bytes")
@@ -138,6 +139,8 @@ class StorageBackend(ABC):
     """Is an acknowledged append still there after the process ends?"""
     max_append_bytes: ClassVar[int] = 64 * 1024 * 1024
     """Largest append, bodies together, in bytes; more raises TooLarge before it reaches the store."""
+    rewrite_bytes: ClassVar[int] = 4_000_000
+    """How much of a session whoever rewrites all of it does best to replace at once, bodies together."""
 
     async def append(
         self,
@@ -170,6 +173,30 @@ class StorageBackend(ABC):
         )
         change, checkpoints = derived(session_id, events, head)
         return await self._append(session_id, events, guard, change, checkpoints)
+
+    async def rewrite(
+        self, session_id: str, records: Sequence[EventRecord], *, first_seq: int | None = None
+    ) -> None:
+        """Put each of these in the place of the event of its ``seq``; with ``first_seq``, also remove every
+        event and snapshot before it. Durably, all of it or nothing.
+
+        For compaction and key rotation, which change how history is kept and never what it says. Numbers
+        stay, ``stored_bytes`` and the head's ``first_seq`` follow, and nothing else of head and checkpoints
+        changes; nobody is woken. Appends go on meanwhile. With ``first_seq``, the record of that seq is the
+        ``session.compacted`` that the log then begins with.
+
+        Raises SessionNotFound, TooLarge, and EventGone where an event is gone or another one (by `at`, or by
+        ``kind`` save under a ``session.compacted``).
+        """
+        check_id(session_id)
+        seqs = {record.seq for record in records}
+        compacted = [record.seq for record in records if is_compacted(record)]
+        if len(seqs) < len(records) or min(seqs, default=1) < (first_seq or 1):
+            raise InvalidValue("What is rewritten needs the seq of its event, each once, from first_seq on.")
+        if first_seq is not None and first_seq not in compacted:
+            raise InvalidValue(f"A log that begins at {first_seq} needs a session.compacted there.")
+        self._refuse_too_large(session_id, records)
+        await self._rewrite(session_id, sorted(records, key=lambda record: record.seq), first_seq)
 
     def _refuse_too_large(self, session_id: str, events: Sequence[EventRecord]) -> None:
         size = sum(len(event.body) for event in events)
@@ -242,6 +269,11 @@ class StorageBackend(ABC):
         durable commit, all or nothing. `refusal` tells which error a failed guard is."""
 
     @abstractmethod
+    async def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
+        """The work of `rewrite`: ``records`` by seq, ascending. `check_replaces` compares.
+        What is replaced or removed must not be left lying in the store."""
+
+    @abstractmethod
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
         """The events of `read_events`. The id is checked."""
 
@@ -271,7 +303,8 @@ class StorageBackend(ABC):
 
     @abstractmethod
     async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
-        """Keep it. Replaces one of the same seq. A session that is gone meanwhile is no error."""
+        """Keep it. Replaces one of the same seq. A session that is gone meanwhile is no error; one whose log
+        begins after it keeps nothing."""
 
     @abstractmethod
     async def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
@@ -312,7 +345,18 @@ def derived(
 
 def stored_size(record: EventRecord) -> int:
     """What an event is counted as in ``stored_bytes``: its body, its data, and 64 bytes for the rest."""
-    return len(record.body) + sum(len(str(key)) + len(str(value)) for key, value in record.data.items()) + 64
+    return counted_size(record.data, len(record.body))
+
+
+def counted_size(data: Mapping[str, Any], body_bytes: int) -> int:
+    return body_bytes + sum(len(str(key)) + len(str(value)) for key, value in data.items()) + 64
+
+
+def check_replaces(session_id: str, stored: Header | None, record: EventRecord) -> None:
+    """May ``record`` stand in the place of what is stored? Raises EventGone."""
+    same_kind = stored is not None and record.kind in (stored.kind, EventKind.SESSION_COMPACTED)
+    if stored is None or stored.at != record.at or not same_kind:
+        raise EventGone(session_id, record.seq)
 
 
 def refusal(

@@ -34,6 +34,7 @@ from state_core.storage.clock import FREE, LASTS, seconds_from_now
 from state_core.storage.connecting import address, prepare_django
 from state_core.storage.deleting import delete_session, give_back, tidy
 from state_core.storage.failures import translated
+from state_core.storage.rewriting import rewrite
 from state_core.storage.rows import (
     CHECKPOINT_COLUMNS,
     EVENT_COLUMNS,
@@ -178,6 +179,14 @@ class DatabaseStorageBackend(StorageBackend):
         if connection.vendor == "postgresql":
             self._notifier.tell(session_id)
 
+    async def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
+        def write(connection: Any, tables: Tables) -> None:
+            rewrite(connection, tables, session_id, records, first_seq)
+            if first_seq:
+                give_back(connection)
+
+        await self._run(write)
+
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
         condition = _event_condition(session_id, query)
         columns = EVENT_COLUMNS if query.bodies else HEADER_COLUMNS
@@ -226,12 +235,13 @@ class DatabaseStorageBackend(StorageBackend):
 
     async def usage(self) -> Usage:
         def read(connection: Any, tables: Tables) -> Usage:
-            sums = {"sessions": Count("pk"), "last": Sum("last_seq"), "places": Sum("checkpoints")}
+            kept = Sum(F("last_seq") - F("first_seq") + 1)
+            sums = {"sessions": Count("pk"), "kept": kept, "places": Sum("checkpoints")}
             heads = tables.session.objects.using(connection.alias).values("status")
             rows = list(heads.annotate(**sums, stored=Sum("stored_bytes")))
             return Usage(
                 sessions=sum(row["sessions"] for row in rows),
-                events=sum(row["last"] for row in rows),
+                events=sum(row["kept"] for row in rows),
                 checkpoints=sum(row["places"] for row in rows),
                 bytes=sum(row["stored"] for row in rows),
                 by_status={row["status"]: row["sessions"] for row in rows},
@@ -273,7 +283,8 @@ class DatabaseStorageBackend(StorageBackend):
             with transaction.atomic(using=connection.alias):
                 # Locked, so that the session is not deleted between looking and writing.
                 heads = tables.session.objects.using(connection.alias).select_for_update()
-                pk = heads.filter(session_id=session_id).values_list("pk", flat=True).first()
+                of_session = heads.filter(session_id=session_id, first_seq__lte=snapshot.seq)
+                pk = of_session.values_list("pk", flat=True).first()
                 if pk is None:
                     return
                 values = {"body": snapshot.body, "encoding": snapshot.encoding}

@@ -66,6 +66,7 @@ from state_core.storage.filefolders import (
 )
 from state_core.storage.fileindex import INDEX, FileIndex, put_aside
 from state_core.storage.filelog import BinaryFrames, JsonLines, LogFile
+from state_core.storage.filerewrite import LogRewrite
 from state_core.storage.sqlitecodes import is_damage, lasting_trouble
 
 logger = logging.getLogger(__name__)
@@ -230,9 +231,11 @@ class FileStorageBackend(StorageBackend):
                     session_id,
                     log.torn_bytes,
                 )
+            if guard.creates:
+                head.last_seq = change.first_seq - 1
             first = head.last_seq + 1
             log.append([replace(event, seq=seq) for seq, event in enumerate(events, start=first)])
-            if first == 1:
+            if guard.creates:
                 sync_folder(log.path.parent)
             apply_head_change(head, change, len(events))
             self._put(index, head, folder, checkpoints, first)
@@ -268,10 +271,27 @@ class FileStorageBackend(StorageBackend):
             for checkpoint in changed:
                 checkpoint.name = change.renamed.get(checkpoint.id, checkpoint.name)
                 checkpoint.pinned = change.pinned.get(checkpoint.id, checkpoint.pinned)
-            index.put(head, folder.log.size, changed, change.removed)
+            index.put(head, folder.log.place, changed, change.removed)
             folder.know(head)
         except sqlite3.Error as error:
             logger.warning("Session %s: its index entry is behind its log: %s.", head.session_id, error)
+
+    @in_thread
+    def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
+        index = self.index
+        with self._folders.rewriting(session_id) as file:
+            rewrite = LogRewrite(self._folders.log_of(session_id), records, first_seq, file)
+            rewrite.copy()
+            with self._folders.locked(session_id) as folder:
+                head = self._head_of(index, session_id, folder)
+                # Now the index says which log it was made from, should this process end before the next.
+                self._put(index, head, folder, CheckpointChange(), 0)
+                self._folders.remove_snapshots(session_id, before=rewrite.first_seq)
+                rewrite.finish(folder.log)
+                folder.log.scan()
+                head.first_seq = rewrite.first_seq
+                head.counts["stored_bytes"] += rewrite.grown
+                self._put(index, head, folder, CheckpointChange(), 0)
 
     # Heads
 
@@ -283,12 +303,16 @@ class FileStorageBackend(StorageBackend):
         if known:
             return self._with_lease(known, folder)
         found = index.get(session_id)
-        if found is None or found[1] != folder.log.size:
+        if found is None or found[1] != folder.log.size or _is_of_another(found[2], folder.log):
             return self._reindex(index, session_id, folder)
         return self._with_lease(found[0], folder)
 
     def _reindex(self, index: FileIndex, session_id: str, folder: SessionFolder) -> Head:
         found, log = index.get(session_id), folder.log
+        if found and _is_of_another(found[2], log):
+            # It was rewritten, or put back to what a backup had.
+            index.delete(session_id)
+            found = None
         if found and found[1] > log.size:
             raise DamagedError(
                 session_id,
@@ -298,7 +322,8 @@ class FileStorageBackend(StorageBackend):
         head = self._with_lease(found[0] if found else Head(session_id), folder)
         events = list(log.read(head.last_seq, log.last_seq))
         if events:
-            first = head.last_seq + 1
+            first = events[0].seq
+            head.last_seq = first - 1
             change, checkpoints = derived(session_id, events)
             apply_head_change(head, change, len(events))
             self._put(index, head, folder, checkpoints, first)
@@ -366,7 +391,8 @@ class FileStorageBackend(StorageBackend):
     @in_thread
     def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
         folder = self._folders.folder(session_id) / "snapshots"
-        if not folder.parent.is_dir():
+        found = self.index.get(session_id)
+        if not folder.parent.is_dir() or (found and snapshot.seq < found[0].first_seq):
             return
         folder.mkdir(exist_ok=True)
         encoding = snapshot.encoding.encode()
@@ -376,12 +402,11 @@ class FileStorageBackend(StorageBackend):
 
     @in_thread
     def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
-        folder = self._folders.folder(session_id) / "snapshots"
-        seqs = [int(path.stem) for path in folder.glob(f"*{self._extension}") if path.stem.isdigit()]
-        best = max((seq for seq in seqs if seq <= at_or_before), default=None)
+        kept = self._folders.snapshots(session_id)
+        best = max((seq for seq in kept if seq <= at_or_before), default=None)
         if best is None:
             return None
-        encoding, _, body = (folder / f"{best}{self._extension}").read_bytes().partition(b"\n")
+        encoding, _, body = kept[best].read_bytes().partition(b"\n")
         return Snapshot(best, body, encoding.decode("ascii", "replace"))
 
     # Leases
@@ -495,6 +520,11 @@ class FileStorageBackend(StorageBackend):
             await asyncio.to_thread(pool.shutdown)
         if index:
             index.close()
+
+
+def _is_of_another(begins: bytes | None, log: LogFile) -> bool:
+    """Was it another log that the index was made from? One without any event has lost what it had."""
+    return log.size > 0 and begins not in (None, b"", log.place[0])
 
 
 def _lasts(head: Head) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import orjson
 
@@ -84,6 +84,15 @@ class SessionFolders:
         (folder / "lock").touch()
         sync_folder(self.path)
 
+    def snapshots(self, session_id: str) -> dict[int, Path]:
+        paths = (self.folder(session_id) / "snapshots").glob(f"*{self._extension}")
+        return {int(path.stem): path for path in paths if path.stem.isdigit()}
+
+    def remove_snapshots(self, session_id: str, *, before: int) -> None:
+        for seq, path in self.snapshots(session_id).items():
+            if seq < before:
+                path.unlink()
+
     def remove(self, session_id: str) -> Path:
         """Out of sight at once, by one rename; returns what `shutil.rmtree` can take its time with."""
         doomed = self.path / f"~deleted-{time.time_ns()}"
@@ -110,6 +119,34 @@ class SessionFolders:
             finally:
                 os.close(descriptor)
             # Deleted, and perhaps created anew, while we waited.
+
+    @contextmanager
+    def rewriting(self, session_id: str) -> Iterator[BinaryIO]:
+        """An empty file beside the log, for one rewriter at a time, whatever one that was killed left in it.
+        Unless it has been renamed it is taken away again. Raises SessionNotFound where there is none."""
+        path = self.log_path(session_id).with_name(f"~log{self._extension}")
+        while True:
+            try:
+                file = path.open("ab")
+            except FileNotFoundError:
+                raise SessionNotFound(session_id) from None
+            with file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if not _is_at(file.fileno(), str(path)):
+                    continue  # the one before has renamed it or taken it away
+                file.truncate(0)
+                try:
+                    yield file
+                finally:
+                    if _is_at(file.fileno(), str(path)):
+                        path.unlink()
+                return
+
+    def log_of(self, session_id: str) -> LogFile:
+        """To be read without any lock: it does not follow what is appended."""
+        log = LogFile(self.log_path(session_id), session_id, self._framing)
+        log.scan()
+        return log
 
     @contextmanager
     def scanned(self, session_id: str) -> Iterator[SessionFolder]:

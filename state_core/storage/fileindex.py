@@ -26,7 +26,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS head (
     session_id TEXT PRIMARY KEY, status TEXT NOT NULL, last_seq INTEGER NOT NULL, log_bytes INTEGER NOT NULL,
     search TEXT NOT NULL, questions INTEGER NOT NULL, steps INTEGER NOT NULL, state_bytes INTEGER NOT NULL,
-    created_at TEXT, started_at TEXT, updated_at TEXT, lease_expires_at TEXT, head TEXT NOT NULL
+    created_at TEXT, started_at TEXT, updated_at TEXT, lease_expires_at TEXT, head TEXT NOT NULL,
+    log_begins BLOB
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS head_updated ON head (updated_at, session_id);
 CREATE INDEX IF NOT EXISTS head_created ON head (created_at, session_id);
@@ -74,6 +75,9 @@ class FileIndex:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.executescript(SCHEMA)
+        if "log_begins" not in {row[1] for row in connection.execute("PRAGMA table_info(head)")}:
+            with suppress(sqlite3.OperationalError):  # another process was faster
+                connection.execute("ALTER TABLE head ADD COLUMN log_begins BLOB")
         with self._lock:
             self._open.append(connection)
         return connection
@@ -89,23 +93,24 @@ class FileIndex:
         """Session id → the size of its log when it was indexed. Bytes."""
         return dict(self._db.execute("SELECT session_id, log_bytes FROM head"))
 
-    def get(self, session_id: str) -> tuple[Head, int] | None:
-        """The head, and the size of the log that it was made from."""
+    def get(self, session_id: str) -> tuple[Head, int, bytes | None] | None:
+        """The head, and the size and the beginning of the log that it was made from; of the beginning,
+        earlier versions kept nothing."""
         row = self._db.execute(
-            "SELECT head, log_bytes FROM head WHERE session_id = ?", [session_id]
+            "SELECT head, log_bytes, log_begins FROM head WHERE session_id = ?", [session_id]
         ).fetchone()
-        return (_load_head(row[0]), row[1]) if row else None
+        return (_load_head(row[0]), row[1], row[2]) if row else None
 
     def put(
-        self, head: Head, log_bytes: int, checkpoints: Sequence[Checkpoint], removed: Sequence[str]
+        self, head: Head, log: tuple[bytes, int], checkpoints: Sequence[Checkpoint], removed: Sequence[str]
     ) -> None:
         """The head as it is now, checkpoints that are new or changed, and ids of those that are gone."""
         if not checkpoints and not removed:
-            self._put_head(head, log_bytes)
+            self._put_head(head, log)
             return
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._put_head(head, log_bytes)
+            self._put_head(head, log)
             self._db.executemany(
                 "REPLACE INTO checkpoint VALUES (?, ?, ?, ?)",
                 [(c.id, c.session_id, c.seq, orjson.dumps(c).decode()) for c in checkpoints],
@@ -116,16 +121,17 @@ class FileIndex:
             self._db.execute("ROLLBACK")
             raise
 
-    def _put_head(self, head: Head, log_bytes: int) -> None:
+    def _put_head(self, head: Head, log: tuple[bytes, int]) -> None:
         values = {
             "session_id": head.session_id,
             "status": str(head.status),
             "last_seq": head.last_seq,
-            "log_bytes": log_bytes,
+            "log_bytes": log[1],
             "search": f"{head.session_id}\n{head.title}\n{head.workflow}".lower(),
             **{name: head.counts[name] for name in ("questions", "steps", "state_bytes")},
             **{name: _text(getattr(head, name)) for name in TIMES if name != "ended_at"},
             "head": orjson.dumps(head).decode(),
+            "log_begins": log[0],
         }
         self._db.execute(_put_text(tuple(values)), list(values.values()))
 
@@ -170,8 +176,9 @@ class FileIndex:
 
     def totals(self) -> tuple[int, int]:
         """Events and stored bytes of all sessions."""
+        kept = "last_seq - coalesce(json_extract(head, '$.first_seq'), 1) + 1"
         row = self._db.execute(
-            "SELECT coalesce(sum(last_seq), 0), coalesce(sum(log_bytes), 0) FROM head"
+            f"SELECT coalesce(sum({kept}), 0), coalesce(sum(log_bytes), 0) FROM head"  # noqa: S608 - our own
         ).fetchone()
         return row[0], row[1]
 
@@ -246,7 +253,7 @@ def _load_head(data: str) -> Head:
     values["counts"] = {**dict.fromkeys(COUNTS, 0), **values["counts"]}
     for name in TIMES:
         values[name] = parse_time(values[name])
-    return Head(**{f.name: values[f.name] for f in fields(Head)})
+    return Head(**{f.name: values[f.name] for f in fields(Head) if f.name in values})
 
 
 def _load_checkpoint(data: str) -> Checkpoint:

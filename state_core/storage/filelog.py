@@ -25,6 +25,7 @@ import orjson
 from state_core.codec import CHECKSUM_BYTES, FORMAT
 from state_core.events import EventRecord
 from state_core.exceptions import DamagedError
+from state_core.heads import is_compacted
 
 _PREFIX = struct.Struct("<4sIII")
 _MAGIC = b"ev1\n"
@@ -36,6 +37,8 @@ _BEGINNING_BYTES = _PREFIX.size
 class Frame:
     record: EventRecord
     left: int
+    mark: str = ""
+    """In the first frame of a log that was rewritten: what tells it from the log that was there before."""
 
 
 class Framing(Protocol):
@@ -53,6 +56,7 @@ def _header(frame: Frame) -> dict[str, Any]:
     given = {
         "seq": record.seq,
         "left": frame.left,
+        "mark": frame.mark,
         "kind": str(record.kind),
         "at": record.at.isoformat(),
         "actor": record.actor,
@@ -69,9 +73,9 @@ def _header(frame: Frame) -> dict[str, Any]:
 
 
 def _frame(header: dict[str, Any], body: bytes) -> Frame:
-    left = header.pop("left")
+    left, mark = header.pop("left"), header.pop("mark", "")
     header["at"] = datetime.fromisoformat(header["at"])
-    return Frame(EventRecord(**header, body=body), left)
+    return Frame(EventRecord(**header, body=body), left, mark)
 
 
 class JsonLines:
@@ -153,17 +157,22 @@ class LogFile:
         self.path = path
         self.session_id = session_id
         self._framing = framing
-        self._ends = array("Q", [0])
-        """For each seq where its frame ends: any event is found without reading those before it."""
+        self._forget()
         self._beginning = b""
         self._seen: tuple[int, ...] = ()
         """What tells the file, as it was scanned last, from any other state of it."""
         self.torn_bytes = 0
         """Bytes after the last whole append: a write that is under way, or one that was cut off."""
 
+    def _forget(self) -> None:
+        self.first_seq = 1
+        """Higher where it was compacted."""
+        self._ends = array("Q", [0])
+        """Where the frame of each event ends: any is found without reading those before it."""
+
     @property
     def last_seq(self) -> int:
-        return len(self._ends) - 1
+        return self.first_seq + len(self._ends) - 2
 
     @property
     def size(self) -> int:
@@ -196,23 +205,25 @@ class LogFile:
                 file.seek(self.size)
                 tail = file.read()
         except FileNotFoundError:
-            self._ends = array("Q", [0])
+            self._forget()
             return
         self._take(tail)
 
     def _notice_new_file(self, beginning: bytes, size: int) -> None:
-        """Another process deleted the session and created it anew, or cut the file: begin again.
+        """Another process deleted the session and created it anew, or rewrote or cut the file: begin again.
 
-        The first frame begins with its checksum, and its moment is in it: no two logs begin alike.
+        The first frame begins with its checksum, and its moment and mark are in it: no two logs begin alike.
         """
         if beginning != self._beginning or size < self.size:
-            self._ends = array("Q", [0])
+            self._forget()
         if beginning:
             self._framing = BinaryFrames() if beginning.startswith(_MAGIC) else JsonLines()
         self._beginning = beginning
 
     def _take(self, tail: bytes) -> None:
         start, base = 0, self.size
+        if not base:
+            self.first_seq = self._first_seq_in(tail)
         pending: list[int] = []
         while start < len(tail) and (end := self._framing.end(tail, start)) is not None:
             seq = self.last_seq + len(pending) + 1
@@ -225,6 +236,15 @@ class LogFile:
                 self._ends.extend(pending)
                 pending = []
         self.torn_bytes = len(tail) - (self.size - base)
+
+    def _first_seq_in(self, data: bytes) -> int:
+        """Only a log that was compacted begins elsewhere than at 1."""
+        end = self._framing.end(data, 0)
+        try:
+            first = self._framing.unpack(data[:end]).record if end else None
+        except (ValueError, KeyError, TypeError):
+            return 1  # whoever reads it is told that it is damaged
+        return first.seq if first and is_compacted(first) else 1
 
     def _unpack(self, data: bytes, seq: int) -> Frame:
         try:
@@ -240,24 +260,40 @@ class LogFile:
 
     def read(self, after: int, upto: int) -> Iterator[EventRecord]:
         """Events with ``after < seq <= upto``, a megabyte of the file at a time."""
-        upto = min(upto, self.last_seq)
-        if after >= upto:
+        for first, last, data in self._chunks(after, upto):
+            start = self._end(first - 1)
+            for seq in range(first, last + 1):
+                yield self._unpack(data[self._end(seq - 1) - start : self._end(seq) - start], seq).record
+
+    def raw(self, after: int, upto: int) -> Iterator[bytes]:
+        """The same as bytes of the file."""
+        return (data for _, _, data in self._chunks(after, upto))
+
+    def frame(self, seq: int) -> Frame:
+        return self._unpack(b"".join(self.raw(seq - 1, seq)), seq)
+
+    def pack(self, frame: Frame) -> bytes:
+        return self._framing.pack(frame)
+
+    def _end(self, seq: int) -> int:
+        return self._ends[seq - self.first_seq + 1]
+
+    def _chunks(self, after: int, upto: int) -> Iterator[tuple[int, int, bytes]]:
+        """The first and the last event in it, and a piece of the file."""
+        seq, upto = max(after + 1, self.first_seq), min(upto, self.last_seq)
+        if seq > upto:
             return
         with self.path.open("rb") as file:
-            seq = after + 1
             while seq <= upto:
                 stop = self._chunk_end(seq, upto)
-                start = self._ends[seq - 1]
+                start = self._end(seq - 1)
                 file.seek(start)
-                data = file.read(self._ends[stop] - start)
-                for number in range(seq, stop + 1):
-                    piece = data[self._ends[number - 1] - start : self._ends[number] - start]
-                    yield self._unpack(piece, number).record
+                yield seq, stop, file.read(self._end(stop) - start)
                 seq = stop + 1
 
     def _chunk_end(self, seq: int, upto: int, size: int = 1 << 20) -> int:
-        stop, limit = seq, self._ends[seq - 1] + size
-        while stop < upto and self._ends[stop] < limit:
+        stop, limit = seq, self._end(seq - 1) + size
+        while stop < upto and self._end(stop) < limit:
             stop += 1
         return stop
 
@@ -269,11 +305,13 @@ class LogFile:
         ]
         self._write(b"".join(frames))
         self.torn_bytes = 0
+        if not self.size:
+            self.first_seq, self._beginning = records[0].seq, frames[0][:_BEGINNING_BYTES]
         for frame in frames:
             self._ends.append(self.size + len(frame))
 
     def _write(self, data: bytes) -> None:
-        is_new = not self.last_seq and not self.path.exists()
+        is_new = not self.size and not self.path.exists()
         descriptor = os.open(self.path, os.O_WRONLY | (os.O_CREAT | os.O_EXCL if is_new else 0), 0o666)
         try:
             if self.torn_bytes:

@@ -22,8 +22,10 @@ from state_core.storage.base import (
     Snapshot,
     StorageBackend,
     Usage,
+    check_replaces,
     refusal,
     sort_value,
+    stored_size,
 )
 
 
@@ -33,6 +35,11 @@ class _Session:
     events: list[EventRecord] = field(default_factory=list)
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     snapshots: dict[int, Snapshot] = field(default_factory=dict)
+
+    def between(self, after: int, before: int | None) -> list[EventRecord]:
+        gone = self.head.first_seq - 1
+        end = None if before is None else max(0, before - 1 - gone)
+        return self.events[max(0, after - gone) : end]
 
 
 class MemoryStorageBackend(StorageBackend):
@@ -58,19 +65,19 @@ class MemoryStorageBackend(StorageBackend):
         checkpoints: CheckpointChange,
     ) -> int:
         with self._lock:
-            session = self._guarded(session_id, guard)
+            session = self._guarded(session_id, guard, change.first_seq)
             first = session.head.last_seq + 1
             session.events.extend(replace(event, seq=first + i) for i, event in enumerate(events))
             apply_head_change(session.head, _own(change), len(events))
             apply_checkpoint_change(session.checkpoints, checkpoints, first)
             return session.head.last_seq
 
-    def _guarded(self, session_id: str, guard: Guard) -> _Session:
+    def _guarded(self, session_id: str, guard: Guard, first_seq: int) -> _Session:
         session = self._sessions.get(session_id)
         if session is None:
             if not guard.creates:
                 raise SessionNotFound(session_id)
-            return self._sessions.setdefault(session_id, _Session(Head(session_id)))
+            return self._sessions.setdefault(session_id, _Session(Head(session_id, last_seq=first_seq - 1)))
         head = session.head
         error = refusal(
             session_id,
@@ -93,11 +100,23 @@ class MemoryStorageBackend(StorageBackend):
             raise SessionNotFound(session_id)
         return session
 
+    async def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
+        with self._lock:
+            session = self._session(session_id)
+            events = {event.seq: event for event in session.events}
+            for record in records:
+                check_replaces(session_id, events.get(record.seq), record)
+                events[record.seq] = record
+            first = max(first_seq or 1, session.head.first_seq)
+            session.events = [event for event in events.values() if event.seq >= first]
+            session.head.first_seq = first
+            session.head.counts["stored_bytes"] = sum(map(stored_size, session.events))
+            session.snapshots = {seq: kept for seq, kept in session.snapshots.items() if seq >= first}
+
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
-        end = None if query.before is None else max(0, query.before - 1)
         with self._lock:
             session = self._sessions.get(session_id)
-            events = session.events[query.after : end] if session else []
+            events = session.between(query.after, query.before) if session else []
         found = [event for event in events if query.takes(event)]
         chosen = (found[::-1] if query.newest_first else found)[: query.limit]
         return chosen if query.bodies else [replace(event, body=b"") for event in chosen]
@@ -142,8 +161,9 @@ class MemoryStorageBackend(StorageBackend):
 
     async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
         with self._lock:
-            if session_id in self._sessions:
-                self._sessions[session_id].snapshots[snapshot.seq] = snapshot
+            session = self._sessions.get(session_id)
+            if session and snapshot.seq >= session.head.first_seq:
+                session.snapshots[snapshot.seq] = snapshot
 
     async def snapshot(self, session_id: str, *, at_or_before: int) -> Snapshot | None:
         with self._lock:
@@ -194,7 +214,7 @@ class MemoryStorageBackend(StorageBackend):
             by_status[str(head.status)] = by_status.get(str(head.status), 0) + 1
         return Usage(
             sessions=len(heads),
-            events=sum(head.last_seq for head in heads),
+            events=sum(head.event_count for head in heads),
             checkpoints=sum(head.counts["checkpoints"] for head in heads),
             bytes=sum(head.counts["stored_bytes"] for head in heads),
             by_status=by_status,

@@ -20,6 +20,7 @@ from state_core.events import EventRecord
 from state_core.exceptions import (
     CheckpointNotFound,
     ConfigurationError,
+    EventGone,
     LeaseHeld,
     LeaseLost,
     SessionNotFound,
@@ -27,7 +28,16 @@ from state_core.exceptions import (
 )
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import HELD, Checkpoint, Head, Lease, check_id
-from state_core.storage.base import EventQuery, Guard, HeadQuery, Snapshot, StorageBackend, Usage, refusal
+from state_core.storage.base import (
+    EventQuery,
+    Guard,
+    HeadQuery,
+    Snapshot,
+    StorageBackend,
+    Usage,
+    counted_size,
+    refusal,
+)
 from state_core.storage.redischeck import weaknesses
 from state_core.storage.redisclient import Clients, Server, server_at
 from state_core.storage.redisrows import (
@@ -42,6 +52,7 @@ from state_core.storage.redisrows import (
     write_append,
     write_cursor,
     write_filter,
+    write_rewritten,
 )
 
 logger = logging.getLogger(__name__)
@@ -137,11 +148,30 @@ class RedisStorageBackend(StorageBackend):
             left = -1 if query.limit is None else query.limit - len(found)
             span: list[Argument] = [after, "" if before is None else before, left]
             goes_on, *flat = await self._run("read", session_id, *span, *wanted)
-            found.extend(read_event(session_id, *flat[i : i + 5]) for i in range(0, len(flat), 5))
+            found.extend(read_event(session_id, *flat[i : i + 6]) for i in range(0, len(flat), 6))
             if not goes_on:
                 break
             after, before = (after, int(goes_on)) if query.newest_first else (int(goes_on), before)
         return found
+
+    async def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
+        begins = (await self.head(session_id)).first_seq
+        first = first_seq if first_seq and first_seq > begins else None
+        counted = await self._counted(session_id, records, first) if first else 0
+        written = [part for record in records for part in write_rewritten(record)]
+        outcome, *values = await self._run(
+            "rewrite", session_id, begins, first or "", counted, len(records), *written
+        )
+        if outcome == b"missing":
+            raise SessionNotFound(session_id)
+        if outcome == b"gone":
+            raise EventGone(session_id, int(values[0]))
+
+    async def _counted(self, session_id: str, records: Sequence[EventRecord], first: int) -> int:
+        """What the data of headers will count less: only Python knows how long they are as text."""
+        gone = await self.read_events(session_id, before=first + 1, bodies=False)
+        compacted = next(record for record in records if record.seq == first)
+        return counted_size(compacted.data, 0) - sum(counted_size(event.data, 0) for event in gone)
 
     async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
         await self._run("put_snapshot", session_id, snapshot.seq, snapshot.encoding, snapshot.body)

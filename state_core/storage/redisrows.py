@@ -25,7 +25,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIMES = frozenset({"created_at", "started_at", "ended_at", "updated_at", "lease_expires_at"})
 _LISTS = frozenset({"tags", "agents", "refuses"})
-_NUMBERS = frozenset({"last_seq", "fence", *COUNTS})
+_NUMBERS = frozenset({"first_seq", "last_seq", "fence", *COUNTS})
 _DEFAULTS = {"actor": "", "step_id": "", "agent": "", "status": "", "size": 0, "data": {}, "encoding": FORMAT}
 """What an event's header does not repeat. (A duration of None is left out, one of 0 is not.)"""
 _HEAD_FIELDS = frozenset(one.name for one in fields(Head))
@@ -79,7 +79,7 @@ def write_append(
 ) -> list[Argument]:
     """Raises InvalidValue for what is not a field of a head."""
     return [
-        *_write_guard(guard),
+        *_write_guard(guard, change.first_seq),
         *_write_change(change),
         len(events),
         *(part for event in events for part in _write_event(event)),
@@ -87,9 +87,9 @@ def write_append(
     ]
 
 
-def _write_guard(guard: Guard) -> list[Argument]:
+def _write_guard(guard: Guard, first_seq: int) -> list[Argument]:
     return [
-        int(guard.creates),
+        first_seq if guard.creates else "",
         "" if guard.expected_seq is None else guard.expected_seq,
         "" if guard.fence is None else guard.fence,
         int(guard.statuses is not None),
@@ -106,6 +106,10 @@ def _write_change(change: HeadChange) -> list[Argument]:
 
 
 def _write_event(event: EventRecord) -> list[Argument]:
+    return [str(event.kind), event.branch_id, _write_header(event), event.body]
+
+
+def _write_header(event: EventRecord) -> bytes:
     header = {
         "at": _write_moment(event.at),
         "actor": event.actor,
@@ -118,12 +122,11 @@ def _write_event(event: EventRecord) -> list[Argument]:
         "encoding": event.encoding,
     }
     kept = {name: value for name, value in header.items() if value != _DEFAULTS.get(name)}
-    return [
-        str(event.kind),
-        event.branch_id,
-        orjson.dumps(kept, option=orjson.OPT_NON_STR_KEYS),
-        event.body,
-    ]
+    return orjson.dumps(kept, option=orjson.OPT_NON_STR_KEYS)
+
+
+def write_rewritten(record: EventRecord) -> list[Argument]:
+    return [record.seq, str(record.kind), _write_header(record), record.encoding, record.body]
 
 
 def _write_checkpoints(change: CheckpointChange) -> list[Argument]:
@@ -166,14 +169,21 @@ def _read_moment(value: int | str) -> datetime:
 
 
 def read_event(
-    session_id: str, place: bytes, kind: bytes, branch: bytes, header: bytes, stored: bytes
+    session_id: str,
+    place: bytes,
+    kind: bytes,
+    branch: bytes,
+    header: bytes,
+    stored: bytes,
+    encoding: bytes,
 ) -> EventRecord:
-    """Raises DamagedError."""
+    """``encoding``: where it was rewritten since. Raises DamagedError."""
     seq = int(place)
     body = body_at(session_id, seq, stored) if stored else b""
     try:
         values = {"encoding": FORMAT, **orjson.loads(header)}
         values["at"] = _read_moment(values["at"])
+        values["encoding"] = encoding.decode() or values["encoding"]
         return EventRecord(kind=kind.decode(), seq=seq, branch_id=read_text(branch), body=body, **values)
     except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise DamagedError(session_id, f"event {seq}", "its header cannot be read") from error

@@ -14,6 +14,7 @@ from state_core.storage.places import body_at
 HEAD_FIELDS = (
     "session_id",
     "status",
+    "first_seq",
     "last_seq",
     "last_kind",
     "title",

@@ -54,6 +54,17 @@ def append(connection: Any, tables: Any, write: Append) -> int:
 
 
 @contextmanager
+def overwriting(database: Any) -> Iterator[None]:
+    """What is replaced or deleted meanwhile is overwritten in the file."""
+    before = {0: "OFF", 1: "ON", 2: "FAST"}[database.execute("PRAGMA secure_delete").fetchone()[0]]
+    database.execute("PRAGMA secure_delete=ON")
+    try:
+        yield
+    finally:
+        database.execute(f"PRAGMA secure_delete={before}")
+
+
+@contextmanager
 def _immediately(database: Any) -> Iterator[Any]:
     database.execute("BEGIN IMMEDIATE")
     try:

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-_PARTS = ("appends", "checkpoints", "events", "heads", "leases", "records")
+_PARTS = ("appends", "checkpoints", "events", "heads", "leases", "records", "rewrites")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 # ruff: noqa: E402 - what is to be rewritten must not be imported before
@@ -47,6 +47,7 @@ from state_core.testing.records import (
     start,
     until,
 )
+from state_core.testing.rewrites import RewriteContract
 
 __all__ = [
     "LONG",
@@ -57,6 +58,7 @@ __all__ = [
     "EventContract",
     "HeadContract",
     "LeaseContract",
+    "RewriteContract",
     "StoreContract",
     "create",
     "is_lost",
@@ -70,7 +72,9 @@ __all__ = [
 ]
 
 
-class StoreContract(AppendContract, EventContract, HeadContract, CheckpointContract, LeaseContract):
+class StoreContract(
+    AppendContract, EventContract, HeadContract, CheckpointContract, LeaseContract, RewriteContract
+):
     """Everything that `StorageBackend` promises."""
 
     async def test_a_deleted_session_leaves_nothing(self, storage: StorageBackend) -> None:

@@ -1,7 +1,8 @@
 -- Compare the guard, then write the events, the head, the checkpoints and the index: all or nothing.
 
 local session, expire = take(), tonumber(take())
-local creates, expected, fence = take() == "1", take(), take()
+local begins, expected, fence = take(), take(), take()
+local creates = begins ~= ""
 local guarded, statuses = take() == "1", take_list()
 local set, add = take_list(), take_list()
 local count = tonumber(take())
@@ -26,7 +27,7 @@ else
   -- What is left of an evicted or expired session of this name.
   for _, part in ipairs(PARTS) do call("UNLINK", key(session, part)) end
   forget(session)
-  seq, status = 0, nil
+  seq, status = tonumber(begins) - 1, nil
   call("HSET", head, "format", 1, "session_id", session, "status", "pending", "fence", 0)
 end
 
@@ -34,7 +35,7 @@ local first = tonumber(seq) + 1
 for i = 0, count - 1 do
   local number = whole(first + i)
   call("XADD", key(session, "log"), number .. "-0", "kind", take(), "branch", take(), "header", take())
-  call("HSET", key(session, "bodies"), number, "seq " .. struct.pack(">I4", first + i) .. take())
+  call("HSET", key(session, "bodies"), number, placed(first + i, take()))
 end
 local last = whole(first + count - 1)
 

@@ -6,6 +6,8 @@
 -- <prefix>{<session>}:head         hash    format 1; field -> value; lists are JSON
 -- <prefix>{<session>}:log          stream  <seq>-0 -> kind, branch, header as JSON
 -- <prefix>{<session>}:bodies       hash    seq -> "seq ", seq as 4 bytes, bytes
+-- <prefix>{<session>}:rewritten    hash    seq -> the encoding of its body since it was rewritten; for a
+--                                          session.compacted its header
 -- <prefix>{<session>}:checkpoints  hash    c:<id> -> seq, content; name:<id>, pinned:<id> since changed
 -- <prefix>{<session>}:snapshots    hash    seq -> encoding LF bytes
 -- <prefix>index:<status>:<field>   zset    session -> value, for each field of SORTED
@@ -16,9 +18,11 @@
 -- <prefix>checkpoints:by-session   zset    <session>/<checkpoint>, of sessions that expire
 
 local call = redis.call
-local PARTS = {"head", "log", "bodies", "checkpoints", "snapshots"}
+local PARTS = {"head", "log", "bodies", "rewritten", "checkpoints", "snapshots"}
 local SORTED = {"session_id", "updated_at", "created_at", "started_at", "steps", "state_bytes"}
 local SWEPT_AT_ONCE = 100
+local COMPACTED = "session.compacted"
+local PLACE_BYTES = 8
 
 local place = 0
 local function take()
@@ -45,6 +49,11 @@ end
 -- Microseconds and milliseconds exceed what tostring shows of a number.
 local function whole(number)
   return string.format("%.0f", number)
+end
+
+-- A body with its place in front.
+local function placed(seq, body)
+  return "seq " .. struct.pack(">I4", seq) .. body
 end
 
 local function microseconds()
@@ -136,6 +145,12 @@ local function touch(session, expire, now)
     for _, part in ipairs(PARTS) do call("PERSIST", key(session, part)) end
     call("ZREM", prefix .. "expiries", session)
   end
+end
+
+-- For a key that was perhaps made just now.
+local function expire_with_head(session, part)
+  local left = call("PTTL", key(session, "head"))
+  if left >= 0 then call("PEXPIREAT", key(session, part), whole(math.floor(microseconds() / 1000) + left)) end
 end
 
 local function announce(session)

@@ -1,9 +1,7 @@
 local session, seq, encoding, body = take(), take(), take(), take()
 local head, snapshots = key(session, "head"), key(session, "snapshots")
-if call("EXISTS", head) == 0 then return {"missing"} end
+local last, first = unpack(call("HMGET", head, "last_seq", "first_seq"))
+if not last or tonumber(seq) < tonumber(first or "1") then return {"missing"} end
 call("HSET", snapshots, seq, encoding .. "\n" .. body)
-local left = call("PTTL", head)
-if left >= 0 then
-  call("PEXPIREAT", snapshots, whole(math.floor(microseconds() / 1000) + left))
-end
+expire_with_head(session, "snapshots")
 return {"done"}

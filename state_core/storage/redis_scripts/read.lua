@@ -1,5 +1,5 @@
 -- A part of a log: at most so many events and about so many bytes. Returns where to go on ("" at the
--- end), then seq, kind, branch, header and body of each event that fits.
+-- end), then seq, kind, branch, header, body and encoding since it was rewritten, of each event that fits.
 
 local session, after, before, limit = take(), tonumber(take()), take(), tonumber(take())
 local newest_first, bodies = take() == "1", take() == "1"
@@ -16,14 +16,19 @@ local entries = newest_first
   and call("XREVRANGE", key(session, "log"), high, low, "COUNT", examined_at_once)
   or call("XRANGE", key(session, "log"), low, high, "COUNT", examined_at_once)
 
+local beside = key(session, "rewritten")
+local is_rewritten = call("EXISTS", beside) == 1
+
 local found, bytes, events, last = {""}, 0, 0, nil
 for _, entry in ipairs(entries) do
   last = string.match(entry[1], "^%d+")
   local fields = entry[2]
   local kind, its_branch, header = fields[2], fields[4], fields[6]
+  local encoding = is_rewritten and call("HGET", beside, last) or ""
+  if string.sub(encoding, 1, 1) == "{" then kind, its_branch, header, encoding = COMPACTED, "", encoding, "" end
   if (not by_kind or kinds[kind]) and (not by_branch or its_branch == branch) then
     local body = bodies and call("HGET", key(session, "bodies"), last) or ""
-    for _, part in ipairs({last, kind, its_branch, header, body}) do found[#found + 1] = part end
+    for _, part in ipairs({last, kind, its_branch, header, body, encoding}) do found[#found + 1] = part end
     events = events + 1
     bytes = bytes + #header + #body
     if events == limit then return found end

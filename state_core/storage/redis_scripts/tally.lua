@@ -9,9 +9,10 @@ sweep(SWEPT_AT_ONCE)
 local tallies = {}
 
 local function add(session)
-  local values = call("HMGET", key(session, "head"), "status", "last_seq", "checkpoints", "stored_bytes")
+  local values = call("HMGET", key(session, "head"), "status", "last_seq", "checkpoints", "stored_bytes", "first_seq")
   local status = values[1]
   if not status then return forget(session) end
+  values[2] = tonumber(values[2]) - tonumber(values[5] or "1") + 1
   local tally = tallies[status] or {1, 0, 0, 0}
   if tallies[status] then tally[1] = tally[1] + 1 end
   for i = 2, 4 do tally[i] = tally[i] + tonumber(values[i] or "0") end

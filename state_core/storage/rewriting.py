@@ -1,0 +1,94 @@
+"""Rewriting in a database: events replaced where they stand, and those before the new beginning removed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Length
+
+from state_core.events import EventRecord, Header
+from state_core.exceptions import SessionNotFound
+from state_core.storage.base import check_replaces, counted_size, stored_size
+from state_core.storage.places import PLACE_BYTES, placed
+from state_core.storage.rows import EVENT_COLUMNS, readable
+
+_COLUMNS = tuple(name for name in EVENT_COLUMNS if name != "seq")
+
+
+def rewrite(
+    connection: Any, tables: Any, session_id: str, records: Sequence[EventRecord], first_seq: int | None
+) -> None:
+    """See `StorageBackend.rewrite`. The head's row is locked first, as an append and a deletion do."""
+    with _leaving_nothing(connection), transaction.atomic(using=connection.alias):
+        heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
+        head = heads.select_for_update().values("pk", "first_seq").first()
+        if head is None:
+            raise SessionNotFound(session_id)
+        first = max(first_seq or 1, head["first_seq"])
+        events = tables.event.objects.using(connection.alias).filter(session=head["pk"])
+        grown = _replace(connection, events, head["pk"], session_id, records)
+        grown -= _remove_before(events, session_id, first)
+        tables.snapshot.objects.using(connection.alias).filter(session=head["pk"], seq__lt=first).delete()
+        heads.update(stored_bytes=F("stored_bytes") + grown, first_seq=first)
+
+
+def _leaving_nothing(connection: Any) -> Any:
+    if connection.vendor != "sqlite":
+        return nullcontext()
+    from state_core.storage import sqlite
+
+    return sqlite.overwriting(connection.connection)
+
+
+def _replace(connection: Any, events: Any, pk: int, session_id: str, records: Sequence[EventRecord]) -> int:
+    """By how many bytes the session grows."""
+    if not records:
+        return 0
+    there = events.filter(seq__gte=records[0].seq, seq__lte=records[-1].seq)
+    rows = there.annotate(bytes=Length("body")).values_list("seq", "kind", "at", "data", "bytes")
+    with readable(session_id, f"an event from {records[0].seq} to {records[-1].seq}"):
+        stored = {row[0]: row for row in rows}
+    grown = 0
+    for record in records:
+        row = stored.get(record.seq)
+        check_replaces(session_id, Header(kind=row[1], at=row[2]) if row else None, record)
+        grown += stored_size(record) - (_size(row[3], row[4]) if row else 0)
+    _update(connection, events.model._meta, pk, records)
+    return grown
+
+
+def _update(connection: Any, meta: Any, pk: int, records: Sequence[EventRecord]) -> None:
+    """One statement for all: a driver sends its rows together, where the ORM would send them one by one."""
+    quote = connection.ops.quote_name
+    fields = [meta.get_field(name) for name in _COLUMNS]
+    sets = ", ".join(f"{quote(field.column)} = %s" for field in fields)
+    where = f"{quote('session_id')} = %s AND {quote('seq')} = %s"
+
+    def row(record: EventRecord) -> list[Any]:
+        given = [field.get_db_prep_save(_value(record, field.name), connection) for field in fields]
+        return [*given, pk, record.seq]
+
+    with connection.cursor() as cursor:
+        cursor.executemany(f"UPDATE {quote(meta.db_table)} SET {sets} WHERE {where}", map(row, records))  # noqa: S608 - our own names
+
+
+def _value(record: EventRecord, name: str) -> Any:
+    return placed(record.seq, record.body) if name == "body" else getattr(record, name)
+
+
+def _remove_before(events: Any, session_id: str, first: int) -> int:
+    """How many bytes go."""
+    doomed = events.filter(seq__lt=first)
+    rows = doomed.annotate(bytes=Length("body")).values_list("data", "bytes")
+    with readable(session_id, f"an event before {first}"):
+        removed = sum(_size(data, size) for data, size in rows.iterator())
+    doomed.delete()
+    return removed
+
+
+def _size(data: Any, stored_bytes: int) -> int:
+    return counted_size(data, stored_bytes - PLACE_BYTES)
