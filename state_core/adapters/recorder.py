@@ -74,7 +74,9 @@ class Recorder(ABC, Generic[Item]):
     def __init__(self, target: Target, *, capacity: int = 10_000, linger: float = 5.0) -> None:
         if capacity < 1 or linger < 0:
             raise ConfigurationError("capacity must be 1 or more, and linger 0 seconds or more.")
-        self._manager = _own_manager(target, takes_commands=set(self.refuses) != set(OUTSIDE))
+        self._manager = manager_on(target)
+        if set(self.refuses) == set(OUTSIDE):
+            self._manager.config = replace(self._manager.config, control_interval=LOOKS)
         self._closes_store = isinstance(target, str)
         self._capacity = capacity
         self._linger = linger
@@ -288,18 +290,18 @@ class Recorder(ABC, Generic[Item]):
             recorded.missed(composed, f"the store did not take it: {error}")
 
 
-def _own_manager(target: Target, *, takes_commands: bool) -> StateManager:
+def manager_on(target: Target) -> StateManager:
+    """A manager of the adapter's own, with the same store and options. Raises ConfigurationError."""
     if isinstance(target, str):
         return StateManager(from_url(target))
     if isinstance(target, StorageBackend):
         return StateManager(target)
-    if not isinstance(target, StateManager):
-        raise ConfigurationError(
-            f"Sessions cannot be recorded in a {type(target).__name__}. Give a StateManager, a store, or "
-            "the URL of one, such as 'sqlite:///var/state.sqlite3'."
-        )
-    config = target.config if takes_commands else replace(target.config, control_interval=LOOKS)
-    return StateManager(target.storage, checkpoint_config=target.checkpoint_config, config=config)
+    if isinstance(target, StateManager):
+        return StateManager(target.storage, checkpoint_config=target.checkpoint_config, config=target.config)
+    raise ConfigurationError(
+        f"Sessions cannot be recorded in a {type(target).__name__}. Give a StateManager, a store, or "
+        "the URL of one, such as 'sqlite:///var/state.sqlite3'."
+    )
 
 
 def _calling(found: weakref.ref[Recorder[Any]], name: str) -> Callable[[], None]:

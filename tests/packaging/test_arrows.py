@@ -36,6 +36,8 @@ LIBRARY_FLOORS = (
     {"adapters.genai", "adapters.redaction"},
     {"adapters.recorded"},
     {"adapters.recorder"},
+    {"adapters.marsys.projection"},
+    {"adapters.marsys.shelf", "adapters.marsys.states"},
     {"orchestra", "adapters", "testing", "managers"},
     {"demo", "admin", "admin_actions", "management", "checks"},
 )
