@@ -27,7 +27,7 @@ _SESSION_KINDS = {
     SessionStatus.FAILED: EventKind.SESSION_FAILED,
     SessionStatus.CANCELLED: EventKind.SESSION_CANCELLED,
 }
-_BRANCH_KINDS = {
+BRANCH_KINDS = {
     BranchStatus.WAITING: EventKind.BRANCH_WAITING,
     BranchStatus.RUNNING: EventKind.BRANCH_RESUMED,
     BranchStatus.COMPLETED: EventKind.BRANCH_COMPLETED,
@@ -90,7 +90,7 @@ class _Saving:
         self._memory(
             ["branches", branch_id, "memory"], stored["memory"], branch["memory"], branch["agent"], branch_id
         )
-        kind = _BRANCH_KINDS.get(BranchStatus(branch["status"]))
+        kind = BRANCH_KINDS.get(BranchStatus(branch["status"]))
         if kind and branch["status"] != stored["status"]:
             data = {"error": short(branch["error"])} if branch["error"] else {}
             self._add(kind, at=branch["ended_at"], branch_id=branch_id, status=branch["status"], data=data)

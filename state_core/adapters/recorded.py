@@ -19,15 +19,9 @@ from state_core.compose import message_document
 from state_core.events import Change, Changes, Event, EventKind
 from state_core.heads import short
 from state_core.records import BRANCH_ENDED, BranchStatus, BranchType, Message, StepStatus, utc_now
+from state_core.saving import BRANCH_KINDS
 from state_core.session import Session
 
-_ENDS = {
-    BranchStatus.COMPLETED: EventKind.BRANCH_COMPLETED,
-    BranchStatus.FAILED: EventKind.BRANCH_FAILED,
-    BranchStatus.CANCELLED: EventKind.BRANCH_CANCELLED,
-    BranchStatus.WAITING: EventKind.BRANCH_WAITING,
-    BranchStatus.RUNNING: EventKind.BRANCH_RESUMED,
-}
 APPEND_BYTES = 2_000_000
 """Content of one append, about."""
 
@@ -110,7 +104,7 @@ class RecordedSession:
         data["for" if status == BranchStatus.WAITING else "error"] = short(why)
         detail = status == BranchStatus.FAILED and why
         changes = [set_value(["branches", branch_id, "error"], why)] if detail else []
-        self._add(_ENDS[status], changes, at=at, branch_id=branch_id, status=str(status), data=data)
+        self._add(BRANCH_KINDS[status], changes, at=at, branch_id=branch_id, status=str(status), data=data)
 
     def joined(self, branch_id: str, parent: str, *, last: bool, at: datetime | None = None) -> None:
         """A parent arrived at a branch that joins several."""

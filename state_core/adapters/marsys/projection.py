@@ -22,16 +22,10 @@ from state_core.records import (
     StepStatus,
     utc_now,
 )
+from state_core.saving import BRANCH_KINDS
 
 _TYPES = {"nested": BranchType.NESTED, "aggregation": BranchType.NESTED}
 _STATUSES = {status.value: status for status in BranchStatus}
-_BRANCH_KINDS = {
-    BranchStatus.WAITING: EventKind.BRANCH_WAITING,
-    BranchStatus.RUNNING: EventKind.BRANCH_RESUMED,
-    BranchStatus.COMPLETED: EventKind.BRANCH_COMPLETED,
-    BranchStatus.FAILED: EventKind.BRANCH_FAILED,
-    BranchStatus.CANCELLED: EventKind.BRANCH_CANCELLED,
-}
 _SESSION_KINDS = {
     SessionStatus.PAUSED: EventKind.SESSION_PAUSED,
     SessionStatus.COMPLETED: EventKind.SESSION_COMPLETED,
@@ -62,10 +56,10 @@ def _branches(document: Document, state: Document, actor: str) -> Iterator[Event
             there.add(branch_id)
         yield from _steps(known, branch_id, state.get("branch_results", {}).get(name), actor)
         wanted = _wanted(branch, state.get("branch_results", {}).get(name))
-        if wanted in _BRANCH_KINDS and wanted != status:
+        if wanted in BRANCH_KINDS and wanted != status:
             error = short((branch.get("state") or {}).get("error") or "")
             data = {"error": error, "reopened": status in BRANCH_ENDED or ""}
-            kind = _BRANCH_KINDS[wanted]
+            kind = BRANCH_KINDS[wanted]
             yield make_event(kind, actor=actor, branch_id=branch_id, status=str(wanted), data=data)
 
 
