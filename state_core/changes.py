@@ -13,6 +13,12 @@ from state_core.records import Document
 
 Path = list[Any]
 
+KEEP = "keep"
+"""The operation of a change that is none: an adapter keeps something of its own in an event's body."""
+
+KEEPS_RECORDS = "keeps_records"
+"""In a document: are there such changes on the way to it?"""
+
 
 def set_value(path: Path, value: Any) -> Change:
     return ["set", path, value]
@@ -25,6 +31,10 @@ def remove_value(path: Path) -> Change:
 
 def append_items(path: Path, items: list[Any]) -> Change:
     return ["append", path, items]
+
+
+def keep_aside(value: Any) -> Change:
+    return [KEEP, [], value]
 
 
 def apply_changes(document: Document, changes: Changes) -> None:
@@ -66,7 +76,13 @@ def _truncate(document: Document, path: Path, length: int) -> None:
     del _parent(document, path)[path[-1]][length:]
 
 
+def _keep(document: Document, path: Path, value: Any) -> None:
+    """It is no part of the state; a fork takes it along."""
+    document[KEEPS_RECORDS] = True
+
+
 _OPERATIONS: dict[str, Callable[..., None]] = {
+    KEEP: _keep,
     "set": _set,
     "remove": _remove,
     "append": _append,
@@ -91,6 +107,21 @@ def _present(document: Document, path: Path) -> Any:
         except (KeyError, IndexError, TypeError):
             return None
     return place
+
+
+def in_parts(changes: Changes, most: int = 1000, most_bytes: int = 1_000_000) -> Iterator[Changes]:
+    """For events of bounded size, at least a change each."""
+    part: Changes = []
+    size = 0
+    for change in changes:
+        length = json_size(change)
+        if part and (len(part) == most or size + length > most_bytes):
+            yield part
+            part, size = [], 0
+        part.append(change)
+        size += length
+    if part:
+        yield part
 
 
 def _size_at(document: Document, path: Path) -> int:
@@ -119,7 +150,12 @@ def _truncate_growth(document: Document, path: Path, length: int) -> int:
     return -sum(json_size(item) + 1 for item in (present or [])[length:])
 
 
+def _no_growth(document: Document, path: Path, value: Any) -> int:
+    return 0
+
+
 _GROWTH: dict[str, Callable[..., int]] = {
+    KEEP: _no_growth,
     "set": _set_growth,
     "remove": _remove_growth,
     "append": _append_growth,

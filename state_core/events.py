@@ -82,6 +82,9 @@ class EventKind(StrEnum):
     RESULT_CHANGED = "result.changed"
     """Intermediate results changed."""
 
+    RECORD_KEPT = "record.kept"
+    """An adapter keeps something of its own, beside the state; see the change ``keep``."""
+
     INPUT_REQUESTED = "input.requested"
     """A step asks a person. data: question, session (the session's status, where it changes)."""
     INPUT_ANSWERED = "input.answered"
@@ -114,7 +117,8 @@ COMMANDS = frozenset(
 
 Change = list[Any]
 """A plain state change, as JSON: ``["set", path, value]``, ``["remove", path]``,
-``["append", path, [items]]`` or ``["truncate", path, length]``; a path is a list of keys."""
+``["append", path, [items]]`` or ``["truncate", path, length]``; a path is a list of keys. ``["keep", [],
+value]`` changes nothing: an adapter keeps ``value`` for itself."""
 
 Changes = list[Change]
 

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from state_core.changes import set_value
+from state_core.changes import KEEP, KEEPS_RECORDS, in_parts, set_value
 from state_core.codec import plain
 from state_core.compose import creation
 from state_core.control import is_held, refuse_if_not_taken
@@ -21,7 +21,7 @@ from state_core.fold import state_counts
 from state_core.heads import short
 from state_core.history import History
 from state_core.pausing import OnPause
-from state_core.records import SessionState, SessionStatus, check_id, parse_time
+from state_core.records import Document, SessionState, SessionStatus, check_id, parse_time
 from state_core.retention import CleanupReport, Limits, Progress
 from state_core.saving import saving_events
 from state_core.session import Session
@@ -174,8 +174,21 @@ class StateManager(History):
                 "counts": state_counts(document),
             },
         )
-        await self.log.append(new_id, [event])
+        records = await self._records_kept(document) if document.get(KEEPS_RECORDS) else []
+        await self.log.append(new_id, [event, *records])
         return new_id
+
+    async def _records_kept(self, document: Document) -> list[Event]:
+        """What adapters keep beside a state, a thousand or a megabyte to an event."""
+        session_id, seq = document["session_id"], document["seq"]
+        kept = [
+            change
+            for span in await self.log.line(session_id, seq)
+            async for event in self.log.iterate(session_id, span)
+            for change in event.changes
+            if change[0] == KEEP
+        ]
+        return [Event(kind=EventKind.RECORD_KEPT, actor=self.actor, changes=part) for part in in_parts(kept)]
 
     # Retention
 

@@ -15,6 +15,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -27,7 +28,11 @@ class LoopThread:
         self._lock = threading.Lock()
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self._started()).result()
+        return self.submit(coroutine).result()
+
+    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
+        """Have it run there; `asyncio.wrap_future` waits for it in another loop."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._started())
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -37,13 +42,14 @@ class LoopThread:
             return self._loop
 
 
-_shared = LoopThread()
+shared = LoopThread()
+"""The one that serves a process."""
 
 
 class SyncFace:
     """Stands for an object of this library; its coroutine methods can be called without ``await``."""
 
-    def __init__(self, target: Any, thread: LoopThread = _shared) -> None:
+    def __init__(self, target: Any, thread: LoopThread = shared) -> None:
         self._target = target
         self._thread = thread
 

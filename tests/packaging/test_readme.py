@@ -16,7 +16,7 @@ from django.core.management import get_commands
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-PRINTED = ["completed 1", "Tides have causes: ", "completed ['search']"]
+PRINTED = ["completed 1", "Tides have causes: ", "completed ['search']", "You said: Explain tides"]
 """What each snippet's output begins with."""
 
 

@@ -1,0 +1,19 @@
+"""LangGraph on our stores: a checkpointer, and runs that the dashboard can steer.
+
+    graph = builder.compile(checkpointer=StateCoreSaver(storage))
+
+A thread is a session. Needs the extra ``langgraph``.
+"""
+
+from __future__ import annotations
+
+try:
+    import langgraph.checkpoint.base  # noqa: F401 - asked here, so that what is missing is said once
+except ImportError as error:
+    raise ImportError(
+        'state_core.adapters.langgraph needs LangGraph: pip install -e ".[langgraph]" in a checkout.'
+    ) from error
+
+from state_core.adapters.langgraph.saver import StateCoreSaver
+
+__all__ = ["StateCoreSaver"]

@@ -1,0 +1,81 @@
+"""What a thread takes grows with what is said in it, and reading it stays quick."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import string
+import time
+from pathlib import Path
+from typing import Annotated, Any, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
+from langgraph.graph import START, StateGraph
+from langgraph.graph.message import add_messages
+
+from state_core import MemoryStorageBackend, StorageBackend
+from state_core.adapters.langgraph import StateCoreSaver
+from state_core.copying import copy_session
+from tests.adapters.langgraph.graphs import config
+
+TURNS = 400
+MOST_BYTES = 1_500_000
+
+
+class Talk(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+def converse(saver: StateCoreSaver, turns: int) -> Any:
+    """A short question and a kilobyte of answer a turn, that no compression makes smaller than it is."""
+    chosen = random.Random(1)
+    letters = string.ascii_letters + string.digits
+
+    def chat(state: Talk) -> dict[str, Any]:
+        return {"messages": [AIMessage("".join(chosen.choices(letters, k=1024)))]}
+
+    builder = StateGraph(Talk)
+    builder.add_node("chat", chat)
+    builder.add_edge(START, "chat")
+    graph = builder.compile(checkpointer=saver)
+    for turn in range(turns):
+        question = HumanMessage(f"Question {turn}: what next?")
+        graph.invoke({"messages": [question]}, config(), durability="sync")
+    return graph
+
+
+@pytest.fixture(scope="module")
+def talked() -> StorageBackend:
+    """A store in memory with the whole conversation."""
+    store = MemoryStorageBackend()
+    graph = converse(StateCoreSaver(store), TURNS)
+    assert len(graph.get_state(config()).values["messages"]) == 2 * TURNS
+    return store
+
+
+async def test_four_hundred_turns_take_a_megabyte_and_a_half(
+    talked: StorageBackend, storage: StorageBackend, tmp_path: Path
+) -> None:
+    await copy_session(talked, storage, "thread")
+    assert (await storage.head("thread")).counts["stored_bytes"] <= MOST_BYTES
+    files = [*tmp_path.rglob("*.db"), *tmp_path.rglob("sessions/**/*")]
+    assert sum(path.stat().st_size for path in files if path.is_file()) <= MOST_BYTES
+
+
+def test_twenty_of_twelve_hundred_checkpoints_are_listed_at_once(talked: StorageBackend) -> None:
+    saver = StateCoreSaver(talked)
+    assert len(list(saver.list(config()))) == 3 * TURNS
+    seconds = []
+    for _ in range(9):
+        began = time.process_time()
+        found = list(saver.list(config(), limit=20))
+        seconds.append(time.process_time() - began)
+    assert len(found) == 20
+    assert statistics.median(seconds) <= 0.02
+
+
+async def test_a_turn_writes_as_much_after_four_hundred_as_at_the_beginning(talked: StorageBackend) -> None:
+    sizes = [len(event.body) for event in await talked.read_events("thread")]
+    tenth = len(sizes) // 10
+    assert sum(sizes[-tenth:]) < 1.1 * sum(sizes[tenth : 2 * tenth])
