@@ -15,6 +15,7 @@ from marsys_dashboard.acts import (
     ALL,
     DESTRUCTIVE,
     DO,
+    GOING_BACK,
     Done,
     Given,
     at_hand,
@@ -35,6 +36,7 @@ from state_core.control import open_question
 from state_core.exceptions import CheckpointNotFound, StateError
 from state_core.manager import StateManager
 from state_core.managers import why_unreadable
+from state_core.preview import RestorePreview
 from state_core.records import Checkpoint, Head, Question
 from state_core.words import STATUSES, Action
 
@@ -139,7 +141,7 @@ class Dialog:
         chosen = self._asked("checkpoint")
         if chosen:
             return next((place for place in self.checkpoints if place.id == chosen), None)
-        return self.checkpoints[0] if self.checkpoints and self.action.verb == "restore" else None
+        return self.checkpoints[0] if self.checkpoints and self.action.verb in GOING_BACK else None
 
     @property
     def _chosen_question(self) -> Question | None:
@@ -163,10 +165,11 @@ class Dialog:
             "head": self.head,
             "action": self.action,
             "url": self._url,
-            "title": title(self.action, checkpoint),
+            "title": title(self.action, checkpoint, self._seq),
+            "seq": self._seq,
             "now": STATUSES[self.head.status],
             "becomes": becomes(self.action, self.head),
-            "consequences": consequences(self.action, self.head, checkpoint),
+            "consequences": consequences(self.action, await self._preview(checkpoint)),
             "why_not": acts[self.action.verb].why_not,
             "destructive": self.action.verb in DESTRUCTIVE,
             "checkpoints": self.checkpoints,
@@ -178,6 +181,18 @@ class Dialog:
             "form": self.form,
             "problem": problem,
         }
+
+    @property
+    def _seq(self) -> str:
+        """The event to fork from, where no checkpoint is chosen."""
+        asked = "" if self._asked("checkpoint") else self._asked("seq")
+        return asked if self.action.verb == "fork" and asked.isdecimal() and len(asked) < 16 else ""
+
+    async def _preview(self, checkpoint: Checkpoint | None) -> RestorePreview | None:
+        """What going back would do; of a session that cannot be read, nothing is said."""
+        if self.action.verb not in GOING_BACK or checkpoint is None or self.unreadable:
+            return None
+        return await self.manager.preview_restore(checkpoint.id, session_id=self.head.session_id)
 
     async def _present_context(self) -> context_edit.Present | None:
         """What can be edited before the session is resumed."""
@@ -223,7 +238,10 @@ async def _open(request: HttpRequest, store: str, session_id: str, action: Actio
 
 
 async def _checkpoints(of_store: StateManager, session_id: str, action: Action) -> list[Checkpoint]:
-    """The newest first."""
+    """Those that can be chosen, the newest first."""
+    if action.verb == "undo":
+        before = await of_store.checkpoint_before_restore(session_id)
+        return [before] if before else []
     if "checkpoint" not in ActForm.FIELDS[action.verb]:
         return []
     return list(reversed(await of_store.list_checkpoints(session_id)))

@@ -9,9 +9,11 @@ from typing import Any
 
 from marsys_dashboard.context_edit import edit_of
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
+from state_core.events import EventKind
 from state_core.manager import StateManager
+from state_core.preview import RestorePreview
 from state_core.records import ENDED, HELD, Checkpoint, Head, Question, SessionStatus
-from state_core.words import ACTIONS, RESTORE, STATUSES, Action, refusal
+from state_core.words import ACTIONS, RESTORE, RESTORE_CHECKPOINT, STATUSES, Action, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,20 @@ FORK = Action(
         "This session stays as it is.",
     ),
 )
+UNDO = Action(
+    verb="undo",
+    label="Undo restore…",
+    title="Undo the restore",
+    permission=RESTORE,
+    possible=RESTORE_CHECKPOINT.possible,
+    otherwise=RESTORE_CHECKPOINT.otherwise,
+    result=RESTORE_CHECKPOINT.result,
+    results=RESTORE_CHECKPOINT.results,
+    consequences=(
+        "The session goes back to where it was before the last restore, and is paused there.",
+        "This is a restore, too: a checkpoint of the present place is made, so that it can be undone.",
+    ),
+)
 DELETE = Action(
     verb="delete",
     label="Delete…",
@@ -45,7 +61,8 @@ DELETE = Action(
     reason_required=True,
 )
 
-ALL: Mapping[str, Action] = {**ACTIONS, FORK.verb: FORK, DELETE.verb: DELETE}
+ALL: Mapping[str, Action] = {**ACTIONS, **{action.verb: action for action in (UNDO, FORK, DELETE)}}
+GOING_BACK = frozenset({"restore", "undo"})
 DESTRUCTIVE = frozenset({"cancel", "delete"})
 
 _SHORT = {codename: short for short, codename in PERMISSIONS.items()}
@@ -88,6 +105,8 @@ def _why_not(action: Action, head: Head, permissions: Collection[str], unreadabl
         return "No question is open."
     if action.verb == "restore" and not head.counts["checkpoints"]:
         return "It has no checkpoint yet."
+    if action.verb == "undo" and not head.counts["restores"]:
+        return "It was never restored."
     refused = refusal(action.verb, head.status, head.refuses)
     return action.why_not(head.status) or refused or (unreadable if action.verb != "delete" else "")
 
@@ -100,6 +119,8 @@ def permission_of(action: Action) -> str:
 def at_hand(head: Head, acts: Mapping[str, Availability]) -> list[Availability]:
     """What stands beside the title, the one that most likely is wanted last; the others are in a menu."""
     verbs = [verb for verb in ("checkpoint", "restore", "cancel") if acts[verb].allowed]
+    if acts["undo"].allowed and head.last_kind == EventKind.SESSION_RESTORED:
+        verbs.append("undo")
     if head.status in _RESUMABLE:
         verbs.append("resume")
     elif head.status not in ENDED:
@@ -111,6 +132,8 @@ def at_hand(head: Head, acts: Mapping[str, Availability]) -> list[Availability]:
 
 def in_menu(head: Head, acts: Mapping[str, Availability]) -> list[Availability]:
     beside = {act.verb for act in at_hand(head, acts)} | {"answer"}
+    if not head.counts["restores"]:
+        beside.add("undo")
     return [act for act in acts.values() if act.verb not in beside]
 
 
@@ -120,12 +143,14 @@ def primary(head: Head, acts: Mapping[str, Availability]) -> str:
     return next((act.verb for act in last if act.allowed and act.verb in {"answer", "resume", "pause"}), "")
 
 
-def title(action: Action, checkpoint: Checkpoint | None = None) -> str:
+def title(action: Action, checkpoint: Checkpoint | None = None, seq: str = "") -> str:
     """What the dialog and its button say: the verb and its object."""
     if "{name}" in action.title:
         return action.title.format(name=checkpoint.name if checkpoint else "…")
     if action.verb == "fork" and checkpoint:
         return f"Fork from checkpoint “{checkpoint.name}”"
+    if action.verb == "fork" and seq:
+        return f"Fork from event {seq}"
     return action.title
 
 
@@ -135,31 +160,9 @@ def becomes(action: Action, head: Head) -> str:
     return action.becomes(head.status)
 
 
-SET_ASIDE = (("steps", "step"), ("messages", "message"), ("branches", "branch"))
-
-
-def consequences(action: Action, head: Head, checkpoint: Checkpoint | None = None) -> list[str]:
-    """A sentence each. Going back to a checkpoint says how much is set aside."""
-    if action.verb == "restore" and checkpoint:
-        return [set_aside(head, checkpoint), *action.consequences]
-    return list(action.consequences)
-
-
-def set_aside(head: Head, checkpoint: Checkpoint) -> str:
-    behind = [
-        counted(head.counts[name] - checkpoint.counts.get(name, 0), noun)
-        for name, noun in SET_ASIDE
-        if head.counts[name] > checkpoint.counts.get(name, 0)
-    ]
-    events = counted(head.last_seq - checkpoint.seq, "event")
-    if not behind:
-        return f"Set aside: {events} since the checkpoint; no step, message or branch among them."
-    return f"Set aside: {', '.join(behind)} ({events} since the checkpoint)."
-
-
-def counted(number: int, noun: str) -> str:
-    plural = noun if number == 1 else f"{noun}es" if noun.endswith("ch") else f"{noun}s"
-    return f"{number:,} {plural}".replace(",", "\u202f")
+def consequences(action: Action, preview: RestorePreview | None = None) -> list[str]:
+    """A sentence each. Going back says what exactly it does."""
+    return [*(preview.sentences() if preview else ()), *action.consequences]
 
 
 @dataclass(frozen=True)
@@ -232,6 +235,13 @@ async def _restore(manager: StateManager, head: Head, given: Given) -> Done:
     return Done(f"Going back to “{checkpoint.name}” requested. Each branch finishes its present step first.")
 
 
+async def _undo(manager: StateManager, head: Head, given: Given) -> Done:
+    state = await manager.undo_restore(head.session_id, reason=given.reason, actor=given.actor)
+    if state.status == SessionStatus.PAUSED:
+        return Done("The restore is undone; the session is paused.")
+    return Done("Undoing the restore requested. Each branch finishes its present step first.")
+
+
 async def _cancel(manager: StateManager, head: Head, given: Given) -> Done:
     state = await manager.cancel_execution(head.session_id, reason=given.reason, actor=given.actor)
     if state.status == SessionStatus.CANCELLED:
@@ -244,6 +254,7 @@ async def _fork(manager: StateManager, head: Head, given: Given) -> Done:
         head.session_id,
         given.new_session_id or None,
         checkpoint_id=given.checkpoint.id if given.checkpoint else None,
+        seq=given.seq,
         reason=given.reason,
         actor=given.actor,
     )
@@ -269,6 +280,7 @@ DO: Mapping[str, Callable[[StateManager, Head, Given], Awaitable[Done]]] = {
     "answer": _answer,
     "checkpoint": _checkpoint,
     "restore": _restore,
+    "undo": _undo,
     "cancel": _cancel,
     "fork": _fork,
     "delete": _delete,

@@ -77,8 +77,9 @@ class ActForm(forms.Form):
         "answer": ("question", "answer"),
         "checkpoint": ("name", "reason"),
         "restore": ("checkpoint", "reason"),
+        "undo": ("reason",),
         "cancel": ("reason",),
-        "fork": ("checkpoint", "new_session_id", "reason"),
+        "fork": ("checkpoint", "seq", "new_session_id", "reason"),
         "delete": ("confirm", "reason"),
     }
 

@@ -7,7 +7,7 @@ from django.template.loader import render_to_string
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import charts, converters, panels  # noqa: F401 - converters are named in addresses
+from marsys_dashboard import charts, converters, family, panels  # noqa: F401 - converters are named in addresses
 from marsys_dashboard.actions import toolbar_context
 from marsys_dashboard.feed import feed
 from marsys_dashboard.frames import header_values
@@ -24,7 +24,9 @@ TABS = {
     "checkpoints": "Checkpoints",
     "state": "State",
     "log": "Log",
+    "lineage": "Lineage",
 }
+PANELS = {**panels.PANELS, "lineage": family.lineage}
 
 
 @require_safe
@@ -59,9 +61,9 @@ async def session(request: HttpRequest, store: str, session_id: str) -> HttpResp
 
 async def _panel_html(view: panels.View, tab: str) -> str:
     """The charts are drawn by the browser; every other tab is there at first paint."""
-    if tab not in panels.PANELS:
+    if tab not in PANELS:
         return ""
-    return render_to_string(f"session/panels/{tab}.html", {**view.context, **await panels.PANELS[tab](view)})
+    return render_to_string(f"session/panels/{tab}.html", {**view.context, **await PANELS[tab](view)})
 
 
 def _choice(request: HttpRequest) -> panels.Choice:
@@ -79,7 +81,7 @@ def _choice(request: HttpRequest) -> panels.Choice:
 @require("view")
 async def panel(request: HttpRequest, store: str, session_id: str, name: str) -> HttpResponse:
     """A part of the page as HTML, with the seq that it is at in the header ``X-Seq``."""
-    make = panels.PANELS.get(name)
+    make = PANELS.get(name)
     if make is None:
         raise Http404(f"There is no panel {name!r}.")
     chosen = manager(store)

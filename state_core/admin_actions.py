@@ -50,14 +50,28 @@ class Target:
         return f"Session {self.label}"
 
 
-def target_view(action: Action, target: Target) -> dict[str, Any]:
+def target_view(action: Action, target: Target, manager: StateManager) -> dict[str, Any]:
     """What the page says of a row."""
+    why_not = target.why_not(action)
     return {
         "label": target.label,
         "now": STATUSES[target.status],
         "becomes": action.becomes(target.status),
-        "why_not": target.why_not(action),
+        "why_not": why_not,
+        "preview": [] if why_not else _preview(target, manager),
     }
+
+
+def _preview(target: Target, manager: StateManager) -> list[str]:
+    """What restoring this checkpoint would do, or why that cannot be said."""
+    if not target.checkpoint_id:
+        return []
+    try:
+        preview = async_to_sync(_call)(manager.preview_restore(target.checkpoint_id))
+    except StateError as error:
+        return [str(error)]
+    sentences: list[str] = preview.sentences()
+    return sentences
 
 
 class ActForm(forms.Form):
@@ -130,7 +144,7 @@ def act(
     sent = "apply" in request.POST
     form = ActForm(action, request.POST if sent else None)
     if not sent or not form.is_valid():
-        return _page(model_admin, request, action, targets, form)
+        return _page(model_admin, request, action, targets, form, manager)
     actor = request.user.get_username()
     for target in targets:
         told, level = _outcome(action, target, manager, form.cleaned_data, actor)
@@ -170,13 +184,14 @@ def _page(
     action: Action,
     targets: Sequence[Target],
     form: ActForm,
+    manager: StateManager,
 ) -> HttpResponse:
     names = {target.checkpoint_name for target in targets}
     context = {
         **model_admin.admin_site.each_context(request),
         "title": title_of(action, names),
         "act": action,
-        "targets": [target_view(action, target) for target in targets[:SHOWN_ROWS]],
+        "targets": [target_view(action, target, manager) for target in targets[:SHOWN_ROWS]],
         "more": max(0, len(targets) - SHOWN_ROWS),
         "form": form,
         "opts": model_admin.model._meta,

@@ -135,7 +135,7 @@ def _created(event: Header) -> dict[str, Any]:
         "title": short(event.data.get("title", "")),
         "workflow": short(event.data.get("workflow", ""), 128),
         "tags": [short(tag, 64) for tag in event.data.get("tags", ())][:32],
-        "origin": event.data.get("origin", ""),
+        "origin": short(event.data.get("origin", ""), 160),
         **_driven(event),
     }
 

@@ -1,4 +1,4 @@
-"""History: how the places that a session has been at differ."""
+"""History: how places of a session differ, going back with open eyes, and families of sessions."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from state_core.checkpointing import Checkpointing
 from state_core.diff import Place, StateDiff, diff_documents, place_of
+from state_core.events import EventKind
 from state_core.exceptions import InvalidValue
-from state_core.records import Checkpoint, Document, check_id
+from state_core.lineage import Lineage, lineage_of
+from state_core.preview import RestorePreview, preview_of
+from state_core.records import Checkpoint, CheckpointKind, Document, SessionState, check_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class _Side:
 
 
 class History(Checkpointing):
-    """Compare."""
+    """Compare, preview and undo a restore, tell origins and forks."""
 
     async def diff(
         self, a: str | int, b: str | int | None = None, *, session_id: str | None = None
@@ -49,6 +52,45 @@ class History(Checkpointing):
 
     async def _document(self, side: _Side) -> Document:
         return await self.log.document(side.session_id, side.seq)
+
+    async def preview_restore(self, checkpoint_id: str, *, session_id: str | None = None) -> RestorePreview:
+        """What `restore_checkpoint` would set aside, bring back and have executed again; changes nothing.
+
+        Reads headers alone. Raises CheckpointNotFound, DamagedError.
+        """
+        checkpoint = await self._checkpoint_of(checkpoint_id, session_id)
+        head = await self.storage.head(checkpoint.session_id)
+        target = await self.log.outline(checkpoint.session_id, checkpoint.seq)
+        present = await self.log.outline(checkpoint.session_id, head.last_seq)
+        return preview_of(present, target, checkpoint, head.counts["messages"])
+
+    async def undo_restore(self, session_id: str, *, reason: str = "", actor: str = "") -> SessionState:
+        """Go back to where the session was before its last restore; that can be undone, too.
+
+        Raises InvalidValue where it was never restored, or where the checkpoint that was made then is gone.
+        """
+        checkpoint = await self.checkpoint_before_restore(session_id)
+        if checkpoint is None:
+            raise InvalidValue(
+                f"Session {session_id!r} has no restore that could be undone. "
+                "Restore one of its checkpoints instead."
+            )
+        return await self.restore_checkpoint(
+            checkpoint.id, session_id=session_id, reason=reason or "undo the restore", actor=actor
+        )
+
+    async def checkpoint_before_restore(self, session_id: str) -> Checkpoint | None:
+        """The one that the last restore made of the place that it left."""
+        restores = await self.storage.read_events(
+            check_id(session_id), kinds=[EventKind.SESSION_RESTORED], bodies=False, newest_first=True, limit=1
+        )
+        places = await self.storage.checkpoints(session_id) if restores else []
+        made = [place for place in places if place.kind == CheckpointKind.PRE_RESTORE]
+        return made[-1] if made and made[-1].seq == restores[0].seq - 1 else None
+
+    async def lineage(self, session_id: str) -> Lineage:
+        """Where a session comes from, its forks, and its restores. Raises SessionNotFound."""
+        return await lineage_of(self.storage, check_id(session_id))
 
 
 def _place(side: _Side, document: Document) -> Place:

@@ -38,7 +38,7 @@ class AbstractSession(models.Model):
     refuses = NamesField(default=list)
     reason = models.TextField(default="")
     error = models.TextField(default="")
-    origin = models.TextField(default="")
+    origin = KeyField(max_length=160, default="")
     created_at = models.DateTimeField()
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -156,6 +156,7 @@ def _session_meta(table_name: str) -> dict[str, Any]:
             index("created", "-created_at", "session_id"),
             index("started", "-started_at", "session_id"),
             index("status", "status", "session_id"),
+            index("origin", "origin", "session_id"),
             index("questions", "session_id", condition=models.Q(questions__gt=0)),
             index("lease", "lease_expires_at", condition=models.Q(lease_expires_at__isnull=False)),
         ],

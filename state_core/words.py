@@ -10,6 +10,12 @@ from state_core.records import ENDED, HELD, SessionStatus
 S = SessionStatus
 
 
+def counted(number: int, noun: str) -> str:
+    """``3 branches``, ``1 step``, ``12 431 events``."""
+    plural = noun if number == 1 else f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    return f"{number:,} {plural}".replace(",", "\u202f")
+
+
 @dataclass(frozen=True)
 class StatusWord:
     """A status as people see it: never by colour alone."""

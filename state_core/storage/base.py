@@ -81,6 +81,8 @@ class HeadQuery:
     """Only sessions with an open question."""
     lease_expired: bool = False
     """Only sessions that an owner holds whose lease has run out, by the store's clock."""
+    origin: str = ""
+    """Only forks of the session that has this id."""
     sort: str = "-updated_at"
     """One of SORTS, with ``-`` in front for descending; ties are broken by session id, ascending."""
     after: tuple[Any, str] | None = None

@@ -34,6 +34,8 @@ CREATE INDEX IF NOT EXISTS head_created ON head (created_at, session_id);
 CREATE INDEX IF NOT EXISTS head_started ON head (started_at, session_id);
 CREATE INDEX IF NOT EXISTS head_status ON head (status, updated_at);
 CREATE INDEX IF NOT EXISTS head_steps ON head (steps, session_id);
+CREATE INDEX IF NOT EXISTS head_origin ON head (json_extract(head, '$.origin'))
+    WHERE json_extract(head, '$.origin') <> '';
 CREATE INDEX IF NOT EXISTS head_bytes ON head (state_bytes, session_id);
 CREATE TABLE IF NOT EXISTS checkpoint (
     id TEXT PRIMARY KEY, session_id TEXT NOT NULL, seq INTEGER NOT NULL, checkpoint TEXT NOT NULL
@@ -202,6 +204,14 @@ _HAS = {
 }
 
 
+_FORKED_FROM = (
+    "json_extract(head, '$.origin') <> '' AND json_extract(head, '$.origin') >= ? "
+    "AND json_extract(head, '$.origin') < ?"
+)
+"""What begins with an id and "@": "A" is the character behind it. Written as in its index, or SQLite would
+not use that."""
+
+
 def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple[str, list[Any]]:
     found: list[tuple[str, list[Any]]] = [("1", [])]
     if query.statuses and statuses:
@@ -218,6 +228,9 @@ def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple
         found.append(("updated_at < ?", [_text(query.until)]))
     if query.questions:
         found.append(("questions > 0", []))
+    if query.origin:
+        origin = short(query.origin, 128)
+        found.append((_FORKED_FROM, [f"{origin}@", f"{origin}A"]))
     if query.lease_expired:
         held = ", ".join(f"'{status}'" for status in sorted(HELD))
         instant = datetime.fromtimestamp(now, UTC)

@@ -28,7 +28,7 @@ def status_counts(heads: QuerySet[Any], query: HeadQuery) -> dict[str, int]:
 
 
 def matching(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
-    if not all(map(_storable, (query.text, query.tag, query.agent))):
+    if not all(map(_storable, (query.text, query.tag, query.agent, query.origin))):
         return heads.none()
     return _labelled(heads, query).filter(_stands(query))
 
@@ -61,6 +61,9 @@ def _stands(query: HeadQuery) -> Q:
         condition &= Q(updated_at__lt=query.until)
     if query.questions:
         condition &= Q(questions__gt=0)
+    if query.origin:
+        # What begins so: "A" is the character behind "@", which no session id holds.
+        condition &= Q(origin__gte=f"{query.origin}@", origin__lt=f"{query.origin}A")
     if query.lease_expired:
         # Not the clock: an index can only serve a time that stands still while the statement lasts.
         condition &= Q(status__in=sorted(map(str, HELD)), lease_expires_at__lte=Now())

@@ -238,6 +238,7 @@ def _matches(head: Head, query: HeadQuery, now: float) -> bool:
         and (query.since is None or updated >= query.since)
         and (query.until is None or updated < query.until)
         and (not query.questions or head.counts["questions"] > 0)
+        and (not query.origin or head.origin.rpartition("@")[0] == query.origin)
         and (not query.lease_expired or _has_expired(head, now))
     )
 

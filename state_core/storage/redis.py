@@ -208,7 +208,7 @@ class RedisStorageBackend(StorageBackend):
         return found
 
     async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
-        if query.text or query.tag or query.agent or query.questions or query.lease_expired:
+        if query.text or query.tag or query.agent or query.questions or query.lease_expired or query.origin:
             tallies = await self._tallies(query)
             return {status: tally[0] for status, tally in tallies.items()}
         statuses = asked_statuses(HeadQuery())

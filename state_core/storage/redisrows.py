@@ -261,6 +261,7 @@ def write_filter(query: HeadQuery) -> list[Argument]:
         _as_json(query.agent),
         int(query.questions),
         int(query.lease_expired),
+        f"{query.origin}@" if query.origin else "",
     ]
 
 

@@ -117,6 +117,17 @@ class HeadContract:
         await until(lambda: found(storage, lease_expired=True))
         assert await found(storage, lease_expired=True) == ["news-2"]
 
+    async def test_finding_forks_of_a_session(self, storage: StorageBackend) -> None:
+        await _five(storage)
+        for fork, origin in (("f1", "News-1@3"), ("f2", "News-1@12"), ("f3", "News-10@3"), ("f4", "f1@2")):
+            await storage.append(fork, [record(EventKind.SESSION_FORKED, 6, data={"origin": origin})])
+        assert await found(storage, origin="News-1") == ["f1", "f2"]
+        assert await found(storage, origin="f1") == ["f4"]
+        assert await found(storage, origin="News-1", statuses=["running"]) == []
+        for nowhere in ("news-1", "News", "News-1@3", "f4", "%", "a\x00b", "\ud800"):
+            assert await found(storage, origin=nowhere) == []
+        assert await storage.count_by_status(HeadQuery(origin="News-1")) == {"paused": 2}
+
     async def test_conditions_count_together(self, storage: StorageBackend) -> None:
         await _five(storage)
         assert await found(storage, text="news", tag="red", statuses=["running"]) == ["news-2"]

@@ -136,6 +136,7 @@ def test_restoring_goes_back_and_can_be_undone(
 ) -> None:
     page = ask_restore(restorer, before.id)
     assert "Restore checkpoint “before”" in page.content.decode()
+    assert "Set aside: 1 step: Collector (collect:1); 1 message (" in page.content.decode()
     page = ask_restore(restorer, before.id, reason="another way")
     assert told(page) == ["Session paused_1, “before”: Paused → Paused"]
     assert manager.sync.get_session_state("paused_1").total_steps == 0

@@ -320,3 +320,22 @@ async def test_the_content_of_an_event_can_be_downloaded(manager: StateManager, 
     assert json.loads(await text(client, f"{PAGE}events/1.json")) == [["set", ["context", "topic"], "codes"]]
     assert (await client.get(f"{PAGE}events/2.json")).status_code == 404
     assert (await client.get(f"{PAGE}events/0.json")).status_code == 404
+
+
+# Lineage
+
+
+async def test_the_family_of_a_session_is_shown_with_who_and_why(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    await work(manager)
+    (halfway,) = await manager.list_checkpoints(SESSION)
+    await manager.fork_session(SESSION, "second", seq=3, reason="<b>another way</b>", actor="ana")
+    await manager.restore_checkpoint(halfway.id, reason="a better start", actor="bo")
+    shown = await panel(client, "lineage")
+    assert 'data-session-id="second"' in shown
+    assert "forked at event 3 by ana" in shown
+    assert "&lt;b&gt;another way&lt;/b&gt;" in shown
+    assert "a better start" in shown
+    assert "What it changed" in shown
+    assert "this session" in await text(client, PAGE.replace(SESSION, "second"), tab="lineage")

@@ -26,6 +26,7 @@ MANAGER_METHODS = {
     "create_checkpoint", "restore_checkpoint", "list_checkpoints", "get_checkpoint", "cleanup_checkpoints",
     "get_session_metrics", "get_storage_metrics", "list_sessions", "delete_session", "fork_session",
     "answer", "session", "sync", "close", "cleanup", "diff",
+    "preview_restore", "undo_restore", "lineage",
 }  # fmt: skip
 
 

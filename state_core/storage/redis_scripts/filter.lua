@@ -6,7 +6,8 @@ local HELD = {running = true, pausing = true, waiting = true, cancelling = true}
 local function take_filter()
   local filter = {
     since = take(), upto = take(), text = take(), tag = take(), tag_json = take(), agent = take(),
-    agent_json = take(), questions = take() == "1", lease_expired = take() == "1", fields = {},
+    agent_json = take(), questions = take() == "1", lease_expired = take() == "1",
+    origin = take(), fields = {},
   }
   local function reads(field)
     table.insert(filter.fields, field)
@@ -18,6 +19,7 @@ local function take_filter()
   if filter.tag ~= "" then filter.tags_at = reads("tags") end
   if filter.agent ~= "" then filter.agents_at = reads("agents") end
   if filter.questions then filter.questions_at = reads("questions") end
+  if filter.origin ~= "" then filter.origin_at = reads("origin") end
   if filter.lease_expired then
     filter.status_at, filter.lease_at = reads("status"), reads("lease_expires_at")
   end
@@ -57,6 +59,10 @@ local function has_expired(filter, status, lease)
   return HELD[status] and lease and lease ~= "" and not lasts(lease, filter.now)
 end
 
+local function begins_with(text, part)
+  return text and string.sub(text, 1, #part) == part
+end
+
 -- A session that is gone may seem to fit.
 local function fits(session, filter)
   local values = call("HMGET", key(session, "head"), unpack(filter.fields))
@@ -65,5 +71,6 @@ local function fits(session, filter)
     and (not filter.tags_at or has_item(values[filter.tags_at], filter.tag, filter.tag_json))
     and (not filter.agents_at or has_item(values[filter.agents_at], filter.agent, filter.agent_json))
     and (not filter.questions or tonumber(values[filter.questions_at] or "0") > 0)
+    and (not filter.origin_at or begins_with(values[filter.origin_at], filter.origin))
     and (not filter.lease_at or has_expired(filter, values[filter.status_at], values[filter.lease_at]))
 end

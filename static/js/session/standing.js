@@ -6,7 +6,7 @@ const standing = document.getElementById("standing");
 const announcer = document.getElementById("announcer");
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 const has = (list) => document.querySelectorAll(`[data-list="${list}"] > *`).length > 0;
-let known = [main.dataset.status, has("questions"), has("checkpoints")].join();
+let known = [main.dataset.status, has("questions"), has("checkpoints"), Number(main.dataset.restores)].join();
 
 export function keepStanding(frame) {
   for (const fresh of parse(frame.header_html).querySelectorAll("[data-part]")) {
@@ -24,7 +24,7 @@ export function keepStanding(frame) {
 
 // What can be done depends on the status, and on whether there are questions and checkpoints.
 function tellActs({ status, head }) {
-  const now = [status, head.counts.questions > 0, head.counts.checkpoints > 0].join();
+  const now = [status, head.counts.questions > 0, head.counts.checkpoints > 0, head.counts.restores].join();
   if (known !== now) document.dispatchEvent(new CustomEvent("state:status", { detail: { state: "live", status } }));
   known = now;
 }

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from marsys_dashboard import managers
-from marsys_dashboard.acts import ALL, at_hand, available, consequences, in_menu, primary, set_aside
+from marsys_dashboard.acts import ALL, at_hand, available, consequences, in_menu, primary
 from state_core.events import EventKind
 from state_core.manager import StateManager
 from state_core.records import Head, SessionStatus
@@ -238,7 +238,8 @@ def test_the_dialog_counts_what_a_restore_sets_aside(ana: Client, manager):
 
     checkpoint_id = asyncio.run(work())
     text = show(ana, "restore", f"?checkpoint={checkpoint_id}").content.decode()
-    assert "Set aside: 2 steps, 1 message (" in text
+    assert "Set aside: 2 steps: " in text
+    assert "; 1 message (" in text
     assert "this can be undone" in text
     assert "Restore checkpoint “early”" in text
 
@@ -246,11 +247,32 @@ def test_the_dialog_counts_what_a_restore_sets_aside(ana: Client, manager):
 def test_nothing_is_set_aside_by_going_back_to_the_present_place(session):
     session.sync.create_checkpoint("s", "now")
     (checkpoint,) = session.sync.list_checkpoints("s")
-    told = set_aside(session.sync.get_head("s"), checkpoint)
-    assert told == "Set aside: 0 events since the checkpoint; no step, message or branch among them."
+    told = session.sync.preview_restore(checkpoint.id).sentences()
+    assert told[0] == "Set aside: 0 events since the checkpoint; no step, message or branch among them."
+
+
+def test_a_restore_is_undone(ana: Client, session):
+    session.sync.create_checkpoint("s", "early")
+    session.sync.cancel_execution("s")
+    (early,) = session.sync.list_checkpoints("s")
+    assert send(ana, "undo", {}).status_code == 400
+    assert send(ana, "restore", {**REASON, "checkpoint": early.id}).json()["status"] == "paused"
+    head = session.sync.get_head("s")
+    assert "undo" in [act.verb for act in at_hand(head, available(head, {"restore"}))]
+    assert "so that it can be undone" in show(ana, "undo").content.decode()
+    assert send(ana, "undo", {}).json()["message"] == "The restore is undone; the session is paused."
 
 
 # Cancel, fork, delete
+
+
+def test_a_fork_begins_at_the_event_that_is_named(ana: Client, session):
+    text = show(ana, "fork", "?seq=1").content.decode()
+    assert "Fork from event 1" in text
+    assert '<input type="hidden" name="seq" value="1">' in text
+    send(ana, "fork", {"new_session_id": "early", "seq": "1"})
+    assert session.sync.get_head("early").origin == "s@1"
+    assert send(ana, "fork", {"new_session_id": "late", "seq": "9999"}).status_code == 400
 
 
 def test_cancel_ends_the_session_with_the_reason(ana: Client, session):
@@ -478,9 +500,8 @@ def test_what_may_be_done_follows_from_the_permissions(manager):
 @pytest.mark.parametrize("verb", ALL)
 @pytest.mark.parametrize("present", SessionStatus)
 def test_every_dialog_has_words_for_every_status(verb, present):
-    head = Head("s", status=present)
     assert ALL[verb].becomes(present)
-    assert consequences(ALL[verb], head)
+    assert consequences(ALL[verb])
 
 
 # Who
