@@ -155,7 +155,12 @@ class ActForm(forms.Form):
         return self.session_id
 
     def first_error(self) -> str:
-        for name, errors in self.errors.items():
-            label = self.fields[name].label if name in self.fields else ""
-            return f"{label}: {errors[0]}" if label else str(errors[0])
-        return ""
+        return first_error(self)
+
+
+def first_error(form: forms.Form) -> str:
+    """With the name of its field, or ""."""
+    for name, errors in form.errors.items():
+        label = form.fields[name].label if name in form.fields else ""
+        return f"{label}: {errors[0]}" if label else str(errors[0])
+    return ""

@@ -6,7 +6,9 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from marsys_dashboard import actions, signin, views
+from marsys_dashboard.clean_up_views import urlpatterns as clean_up_pages
 from marsys_dashboard.compare import urlpatterns as compare_pages
+from marsys_dashboard.job_views import urlpatterns as job_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
 
@@ -14,6 +16,8 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="sessions"), name="home"),
     path("sessions/", views.sessions, name="sessions"),
     *needs_pages,
+    *clean_up_pages,
+    *job_pages,
     *session_pages,
     *compare_pages,
     path("sessions/<store:store>/<session_id:session_id>/acts/", actions.toolbar, name="acts"),

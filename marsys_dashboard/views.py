@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -15,11 +15,13 @@ from django.templatetags.static import static
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from marsys_dashboard.acts import ALL, permission_of
 from marsys_dashboard.failures import wants_json
+from marsys_dashboard.job_acts import BULK
 from marsys_dashboard.listing import DEFAULT_SORT, Asked, Listing, count, find, read_address
 from marsys_dashboard.managers import store_names
 from marsys_dashboard.pages import page
-from marsys_dashboard.permissions import require
+from marsys_dashboard.permissions import permissions_of, require
 from state_core.records import HELD, Head, SessionStatus
 from state_core.words import STATUSES
 
@@ -59,7 +61,8 @@ async def sessions(request: HttpRequest) -> HttpResponse:
     asked = read_address(request.GET)
     if wants_json(request):
         return JsonResponse(counts_json(await count(asked)))
-    return await page(request, "sessions/list.html", _context(await find(asked)))
+    permissions = await permissions_of(request.user)
+    return await page(request, "sessions/list.html", _context(await find(asked), permissions))
 
 
 @require_safe
@@ -94,11 +97,12 @@ def row_context(head: Head, store: str) -> dict[str, Any]:
     }
 
 
-def _context(listing: Listing) -> dict[str, Any]:
+def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
     asked = listing.asked
     return {
         "section": "sessions",
         "listing": listing,
+        "bulk": [ALL[verb] for verb in BULK if permission_of(ALL[verb]) in permissions],
         "asked": asked,
         "rows": [render_row(found.head, found.store) for found in listing.rows],
         "columns": [_column(asked, title, sort) for title, sort in COLUMNS],

@@ -10,15 +10,15 @@ const dialog = document.getElementById("act-dialog");
 
 // Opening
 
-async function open(url) {
-  dialog.innerHTML = await fragment(url);
+export async function openFragment(url, options = {}) {
+  dialog.innerHTML = await fragment(url, options);
   prepare();
   if (!dialog.open) dialog.showModal();
   (dialog.querySelector("input:not([type=hidden]), textarea, select") ?? dialog).focus();
 }
 
-async function fragment(url) {
-  const response = await fetch(url, FRAGMENT);
+async function fragment(url, options) {
+  const response = await fetch(url, { ...FRAGMENT, ...options });
   if (response.redirected) location.reload();
   if (response.ok) return response.text();
   throw new Error(await said(response));
@@ -46,7 +46,7 @@ async function refetch(select) {
   const form = select.form;
   const typed = [...new FormData(form)].filter(([name]) => !["csrfmiddlewaretoken", "answer", "edited", "seq", "unedited"].includes(name) && !name.startsWith("answer."));
   const query = new URLSearchParams({ [select.name]: select.value });
-  await open(`${form.getAttribute("action")}?${query}`).catch(tell);
+  await openFragment(`${form.getAttribute("action")}?${query}`).catch(tell);
   for (const [name, value] of typed) {
     const field = dialog.querySelector("form").elements[name];
     if (field && name !== select.name) field.value = value;
@@ -62,7 +62,7 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   button.closest("details")?.removeAttribute("open");
   if (button.getAttribute("aria-disabled") === "true") return toast(button.title, "error");
-  open(addressOf(button)).catch(tell);
+  openFragment(addressOf(button)).catch(tell);
 });
 
 function addressOf(button) {

@@ -13,6 +13,9 @@ from tests.dashboard.pages.conftest import person
 pytestmark = pytest.mark.django_db
 
 PAGES = (
+    "/needs-you/",
+    "/jobs/",
+    "/jobs/clean-up/",
     "/sessions/",
     "/sessions/?q=nothing-like-that",
     "/sessions/?sort=nonsense",
@@ -114,7 +117,8 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     """An address that is added later has to be put into PAGES or here."""
     opened = {"home", "login", "logout", "sign-in", "favicon"}
     guarded = {
-        "sessions", "session", "act", "acts", "panel", "charts", "needs",
+        "sessions", "session", "act", "acts", "panel", "charts", "needs", "compare", "compare-json",
+        "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
         "state-json", "visualization-json", "event-json",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}

@@ -1,0 +1,109 @@
+"""What the dashboard itself keeps, in Django's database: jobs over many sessions. Not the sessions."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+SILENCE = timedelta(seconds=10)
+"""After so long without a sign of life, the process that ran a job is taken to be gone."""
+
+
+class JobStatus(models.TextChoices):
+    GATHERING = "gathering", "Gathering"
+    RUNNING = "running", "Running"
+    STOPPING = "stopping", "Stopping"
+    STOPPED = "stopped", "Stopped"
+    REFUSED = "refused", "Refused"
+    COMPLETED = "completed", "Completed"
+
+
+AT_WORK = (JobStatus.GATHERING, JobStatus.RUNNING, JobStatus.STOPPING)
+
+
+class Outcome(models.TextChoices):
+    LEFT = "left", "Left"
+    DONE = "done", "Done"
+    SKIPPED = "skipped", "Skipped"
+    FAILED = "failed", "Failed"
+
+
+class Job(models.Model):
+    """An act on many sessions: whose, why, on which, and how far it is."""
+
+    verb = models.TextField()
+    actor = models.TextField()
+    """The user's name, as it stands in the sessions' logs."""
+    reason = models.TextField(default="")
+    given = models.JSONField(default=dict)
+    """What else the person gave: the checkpoint's name, additional context, limits."""
+    query = models.TextField(default="")
+    """The list's address where it was "all that match", without the ``?``; "" where rows were selected."""
+    confirmed = models.IntegerField(default=0)
+    """How many sessions the person was told."""
+    status = models.TextField(choices=JobStatus, default=JobStatus.GATHERING)
+    note = models.TextField(default="")
+    """Why it was refused, or did not get on."""
+    created_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+    runner = models.TextField(default="")
+    """The process that works on it, with a number of its own for each attempt."""
+    beat_at = models.DateTimeField(default=timezone.now)
+    """Its last sign of life."""
+
+    class Meta:
+        indexes = [models.Index(fields=["-created_at"], name="marsys_job_created")]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Job {self.pk}: {self.verb}"
+
+    @property
+    def is_silent(self) -> bool:
+        """Is the process that ran it gone?"""
+        return self.status in AT_WORK and timezone.now() - self.beat_at > SILENCE
+
+    @property
+    def is_at_work(self) -> bool:
+        return self.status in AT_WORK and not self.is_silent
+
+    @property
+    def can_go_on(self) -> bool:
+        return self.is_silent or self.status == JobStatus.STOPPED
+
+    @property
+    def label(self) -> str:
+        return "Interrupted" if self.is_silent else JobStatus(self.status).label
+
+    def counts(self) -> dict[str, int]:
+        found = dict(self.items.values_list("outcome").annotate(n=models.Count("pk")))
+        return {outcome: found.get(outcome, 0) for outcome in Outcome.values}
+
+
+class JobItem(models.Model):
+    """One session of a job."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="items")
+    store = models.TextField()
+    session_id = models.TextField()
+    data = models.JSONField(default=dict)
+    """Of a clean-up: what was planned."""
+    begun = models.BooleanField(default=False)
+    """It was being worked on: a process that ended in between may have done it."""
+    outcome = models.TextField(choices=Outcome, default=Outcome.LEFT)
+    told = models.TextField(default="")
+    """What was done, or why not."""
+    at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["job", "outcome", "id"], name="marsys_job_outcome")]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.session_id}"
+
+    def end(self, outcome: Outcome, told: Any) -> None:
+        self.outcome, self.told, self.at = outcome, str(told)[:1000], timezone.now()
