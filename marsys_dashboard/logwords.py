@@ -20,6 +20,7 @@ _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("pinned", lambda value: "kept" if value else "no longer kept"),
     ("missed", lambda value: f"{value} of what happened here is not recorded"),
     ("origin", lambda value: f"from {value}"),
+    ("compacted_at", lambda value: f"stands for itself and all before it, since {value[:10]}"),
     ("owner", lambda value: f"by {value}"),
     ("title", lambda value: f"“{value}”"),
     ("reason", str),

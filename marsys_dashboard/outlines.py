@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from state_core.events import Event, EventKind
-from state_core.exceptions import EncryptionKeyError
-from state_core.fold import apply_event, empty_document
+from state_core.exceptions import DamagedError, EncryptionKeyError
+from state_core.fold import apply_event, empty_document, pass_over
 from state_core.log import Range
 from state_core.manager import StateManager
 from state_core.records import Document, Head, parse_time
@@ -24,7 +24,9 @@ MESSAGE_KINDS = frozenset({EventKind.MESSAGE_ADDED, EventKind.MEMORY_REWRITTEN})
 QUESTION_KINDS = frozenset({EventKind.INPUT_REQUESTED, EventKind.INPUT_ANSWERED})
 CONTENT_KINDS = STEP_KINDS | MESSAGE_KINDS | QUESTION_KINDS
 """Kinds whose bodies rows show something of."""
-WHOLE_STATE_KINDS = frozenset({EventKind.SESSION_FORKED, EventKind.SESSION_SAVED})
+CARRYING_KINDS = frozenset({EventKind.SESSION_FORKED, EventKind.SESSION_COMPACTED})
+"""Kinds of a log's first event whose bodies hold all that was before."""
+WHOLE_STATE_KINDS = CARRYING_KINDS | {EventKind.SESSION_SAVED}
 """Kinds whose bodies may hold steps and messages that no event of their own tells of."""
 
 KEPT = 64
@@ -57,6 +59,10 @@ class Outline:
     questions: dict[str, Place] = field(default_factory=dict)
     holds_whole_states: bool = False
     """Some content may lie in events that are not in ``steps`` and ``messages``."""
+    first_seq: int = 1
+    """Where the log began when it was folded."""
+    lacks_beginning: bool = False
+    """What the log's first event carries could not be read, for want of its key."""
 
     @property
     def seq(self) -> int:
@@ -69,7 +75,13 @@ class Outline:
         return self.seq + int(carried)
 
     def apply(self, event: Event) -> None:
-        apply_event(self.document, event)
+        try:
+            apply_event(self.document, event)
+        except DamagedError:
+            if not self.lacks_beginning:
+                raise
+            pass_over(self.document, event)  # it is about a branch or a step that is not known here
+            return
         place = Place(event.seq, event.kind, event.branch_id, event.size)
         if event.kind in STEP_KINDS:
             self.steps.setdefault((event.branch_id, event.step_id), []).append(place)
@@ -82,7 +94,7 @@ class Outline:
             self._index_carried(event)
 
     def _index_carried(self, event: Event) -> None:
-        """A fork carries steps and memories that no event of its own log tells of."""
+        """A fork, or a log that was compacted, carries steps and memories that no event of it tells of."""
         for branch_id, branch in self.document["branches"].items():
             for step_id in branch["steps"]:
                 self.steps.setdefault((branch_id, step_id), [])
@@ -102,6 +114,8 @@ class Outline:
             list(self.messages),
             dict(self.questions),
             self.holds_whole_states,
+            self.first_seq,
+            self.lacks_beginning,
         )
 
     def step(self, key: StepKey) -> Document | None:
@@ -154,14 +168,15 @@ async def fold_outline(manager: StateManager, session_id: str, seq: int | None =
     """From the log's beginning to ``seq``, or to its end. Raises SessionNotFound, DamagedError."""
     head = await manager.storage.head(session_id)
     last = head.last_seq if seq is None else seq
-    outline = Outline(empty_document(session_id))
+    outline = Outline(empty_document(session_id), first_seq=head.first_seq)
     ranges = [Range(0, last)]
     if head.counts["restores"]:
         ranges = await manager.log.line(session_id, last)
-    if head.origin:
+    if head.origin or head.first_seq > 1:
         for event in await _first(manager, session_id):
+            outline.lacks_beginning = not event.body_read
             outline.apply(event)
-        ranges[0] = Range(1, ranges[0].upto)
+            ranges[0] = Range(event.seq, ranges[0].upto)
     for span in ranges:
         async for event in manager.log.iterate(session_id, span, bodies=False):
             outline.apply(event)
@@ -169,7 +184,7 @@ async def fold_outline(manager: StateManager, session_id: str, seq: int | None =
 
 
 async def _first(manager: StateManager, session_id: str) -> Sequence[Event]:
-    """With what a fork carries, or, where that is encrypted and the key is not here, without it."""
+    """With what it carries, or, where that is encrypted and the key is not here, without it."""
     try:
         return await manager.log.read(session_id, limit=1)
     except EncryptionKeyError:
@@ -183,7 +198,12 @@ def fold_forward(outline: Outline, events: Iterable[Event]) -> None:
 
 def goes_back(events: Iterable[Event]) -> bool:
     """Is there an event that the outline cannot simply be moved over?"""
-    return any(event.kind == EventKind.SESSION_RESTORED for event in events)
+    return any(event.kind in {EventKind.SESSION_RESTORED, EventKind.SESSION_COMPACTED} for event in events)
+
+
+def is_compacted_since(outline: Outline, head: Head) -> bool:
+    """Then what it says of where content lies does not hold any more."""
+    return outline.first_seq != head.first_seq
 
 
 def is_of(outline: Outline, head: Head) -> bool:
@@ -214,7 +234,7 @@ class OutlineCache:
         key = (store, session_id)
         kept = base or self._kept.get(key)
         head = await manager.storage.head(session_id)
-        if kept is None or not is_of(kept, head):
+        if kept is None or not is_of(kept, head) or is_compacted_since(kept, head):
             kept = await fold_outline(manager, session_id)
         elif kept.seq < head.last_seq:
             kept = await self._moved_on(manager, session_id, kept, head.last_seq)

@@ -20,7 +20,7 @@ from marsys_dashboard.contents import (
     question_values,
     step_values,
 )
-from marsys_dashboard.outlines import Outline, Place, StepKey
+from marsys_dashboard.outlines import CARRYING_KINDS, Outline, Place, StepKey
 from marsys_dashboard.structure import structure
 from state_core.events import Event, EventKind, Header
 from state_core.records import Checkpoint, Document, parse_time
@@ -72,7 +72,7 @@ def _step_preview(step: Document, values: Document, why: str) -> Text:
 
 def message_rows(outline: Outline, place: Place, content: Event | Unread | None) -> list[Row]:
     """A row for each message that an event adds; one for a memory that was rewritten."""
-    if place.kind == EventKind.SESSION_FORKED:
+    if place.kind in CARRYING_KINDS:
         return _listed(outline, place, outline.document["branches"][place.branch_id]["memory"])
     if not isinstance(content, Event):
         note = content.why if content else ""

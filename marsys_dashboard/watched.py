@@ -8,7 +8,15 @@ from collections.abc import Callable, Sequence
 
 from marsys_dashboard.contents import read_contents
 from marsys_dashboard.frames import CHECKPOINT_KINDS, Beat, Frame, content_places, session_frame
-from marsys_dashboard.outlines import Outline, OutlineCache, fold_forward, fold_outline, goes_back, is_of
+from marsys_dashboard.outlines import (
+    Outline,
+    OutlineCache,
+    fold_forward,
+    fold_outline,
+    goes_back,
+    is_compacted_since,
+    is_of,
+)
 from state_core.events import Event
 from state_core.exceptions import DamagedError, SessionNotFound
 from state_core.manager import StateManager
@@ -60,6 +68,8 @@ class Watched:
             self.head = await self.manager.storage.head(self.session_id)
             if not is_of(self.outline, self.head):
                 raise SessionNotFound(self.session_id)
+            if is_compacted_since(self.outline, self.head) and self.outline.seq >= self.head.first_seq:
+                self.outline = await fold_outline(self.manager, self.session_id, self.outline.seq)
             while self.outline.seq < self.head.last_seq:
                 await self._advance_page(self.outline, self.head, publish)
 

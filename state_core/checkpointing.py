@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from state_core.checkpoints import surplus
+from state_core.checkpoints import made_by, surplus
 from state_core.compose import checkpoint_event, restoration
 from state_core.control import Control, again_on_conflict, refuse_if_not_taken
 from state_core.events import Event, EventKind
@@ -86,7 +86,7 @@ class Checkpointing(Control):
         events = await self.log.read(
             checkpoint.session_id, after=checkpoint.seq - 1, before=checkpoint.seq + 1, bodies=False
         )
-        if [event.data.get("id") for event in events] != [checkpoint.id]:
+        if [made_by(event) for event in events] != [checkpoint.id]:
             why = f"event {checkpoint.seq}, where it is said to be, does not make it"
             raise DamagedError(checkpoint.session_id, f"checkpoint {checkpoint.id}", why)
 

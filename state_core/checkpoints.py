@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 
 from state_core.config import CheckpointConfig
+from state_core.events import EventKind, Header
 from state_core.records import Checkpoint, CheckpointKind
 
 MADE_BY_THEMSELVES = frozenset({CheckpointKind.AUTO, CheckpointKind.COMPLETION, CheckpointKind.ERROR})
@@ -43,6 +44,12 @@ class AutoCheckpoints:
             return []
         own = [c for c in checkpoints if c.kind in MADE_BY_THEMSELVES and not c.pinned]
         return surplus(own, self._config.max_checkpoints)
+
+
+def made_by(event: Header) -> str | None:
+    """The id of the checkpoint that this event makes, or that a compacted log begins with."""
+    data = event.data.get("checkpoint") if event.kind == EventKind.SESSION_COMPACTED else event.data
+    return data.get("id") if data else None
 
 
 def surplus(checkpoints: Iterable[Checkpoint], keep_latest: int) -> list[str]:

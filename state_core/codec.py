@@ -123,9 +123,9 @@ class Codec:
     def __repr__(self) -> str:
         return f"<Codec compression_level={self._level} keys={[key.id for key in self._keys]}>"
 
-    def seal(self, session_id: str, event: Event) -> EventRecord:
-        """Raises InvalidValue and TooLarge."""
-        payload = self._dumps(event.changes, event.kind) if event.changes else b""
+    def seal(self, session_id: str, event: Event, *, bounded: bool = True) -> EventRecord:
+        """``bounded``: refuse what is over ``max_bytes``. Raises InvalidValue and TooLarge."""
+        payload = self._dumps(event.changes, event.kind, bounded) if event.changes else b""
         body, encoding = self._pack(payload, _event_place(session_id, event))
         return EventRecord(**_header_values(event), body=body, encoding=encoding)
 
@@ -151,12 +151,12 @@ class Codec:
         document: Document = _loads(payload, session_id, what)
         return document
 
-    def _dumps(self, value: Any, what: str) -> bytes:
+    def _dumps(self, value: Any, what: str, bounded: bool) -> bytes:
         try:
             payload = orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS)
         except (TypeError, ValueError) as error:
             raise InvalidValue(f"{what}: a value cannot be stored: {error}. Store {_SUPPORTED}.") from error
-        if len(payload) > self._max_bytes:
+        if bounded and len(payload) > self._max_bytes:
             raise TooLarge(
                 f"{what}: {len(payload) / 1e6:.1f} MB in one piece is over the limit of "
                 f"{self._max_bytes / 1e6:.1f} MB. Keep large data in a file or a blob store and record a "

@@ -47,7 +47,7 @@ class StateManagerConfig:
     encryption_key: str | bytes | Sequence[str | bytes] | None = field(default=None, repr=False)
     """See `new_encryption_key`. Several: the first encrypts, all decrypt."""
 
-    # Retention: only sessions that have ended are ever touched. The two ages and the quota are what
+    # Retention: only sessions that have ended are ever touched. The three ages and the quota are what
     # `StateManager.cleanup` goes by; nothing is deleted by itself unless auto_cleanup_enabled says so.
     auto_cleanup_enabled: bool = False
     """Clean up by itself, about once an hour, in processes that open sessions or work on them."""
@@ -56,6 +56,9 @@ class StateManagerConfig:
     max_checkpoint_age_days: float | None = 7.0
     """Delete older checkpoints, of sessions that ended, if they were made by themselves; named and pinned
     ones and those made before a restore stay. None: all stay."""
+    max_history_age_days: float | None = None
+    """Compact sessions that ended and whose last event is older, where that makes them smaller: what was
+    before their oldest checkpoint, or before their end, is folded into one event. None: history stays."""
     max_storage_size_mb: float | None = None
     """Quota of the store, in MB as `get_storage_metrics` counts them. Beyond it, with
     ``auto_cleanup_enabled``, the sessions that ended longest ago go; where that does not do, or without it,
@@ -78,7 +81,8 @@ class StateManagerConfig:
     def __post_init__(self) -> None:
         _positive(self, "auto_save_interval", "lease_ttl", "control_interval", "max_value_mb")
         _positive(self, "outage_patience", "cache_size_mb")
-        _positive(self, "max_session_age_days", "max_checkpoint_age_days", "max_storage_size_mb")
+        _positive(self, "max_session_age_days", "max_checkpoint_age_days", "max_history_age_days")
+        _positive(self, "max_storage_size_mb")
         if not 1 <= self.compression_level <= 9:
             raise ConfigurationError(
                 f"compression_level is {self.compression_level}; choose 1 (fast) to 9 (small), "

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -32,13 +32,16 @@ from state_core.exceptions import (
 )
 from state_core.heads import apply_checkpoint_change, apply_head_change
 from state_core.records import HELD, Checkpoint, Head, utc_now
-from state_core.storage.base import HeadQuery, StorageBackend, derived
+from state_core.storage.base import StorageBackend, derived
+from state_core.walk import (
+    BYTES_AT_ONCE,
+    OnProgress,
+    WalkProgress,
+    count_sessions,
+    record_pages,
+    session_ids,
+)
 
-MOST_EVENTS = 500
-"""Most events that are in memory at once."""
-BYTES_AT_ONCE = 8_000_000
-"""How much of a session is read or written at once, as far as its events are alike."""
-HEADS_AT_ONCE = 200
 HOLD_SECONDS = 3600.0
 """How long half a copy is kept from everybody but a further copy."""
 OWNER = "copy_sessions"
@@ -69,22 +72,6 @@ class SessionCopy:
     written: int = 0
     """Of them, by this copy."""
     why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CopyProgress:
-    """How far a copy is: in one session, and in all of them."""
-
-    session_id: str
-    events: int
-    """Of this session that are in the target."""
-    of_events: int
-    sessions: int = 0
-    """That were dealt with before this one."""
-    of_sessions: int = 1
-
-
-OnProgress = Callable[[CopyProgress], None]
 
 
 async def copy_session(
@@ -126,14 +113,14 @@ async def copy_sessions(
     Raises StorageUnavailable when a store cannot be reached any more; start it again to go on.
     """
     chosen = None if ids is None else list(dict.fromkeys(ids))
-    total = len(chosen) if chosen is not None else sum((await source.count_by_status(HeadQuery())).values())
+    total = len(chosen) if chosen is not None else await count_sessions(source)
     results: list[SessionCopy] = []
 
-    def tell(progress: CopyProgress) -> None:
+    def tell(progress: WalkProgress) -> None:
         if on_progress:
             on_progress(replace(progress, sessions=len(results), of_sessions=max(total, len(results) + 1)))
 
-    async for session_id in _ids(source, chosen):
+    async for session_id in session_ids(source, chosen):
         try:
             head = await source.head(session_id)
             if _is_held(head) and not include_running:
@@ -149,18 +136,6 @@ async def copy_sessions(
     return results
 
 
-async def _ids(source: StorageBackend, chosen: Sequence[str] | None) -> AsyncIterator[str]:
-    if chosen is not None:
-        for session_id in chosen:
-            yield session_id
-        return
-    query = HeadQuery(sort="session_id", limit=HEADS_AT_ONCE)
-    while heads := await source.heads(query):
-        for head in heads:
-            yield head.session_id
-        query = replace(query, after=query.cursor(heads[-1]))
-
-
 def _is_held(head: Head) -> bool:
     return bool(head.owner) and head.lease_expires_at is not None and head.lease_expires_at > utc_now()
 
@@ -171,14 +146,17 @@ class _Original:
 
     head: Head
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
-    digests: list[bytes] = field(default_factory=list)
+    digests: dict[int, bytes] = field(default_factory=dict)
+    """By seq."""
 
     def add(self, records: Sequence[EventRecord]) -> None:
         change, checkpoints = derived(self.head.session_id, records)
+        if not self.digests:
+            self.head.last_seq = change.first_seq - 1
         first = self.head.last_seq + 1
         apply_head_change(self.head, change, len(records))
         apply_checkpoint_change(self.checkpoints, checkpoints, first)
-        self.digests.extend(map(_digest, records))
+        self.digests.update((record.seq, _digest(record)) for record in records)
 
 
 class _Copy:
@@ -200,14 +178,15 @@ class _Copy:
         self._on_progress = on_progress
         self._original = _Original(Head(head.session_id))
         self._fence: int | None = None
+        self._before = head.first_seq - 1
 
     async def run(self, dry_run: bool) -> SessionCopy:
         await self._look_through()
-        total = self._head.last_seq
+        total, events = self._head.last_seq, self._head.event_count
         there = await self._last_seq_there()
-        await self._compare_events(0, min(there, total))
+        await self._compare_events(self._before, min(there, total))
         if there < total and dry_run:
-            return SessionCopy(self._session_id, CopyOutcome.TO_COPY, total)
+            return SessionCopy(self._session_id, CopyOutcome.TO_COPY, events)
         if there < total:
             await self._write(there)
             await self._compare_events(there, total)
@@ -216,16 +195,17 @@ class _Copy:
             await self._let_go(more)
         outcome = CopyOutcome.COPIED if there < total else CopyOutcome.THERE
         why = f"it has gone on there by {more}" if more else ""
-        return SessionCopy(self._session_id, outcome, total, max(0, total - there), why)
+        return SessionCopy(self._session_id, outcome, events, max(0, total - there), why)
 
-    def _tell(self, events: int) -> None:
+    def _tell(self, seq: int) -> None:
         if self._on_progress:
-            self._on_progress(CopyProgress(self._session_id, events, self._head.last_seq))
+            done = seq - self._before
+            self._on_progress(WalkProgress(self._session_id, done, self._head.event_count))
 
     # The source
 
     async def _look_through(self) -> None:
-        async for records in self._pages(self._source, 0, self._head.last_seq):
+        async for records in self._pages(self._source, self._before, self._head.last_seq):
             for record in records:
                 # Encrypted with a key that we do not have: the target's readers will find out.
                 with contextlib.suppress(EncryptionKeyError):
@@ -234,37 +214,31 @@ class _Copy:
         if _state_of(self._original.head) != _state_of(self._head):
             raise DamagedError(self._session_id, "its head", "it does not follow from its events")
 
-    async def _pages(
-        self, store: StorageBackend, after: int, upto: int
-    ) -> AsyncIterator[Sequence[EventRecord]]:
-        """Raises DamagedError where an event is missing."""
-        limit = _page_size(self._head)
-        while after < upto:
-            records = await store.read_events(self._session_id, after=after, before=upto + 1, limit=limit)
-            expected = range(after + 1, after + 1 + max(1, len(records)))
-            missing = set(expected) - {record.seq for record in records}
-            if missing:
-                raise DamagedError(self._session_id, f"event {min(missing)}", f"it is missing in {store!r}")
-            yield records
-            after = records[-1].seq
+    def _pages(self, store: StorageBackend, after: int, upto: int) -> AsyncIterator[list[EventRecord]]:
+        return record_pages(store, self._head, after, upto)
 
     # The target
 
     async def _last_seq_there(self) -> int:
+        """Where nothing is there, what the log begins after."""
         try:
-            return (await self._target.head(self._session_id)).last_seq
+            head = await self._target.head(self._session_id)
         except SessionNotFound:
-            return 0
+            return self._before
+        if head.first_seq != self._head.first_seq:
+            raise Diverged(self._session_id, "where its log begins, since one of them was compacted,")
+        return head.last_seq
 
     async def _write(self, seq: int) -> None:
-        total = self._head.last_seq
-        if seq:
+        total, is_there = self._head.last_seq, seq > self._before
+        if is_there:
             await self._hold()
         async for records in self._pages(self._source, seq, total):
             for part in _parts(records):
                 seq = await self._target.append(
-                    self._session_id, part, expected_seq=seq or None, fence=self._fence
+                    self._session_id, part, expected_seq=seq if is_there else None, fence=self._fence
                 )
+                is_there = True
                 if seq < total:
                     await self._hold()
                 self._tell(seq)
@@ -291,7 +265,7 @@ class _Copy:
     async def _compare_events(self, after: int, upto: int) -> None:
         async for records in self._pages(self._target, after, upto):
             for record in records:
-                if _digest(record) != self._original.digests[record.seq - 1]:
+                if _digest(record) != self._original.digests[record.seq]:
                     raise Diverged(self._session_id, f"event {record.seq}")
 
     async def _compare_rest(self) -> int:
@@ -306,12 +280,6 @@ class _Copy:
         if checkpoints != self._original.checkpoints:
             raise Diverged(self._session_id, "its list of checkpoints")
         return 0
-
-
-def _page_size(head: Head) -> int:
-    """Events to read at once: fewer where they are large."""
-    average = max(1, head.counts["stored_bytes"]) / max(1, head.last_seq)
-    return max(1, min(MOST_EVENTS, int(BYTES_AT_ONCE / average)))
 
 
 def _parts(records: Sequence[EventRecord]) -> Iterator[list[EventRecord]]:

@@ -86,6 +86,11 @@ def apply_event(document: Document, event: Event) -> None:
         raise DamagedError(
             document["session_id"], what, "it names a branch or step that is not there"
         ) from error
+    pass_over(document, event)
+
+
+def pass_over(document: Document, event: Header) -> None:
+    """What every event changes, whatever it is about."""
     status = session_status_after(event)
     if status:
         document["status"] = status

@@ -47,12 +47,14 @@ class Housekeeping:
         except Exception:
             logger.exception("The store could not be cleaned up; it is tried again in an hour.")
             return
-        if report.sessions or report.checkpoints:
+        if not report.does_nothing:
             logger.info(
-                "Cleaned up: %d sessions (%.1f MB), %d checkpoints.",
+                "Cleaned up: %d sessions (%.1f MB), %d checkpoints; compacted %d sessions (%.1f MB less).",
                 len(report.sessions),
                 report.bytes / 1e6,
                 report.checkpoint_count,
+                len(report.compactions),
+                report.bytes_compacted / 1e6,
             )
 
     async def _clean(self, limits: Limits, sparing: Collection[str] = ()) -> CleanupReport:

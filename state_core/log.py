@@ -1,22 +1,24 @@
 """A session's log, with objects on this side and bytes on the store's side.
 
-State at seq n is the fold of events 1…n. A ``session.restored`` event at r makes the state continue from
-an earlier place, so the events that count for n form a *line*: ranges of the log, oldest first.
+State at seq n is the fold of events 1…n; the log of a session that was compacted begins with an event that
+carries the state and stands for all before it. A ``session.restored`` event at r makes the state continue
+from an earlier place, so the events that count for n form a *line*: ranges of the log, oldest first.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from state_core.cache import Cached, DocumentCache
 from state_core.codec import Codec
-from state_core.events import Event, EventKind
-from state_core.exceptions import DamagedError, InvalidValue
+from state_core.events import Event, EventKind, EventRecord
+from state_core.exceptions import DamagedError, EncryptionKeyError, HistoryCompacted, InvalidValue
 from state_core.fold import apply_event, empty_document
+from state_core.heads import is_compacted
 from state_core.records import Document, Head
 from state_core.storage.base import Snapshot, StorageBackend
 
@@ -103,16 +105,18 @@ class EventLog:
             newest_first=newest_first,
         )
         if kinds is None and branch_id is None and not newest_first:
-            self._check_gapless(session_id, after, [record.seq for record in records])
+            self._check_gapless(session_id, after, records)
         if not bodies:
             return [self.codec.outline(record) for record in records]
         return [self.codec.open(session_id, record) for record in records]
 
     @staticmethod
-    def _check_gapless(session_id: str, after: int, seqs: list[int]) -> None:
-        for expected, seq in enumerate(seqs, start=after + 1):
-            if seq != expected:
-                raise DamagedError(session_id, f"event {expected}", f"the log goes on with {seq}")
+    def _check_gapless(session_id: str, after: int, records: Sequence[EventRecord]) -> None:
+        if records and is_compacted(records[0]):
+            after = records[0].seq - 1  # all before it was compacted, perhaps just now
+        for expected, record in enumerate(records, start=after + 1):
+            if record.seq != expected:
+                raise DamagedError(session_id, f"event {expected}", f"the log goes on with {record.seq}")
 
     async def iterate(self, session_id: str, span: Range, *, bodies: bool = True) -> AsyncIterator[Event]:
         """The events of a range, a page at a time. Raises DamagedError where the log ends before it."""
@@ -139,16 +143,39 @@ class EventLog:
         return ranges
 
     async def document(self, session_id: str, seq: int | None = None) -> Document:
-        """The state at ``seq``, or the present one; the caller's own copy. Raises SessionNotFound."""
+        """The state at ``seq``, or the present one; the caller's own copy.
+
+        Raises SessionNotFound, HistoryCompacted, InvalidValue where the session has not come so far.
+        """
+
+        async def read(head: Head) -> Document:
+            ranges = await self._ranges(head, seq)
+            start = await self._start(head, ranges)
+            read_bytes = await self._fold(start)
+            self._keep(start, read_bytes)
+            return start.document
+
+        return await self._as_it_stands(session_id, read)
+
+    async def _as_it_stands(self, session_id: str, read: Callable[[Head], Awaitable[Document]]) -> Document:
+        """What ``read`` makes of the log; once more where it was compacted meanwhile."""
         head = await self.storage.head(session_id)
+        try:
+            return await read(head)
+        except DamagedError:
+            if (await self.storage.head(session_id)).first_seq == head.first_seq:
+                raise
+        return await self._as_it_stands(session_id, read)
+
+    async def _ranges(self, head: Head, seq: int | None) -> list[Range]:
         at = head.last_seq if seq is None else seq
         if not 0 < at <= head.last_seq:
-            raise InvalidValue(f"Session {session_id!r} has events 1 to {head.last_seq}, not {at}.")
-        ranges = await self.line(session_id, at) if head.counts["restores"] else [Range(0, at)]
-        start = await self._start(head, ranges)
-        read_bytes = await self._fold(start)
-        self._keep(start, read_bytes)
-        return start.document
+            raise InvalidValue(f"Session {head.session_id!r} has events 1 to {head.last_seq}, not {at}.")
+        if at < head.first_seq:
+            first = await self.read(head.session_id, limit=1, bodies=False)
+            when = first[0].data.get("compacted_at", "") if first else ""
+            raise HistoryCompacted(head.session_id, at, head.first_seq, when)
+        return await self.line(head.session_id, at) if head.counts["restores"] else [Range(0, at)]
 
     async def _fold(self, start: Start) -> int:
         """Move the document to the end of its line; returns how many bytes were read for that."""
@@ -173,20 +200,26 @@ class EventLog:
     async def outline(self, session_id: str, seq: int | None = None) -> Document:
         """The state at ``seq`` as headers tell it: branches, steps and statuses, without any content.
 
-        Reads no bodies, save that of a fork's first event, which carries what it forked from.
+        Reads no bodies, save that of the first event of a fork, or of a log that was compacted, which carries
+        what there was before.
         """
-        head = await self.storage.head(session_id)
-        at = head.last_seq if seq is None else seq
-        ranges = await self.line(session_id, at) if head.counts["restores"] else [Range(0, at)]
-        document = empty_document(session_id)
-        if head.origin:
-            for event in await self.read(session_id, limit=1):
-                apply_event(document, event)
-            ranges[0] = Range(1, ranges[0].upto)
-        for span in ranges:
-            async for event in self.iterate(session_id, span, bodies=False):
-                apply_event(document, event)
-        return document
+
+        async def read(head: Head) -> Document:
+            document = empty_document(session_id)
+            for span in await self.outline_ranges(head, document, await self._ranges(head, seq)):
+                async for event in self.iterate(session_id, span, bodies=False):
+                    apply_event(document, event)
+            return document
+
+        return await self._as_it_stands(session_id, read)
+
+    async def outline_ranges(self, head: Head, document: Document, ranges: list[Range]) -> list[Range]:
+        """What is left of the line when the event that carries a state, if it begins with one, is applied."""
+        if not head.origin and head.first_seq == 1:
+            return ranges
+        first = (await self.read(head.session_id, limit=1))[0]
+        apply_event(document, first)
+        return [Range(first.seq, ranges[0].upto), *ranges[1:]]
 
     async def _start(self, head: Head, ranges: list[Range]) -> Start:
         """The newest usable state on the line, cached or kept as a snapshot."""
@@ -230,10 +263,11 @@ class EventLog:
         return None
 
     def _opened(self, session_id: str, kept: Snapshot) -> Document | None:
-        """None where it is damaged: the log says the same, only later."""
+        """None where it is damaged, or its key is not needed for the log any more: the log says the same,
+        only later."""
         try:
             return self.codec.open_snapshot(session_id, kept.seq, kept.body, kept.encoding)
-        except DamagedError as error:
+        except (DamagedError, EncryptionKeyError) as error:
             logger.warning("%s The log is read instead.", error)
             return None
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from state_core.changes import KEEP, KEEPS_RECORDS, in_parts, set_value
 from state_core.codec import plain
+from state_core.compaction import Compaction, compact_session
 from state_core.compose import creation
 from state_core.control import is_held, refuse_if_not_taken
 from state_core.events import Event, EventKind
@@ -192,9 +193,19 @@ class StateManager(History):
 
     # Retention
 
+    async def compact_session(self, session_id: str, *, dry_run: bool = False, actor: str = "") -> Compaction:
+        """Fold what lies before the oldest kept checkpoint, or before the last event where none is kept, into
+        one event that carries the state; where that makes the session smaller. Numbers stay, and so does
+        every state from there on.
+
+        Raises SessionNotFound, TransitionError while it is run, LeaseHeld.
+        """
+        return await compact_session(self.log, session_id, actor=actor or self.actor, dry_run=dry_run)
+
     async def cleanup(self, dry_run: bool = False, *, progress: Progress | None = None) -> CleanupReport:
-        """Delete sessions that ended and checkpoints made by themselves that are beyond the ages and the
-        quota of the configuration, whether ``auto_cleanup_enabled`` or not; returns what went.
+        """Delete sessions that ended and checkpoints made by themselves, and compact history, as far as they
+        are beyond the ages and the quota of the configuration, whether ``auto_cleanup_enabled`` or not;
+        returns what went.
 
         With ``dry_run`` nothing goes: the report says what would, and why. ``progress`` is told how many
         removals are done, of how many. Raises StorageUnavailable.

@@ -1,4 +1,4 @@
-"""What is kept, and for how long: which sessions and checkpoints may go, and letting them go.
+"""What is kept, and for how long: which sessions, checkpoints and history may go, and letting them go.
 
 Only sessions that have ended are touched, never one that runs, is paused, waits or can be taken up by a
 worker. A fork carries its state, so what it was forked from may go.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from state_core.checkpoints import MADE_BY_THEMSELVES
+from state_core.compaction import Compaction, compact_session, estimate
 from state_core.config import StateManagerConfig
 from state_core.events import Event, EventKind
 from state_core.exceptions import (
@@ -45,6 +46,7 @@ class Limits:
     session_age: timedelta | None = None
     checkpoint_age: timedelta | None = None
     max_bytes: int | None = None
+    history_age: timedelta | None = None
 
     @classmethod
     def of(cls, config: StateManagerConfig) -> Limits:
@@ -53,7 +55,12 @@ class Limits:
             session_age=_days(config.max_session_age_days),
             checkpoint_age=_days(config.max_checkpoint_age_days),
             max_bytes=None if size is None else int(size * 1_000_000),
+            history_age=_days(config.max_history_age_days),
         )
+
+    def reach_into_history_of(self, head: Head, now: datetime) -> bool:
+        updated = head.updated_at
+        return self.history_age is not None and updated is not None and now - updated > self.history_age
 
 
 def _days(number: float | None) -> timedelta | None:
@@ -91,9 +98,11 @@ class CleanupReport:
     sessions: list[SessionRemoval] = field(default_factory=list)
     """Those that ended longest ago first."""
     checkpoints: list[CheckpointRemoval] = field(default_factory=list)
+    compactions: list[Compaction] = field(default_factory=list)
+    """Of sessions that stay; of a dry run estimates."""
     skipped: list[str] = field(default_factory=list)
-    """Sessions that were to go, or to lose checkpoints, and that somebody took up or deleted meanwhile, or
-    whose removal failed."""
+    """Sessions that were to go, to lose checkpoints or to be compacted, and that somebody took up or deleted
+    meanwhile, or with which it failed."""
     bytes_before: int = 0
     """What the store held."""
     bytes_after: int = 0
@@ -105,6 +114,15 @@ class CleanupReport:
         """Of the sessions, as their heads count them; in files they take somewhat more. Checkpoints are
         but names."""
         return sum(removal.bytes for removal in self.sessions)
+
+    @property
+    def bytes_compacted(self) -> int:
+        """By how much sessions that stay become smaller."""
+        return sum(compaction.bytes_saved for compaction in self.compactions)
+
+    @property
+    def does_nothing(self) -> bool:
+        return not (self.sessions or self.checkpoints or self.compactions)
 
     @property
     def checkpoint_count(self) -> int:
@@ -139,16 +157,20 @@ class Retention:
         over = 0 if limits.max_bytes is None else used - limits.max_bytes
         async for head in self._ended():
             why = _why(head, limits, now, over)
-            if why is None and limits.checkpoint_age is None:
+            compacts = limits.reach_into_history_of(head, now)
+            if why is None and limits.checkpoint_age is None and not compacts:
                 break  # the rest is younger still
             if head.session_id in sparing:
                 continue
             if why:
                 plan.sessions.append(_session_removal(head, why))
                 over -= head.counts["stored_bytes"]
-            elif limits.checkpoint_age:
-                await self._plan_checkpoints(plan, head, now - limits.checkpoint_age)
-        return replace(plan, bytes_after=max(0, used - plan.bytes))
+                continue
+            doomed = await self._plan_checkpoints(plan, head, limits, now)
+            if compacts:
+                found = await estimate(self._log, head, without=doomed)
+                plan.compactions.extend([found] if found.is_worth_it else [])
+        return replace(plan, bytes_after=max(0, used - plan.bytes - plan.bytes_compacted))
 
     async def _ended(self) -> AsyncIterator[Head]:
         """Those whose last event is oldest first."""
@@ -158,9 +180,15 @@ class Retention:
                 yield head
             query = replace(query, after=query.cursor(heads[-1]))
 
-    async def _plan_checkpoints(self, plan: CleanupReport, head: Head, before: datetime) -> None:
-        if not head.counts["checkpoints"] or head.created_at is None or head.created_at >= before:
-            return
+    async def _plan_checkpoints(
+        self, plan: CleanupReport, head: Head, limits: Limits, now: datetime
+    ) -> Collection[str]:
+        """The ids of those that are to go."""
+        if limits.checkpoint_age is None or not head.counts["checkpoints"]:
+            return ()
+        before = now - limits.checkpoint_age
+        if head.created_at is None or head.created_at >= before:
+            return ()
         ids = tuple(
             checkpoint.id
             for checkpoint in await self._storage.checkpoints(head.session_id)
@@ -171,6 +199,7 @@ class Retention:
         if ids:
             removal = CheckpointRemoval(head.session_id, ids, head.last_seq, head.updated_at)
             plan.checkpoints.append(removal)
+        return ids
 
     async def carry_out(
         self,
@@ -182,8 +211,8 @@ class Retention:
 
         What changed since it was planned is left as it is. Raises StorageUnavailable.
         """
-        done = replace(plan, dry_run=False, sessions=[], checkpoints=[], skipped=[])
-        removals: list[SessionRemoval | CheckpointRemoval] = [*plan.sessions, *plan.checkpoints]
+        done = replace(plan, dry_run=False, sessions=[], checkpoints=[], compactions=[], skipped=[])
+        removals: list[Removal] = [*plan.sessions, *plan.checkpoints, *plan.compactions]
         for start in range(0, len(removals), BATCH):
             if should_stop():
                 break
@@ -194,17 +223,24 @@ class Retention:
         await self._storage.tidy()
         return replace(done, bytes_after=await self.used())
 
-    async def _carry_out_batch(
-        self, batch: list[SessionRemoval | CheckpointRemoval], done: CleanupReport
-    ) -> None:
+    async def _carry_out_batch(self, batch: list[Removal], done: CleanupReport) -> None:
         for removal in batch:
-            if isinstance(removal, CheckpointRemoval):
+            if isinstance(removal, Compaction):
+                await self._succeeds(removal.session_id, self._compact(removal, done), done)
+            elif isinstance(removal, CheckpointRemoval):
                 if await self._succeeds(removal.session_id, self._remove_checkpoints(removal), done):
                     done.checkpoints.append(removal)
             elif await self._is_needed(removal, done.max_bytes) and await self._succeeds(
                 removal.session_id, self._remove_session(removal), done
             ):
                 done.sessions.append(removal)
+
+    async def _compact(self, planned: Compaction, done: CleanupReport) -> None:
+        head = await self._storage.head(planned.session_id)
+        if head.status not in ENDED:
+            raise TransitionError(head.session_id, head.status, "compact", "It has been taken up again.")
+        found = await compact_session(self._log, planned.session_id, actor=self._actor)
+        done.compactions.extend([found] if found.events else [])
 
     async def _is_needed(self, removal: SessionRemoval, max_bytes: int | None) -> bool:
         """For a quota: still? Somebody else may have made room meanwhile."""
@@ -242,6 +278,9 @@ class Retention:
             statuses=ENDED,
             head={"updated_at": removal.updated_at},
         )
+
+
+Removal = SessionRemoval | CheckpointRemoval | Compaction
 
 
 def _why(head: Head, limits: Limits, now: datetime, over: int) -> str | None:

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from state_core import HeadQuery, StateManager
-from state_core import copying as copying_module
+from state_core import HeadQuery, StateManager, walk
 from state_core.storage import from_url, stores
 from tests.stored.sessions import COMPRESSED, write_sessions
 
@@ -156,9 +155,9 @@ def test_killed_in_the_middle_and_started_again_it_goes_on(tmp_path, monkeypatch
     killed_after = (
         "import os, signal, sys, django; django.setup()\n"
         "from django.core.management import call_command\n"
-        "from state_core import copying\n"
+        "from state_core import walk\n"
         "from state_core.storage.file import FileStorageBackend\n"
-        "copying.MOST_EVENTS = 4\n"
+        "walk.MOST_EVENTS = 4\n"
         "append = FileStorageBackend.append\n"
         "async def append_and_die(*args, **kwargs):\n"
         "    seq = await append(*args, **kwargs)\n"
@@ -172,5 +171,5 @@ def test_killed_in_the_middle_and_started_again_it_goes_on(tmp_path, monkeypatch
         [sys.executable, "-c", killed_after, source, target], env=environment, timeout=60, capture_output=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    monkeypatch.setattr(copying_module, "MOST_EVENTS", 4)
+    monkeypatch.setattr(walk, "MOST_EVENTS", 4)
     assert "long  copied, the last 23 of 35 events\n" in run(source, target)

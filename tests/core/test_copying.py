@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from state_core import HeadQuery, MemoryStorageBackend, SessionStatus, StateManager
+from state_core import HeadQuery, MemoryStorageBackend, SessionStatus, StateManager, walk
 from state_core import copying as copying_module
 from state_core.codec import Codec
 from state_core.copying import CopyOutcome, copy_session, copy_sessions
@@ -57,7 +57,7 @@ async def long_session(source):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(copying_module, "MOST_EVENTS", 5)
+    monkeypatch.setattr(walk, "MOST_EVENTS", 5)
 
 
 async def content(store, session_id):
@@ -151,7 +151,7 @@ async def test_a_session_that_is_not_there_is_reported_and_holds_up_no_other(sou
 
 
 async def test_more_sessions_than_fit_on_a_page_are_copied(source, target, monkeypatch):
-    monkeypatch.setattr(copying_module, "HEADS_AT_ONCE", 3)
+    monkeypatch.setattr(walk, "HEADS_AT_ONCE", 3)
     for number in range(8):
         await StateManager(source).create_session(f"s{number}")
     assert [r.session_id for r in await copy_sessions(source, target)] == [f"s{n}" for n in range(8)]

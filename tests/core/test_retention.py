@@ -406,11 +406,78 @@ def test_the_values_of_the_specification_are_taken_as_written():
 
 
 @pytest.mark.parametrize(
-    "name", ["max_session_age_days", "max_checkpoint_age_days", "max_storage_size_mb", "cache_size_mb"]
+    "name",
+    [
+        *("max_session_age_days", "max_checkpoint_age_days", "max_history_age_days"),
+        *("max_storage_size_mb", "cache_size_mb"),
+    ],
 )
 def test_a_limit_that_cannot_work_is_refused(name):
     with pytest.raises(ConfigurationError, match=name):
         StateManagerConfig(**{name: 0})
+
+
+# History
+
+
+HISTORY = Limits(history_age=timedelta(days=20))
+
+
+async def record_a_long_one(
+    manager: StateManager, session_id: str, days: float, status: str = "completed", kinds=()
+) -> list[str]:
+    """A value that is set again and again, and then checkpoints."""
+    ids = await record(manager, session_id, days, status, 400, kinds)
+    at = utc_now() - timedelta(days=days)
+    events = [
+        Event(kind=EventKind.CONTEXT_CHANGED, at=at, changes=[set_value(["context", "x"], f"{n}" * 200)])
+        for n in range(10, 40)
+    ]
+    end = Event(kind=ENDS[status], at=at)
+    await manager.log.append(session_id, [*events, end])
+    return ids
+
+
+async def test_old_history_of_sessions_that_ended_is_compacted(storage):
+    manager = plain_manager(storage)
+    for name, days, status in (("old", 30, "completed"), ("new", 10, "failed"), ("going", 30, "paused")):
+        await record_a_long_one(manager, name, days, status)
+    states = {name: await manager.get_session_state(name) for name in ("old", "new", "going")}
+    before = await manager.retention.used()
+    plan = await manager.retention.plan(HISTORY)
+    assert [(c.session_id, c.events) for c in plan.compactions] == [("old", 32)]
+    assert before == plan.bytes_before > plan.bytes_after
+    done = await manager.retention.carry_out(plan)
+    assert [c.session_id for c in done.compactions] == ["old"]
+    assert done.bytes_after == await manager.retention.used() < before
+    assert {name: await manager.get_session_state(name) for name in states} == states
+    head = await manager.get_head("old")
+    assert (head.first_seq, head.updated_at) == (33, states["old"].updated_at)
+    assert not (await clean(manager, HISTORY)).compactions
+
+
+async def test_what_is_compacted_goes_by_the_checkpoints_that_stay(storage):
+    manager = plain_manager(storage)
+    kinds = (CheckpointKind.AUTO, CheckpointKind.MANUAL)
+    _, kept = await record_a_long_one(manager, "s", 30, kinds=kinds)
+    await record_a_long_one(manager, "t", 30, kinds=(CheckpointKind.AUTO,))
+    limits = Limits(history_age=timedelta(days=20), checkpoint_age=timedelta(days=7))
+    context = (await manager.get_checkpoint_state(kept)).context
+    plan = await manager.retention.plan(limits)
+    assert [c.session_id for c in plan.compactions] == ["t"]  # of the other, all but two events stay
+    await manager.retention.carry_out(plan)
+    assert (await manager.get_checkpoint_state(kept)).context == context
+    assert (await manager.get_head("s")).first_seq == 1
+    assert (await manager.get_head("t")).event_count == 1
+
+
+async def test_a_session_taken_up_since_is_not_compacted(storage):
+    manager = plain_manager(storage)
+    await record_a_long_one(manager, "s", 30, "failed")
+    plan = await manager.retention.plan(HISTORY)
+    await manager.resume_execution("s")
+    done = await manager.retention.carry_out(plan)
+    assert (done.compactions, done.skipped) == ([], ["s"])
 
 
 # manage.py prune
@@ -462,7 +529,7 @@ def test_prune_with_yes_deletes_without_asking(pruned):
 def test_prune_asks_first(pruned, monkeypatch, answer, stays):
     monkeypatch.setattr("builtins.input", lambda prompt: answer)
     out = prune()
-    assert ("Nothing was deleted." in out) is stays
+    assert ("Nothing was changed." in out) is stays
     assert ("old" in left(pruned)) is stays
 
 
@@ -488,6 +555,19 @@ def test_prune_brings_a_store_below_a_size_or_says_why_not(pruned):
     assert "by quota: 3" in out
     assert "the rest has not ended" in out
     assert left(pruned) == {"going"}
+
+
+def test_prune_compacts_history_where_that_is_asked_for(pruned):
+    asyncio.run(record_a_long_one(pruned, "long", 60))
+    asyncio.run(record_a_long_one(pruned, "long-too", 60))
+    out = prune("--dry-run", "--history-age-days", "50")
+    assert "To compact: 2 sessions, by 64 events and about 0.0" in out
+    assert asyncio.run(pruned.get_head("long")).first_seq == 1
+    out = prune("--yes", "--history-age-days", "50")
+    assert "Deleted: 0 sessions" in out
+    assert "Compacted: 2 sessions, by 64 events and 0.0" in out
+    assert asyncio.run(pruned.get_head("long")).event_count == 1
+    assert "compact" not in prune("--yes", "--session-age-days", "1000")
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "many", "nan", "inf"])

@@ -265,6 +265,59 @@ async def test_a_fork_shows_the_steps_and_messages_that_it_carries(
     assert messages.index("first") < messages.index("second")
 
 
+async def test_a_compacted_session_shows_what_it_was_and_from_where_its_log_is_kept(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    await work(manager)
+    assert "log kept" not in await text(client, PAGE)
+    earlier = await panel(client, "steps")
+    for checkpoint in await manager.list_checkpoints(SESSION):
+        await manager.delete_checkpoint(checkpoint.id)
+    place = (await manager.compact_session(SESSION)).first_seq
+    assert place > 1
+    assert f"log kept from event {place}" in await text(client, PAGE)
+    steps = await panel(client, "steps")
+    assert (
+        [word in steps for word in ("made in one", "made in two")]
+        == [True, True]
+        == [word in earlier for word in ("made in one", "made in two")]
+    )
+    assert "said in two" in await panel(client, "messages")
+    assert "made in one" in await panel(client, "inspector", branch="one", step="one:1")
+    log = await panel(client, "log")
+    assert "Session compacted" in log
+    assert "stands for itself and all before it" in log
+    assert "Step started" not in log
+    charts = (await client.get(f"{PAGE}charts.json")).json()
+    assert charts["timeline"]
+
+
+@pytest.mark.parametrize("carried", ["fork", "compacted"])
+async def test_without_the_key_what_a_first_event_carries_is_missing_and_no_error(
+    client: AsyncClient, monkeypatch: pytest.MonkeyPatch, carried: str
+) -> None:
+    store = MemoryStorageBackend()
+    manager = StateManager(store, encryption_key=new_encryption_key())
+    if carried == "fork":
+        await manager.create_session("origin")
+        async with manager.session("origin") as session:
+            await session.open_branch("one")
+        await manager.fork_session("origin", SESSION)
+    else:
+        await work(manager)
+        await manager.pause_execution(SESSION)
+        assert (await manager.compact_session(SESSION)).events
+    async with manager.session(SESSION) as session:
+        async with session.branch("one").step("Agent", step_id="late") as step:
+            step.output = "made later"
+        async with (await session.open_branch("three")).step("Newcomer"):
+            pass
+    serve(StateManager(store), monkeypatch)
+    assert "Newcomer" in await panel(client, "steps")
+    assert "Step completed" in await panel(client, "log")
+    assert (await client.get(f"{PAGE}charts.json")).status_code == 200
+
+
 async def test_without_the_key_the_page_shows_what_headers_tell(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

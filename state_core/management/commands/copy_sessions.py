@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from argparse import ArgumentParser
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from state_core.copying import CopyOutcome, CopyProgress, SessionCopy, copy_sessions
+from state_core.copying import CopyOutcome, SessionCopy, copy_sessions
 from state_core.exceptions import StateError, StorageUnavailable
+from state_core.management.bar import bar_on
 from state_core.storage import StorageBackend, from_url, stores
 
-BAR_CHARACTERS = 30
 _COMPARED = {CopyOutcome.COPIED, CopyOutcome.THERE}
 STORE = "alias in STATE_STORES, or file:, sqlite:, postgresql: or redis: URL"
 
@@ -53,7 +53,7 @@ class Command(BaseCommand):
         source, target = _store(options["source"]), _store(options["target"])
         _refuse(source, target)
         self.stdout.write(f"From {source!r}\n  to {target!r}")
-        bar = _Bar(self._draw) if self.stderr.isatty() else None
+        bar = bar_on(self.stderr)
         try:
             return await copy_sessions(
                 source,
@@ -61,16 +61,13 @@ class Command(BaseCommand):
                 options["session"],
                 include_running=options["include_running"],
                 dry_run=options["dry_run"],
-                on_progress=bar.draw if bar else None,
+                on_progress=bar.draw_walk if bar else None,
             )
         finally:
             if bar:
                 bar.wipe()
             await source.close()
             await target.close()
-
-    def _draw(self, text: str) -> None:
-        self.stderr.write(text, str, ending="")
 
     def _tell(self, result: SessionCopy) -> None:
         style = self.style.ERROR if result.outcome == CopyOutcome.FAILED else str
@@ -111,30 +108,3 @@ def _events(result: SessionCopy) -> str:
 
 def _number(count: int, noun: str) -> str:
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-class _Bar:
-    """A line that is drawn over and over."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
-        self._width = 0
-
-    def draw(self, progress: CopyProgress) -> None:
-        part = progress.events / progress.of_events
-        done = (progress.sessions + part) / progress.of_sessions
-        filled = round(done * BAR_CHARACTERS)
-        line = (
-            f"[{'#' * filled}{'.' * (BAR_CHARACTERS - filled)}] {done:4.0%}  "
-            f"session {progress.sessions + 1:,} of {progress.of_sessions:,}: "
-            f"{progress.session_id[:40]}, event {progress.events:,} of {progress.of_events:,}"
-        )
-        self._replace(line)
-
-    def wipe(self) -> None:
-        self._replace("")
-        self._write("\r")
-
-    def _replace(self, line: str) -> None:
-        self._write("\r" + line.ljust(self._width))
-        self._width = len(line)

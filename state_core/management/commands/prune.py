@@ -11,16 +11,17 @@ from django.core.management.base import BaseCommand, CommandError
 
 from state_core.config import StateManagerConfig
 from state_core.exceptions import StateError, StorageUnavailable
+from state_core.management.bar import bar_on
 from state_core.manager import StateManager
 from state_core.managers import manager
 from state_core.retention import CleanupReport, SessionRemoval
 
-BAR_CHARACTERS = 30
 SHOWN = 20
 """Sessions of a plan that are listed one by one."""
 OPTIONS = {
     "session_age_days": "max_session_age_days",
     "checkpoint_age_days": "max_checkpoint_age_days",
+    "history_age_days": "max_history_age_days",
     "max_mb": "max_storage_size_mb",
 }
 """Option of the command → option of StateManagerConfig."""
@@ -30,8 +31,8 @@ DEFAULTS = StateManagerConfig()
 class Command(BaseCommand):
     help = (
         "Delete sessions that ended long ago, old checkpoints that were made by themselves, and what is "
-        "beyond a quota; shows what would go and asks first. Without any limit: sessions older than "
-        f"{DEFAULTS.max_session_age_days:g} days, checkpoints older than "
+        "beyond a quota; compact old history; shows what would go and asks first. Without any limit: "
+        f"sessions older than {DEFAULTS.max_session_age_days:g} days, checkpoints older than "
         f"{DEFAULTS.max_checkpoint_age_days:g} days. With some: those alone. Sessions that have not ended, "
         "named and pinned checkpoints are never touched."
     )
@@ -44,6 +45,13 @@ class Command(BaseCommand):
         )
         parser.add_argument(
             "--checkpoint-age-days", type=_positive, metavar="N", help="checkpoints that are older"
+        )
+        parser.add_argument(
+            "--history-age-days",
+            type=_positive,
+            metavar="N",
+            help="compact sessions whose last event is older: what was before their oldest checkpoint, or "
+            "before their end, becomes one event",
         )
         parser.add_argument(
             "--max-mb", type=_positive, metavar="N", help="sessions that ended longest ago, down to this size"
@@ -63,12 +71,12 @@ class Command(BaseCommand):
         try:
             plan = await state_manager.cleanup(dry_run=True)
             self._show(plan)
-            if options["dry_run"] or not (plan.sessions or plan.checkpoints):
+            if options["dry_run"] or plan.does_nothing:
                 return
             if options["yes"] or await asyncio.to_thread(self._is_wanted):
                 await self._carry_out(state_manager, plan)
             else:
-                self.stdout.write("Nothing was deleted.")
+                self.stdout.write("Nothing was changed.")
         finally:
             await state_manager.close()
 
@@ -82,6 +90,8 @@ class Command(BaseCommand):
             f"To delete: {_what(plan)} of the store's {_mb(plan.bytes_before)}. "
             f"Sessions by age: {why['age']:,}, by quota: {why['quota']:,}."
         )
+        if plan.compactions:
+            self.stdout.write(f"To compact: {_compacted(plan)} of history that nobody can go back to.")
         self._warn_if_over(plan)
 
     def _warn_if_over(self, report: CleanupReport) -> None:
@@ -95,24 +105,22 @@ class Command(BaseCommand):
 
     def _is_wanted(self) -> bool:
         try:
-            return input("Delete for good? [y/N] ").strip().lower() in {"y", "yes"}
+            return input("Let it go for good? [y/N] ").strip().lower() in {"y", "yes"}
         except EOFError:
             raise CommandError("Nobody is there to be asked; pass --yes to delete without.") from None
 
     async def _carry_out(self, state_manager: StateManager, plan: CleanupReport) -> None:
-        progress = self._draw if self.stderr.isatty() else None
+        bar = bar_on(self.stderr)
+        progress = (lambda n, of: bar.draw(n / of, f"{n:,} of {of:,}")) if bar else None
         done = await state_manager.retention.carry_out(plan, progress)
-        if progress:
-            self.stderr.write("", str)
+        if bar:
+            bar.wipe()
         self.stdout.write(self.style.SUCCESS(f"Deleted: {_what(done)}."))
+        if plan.compactions:
+            self.stdout.write(self.style.SUCCESS(f"Compacted: {_compacted(done)}."))
         if done.skipped:
             left = ", ".join(done.skipped[:SHOWN])
             self.stdout.write(f"Left as they are, since somebody has changed or taken them: {left}.")
-
-    def _draw(self, done: int, total: int) -> None:
-        filled = done * BAR_CHARACTERS // total
-        bar = "#" * filled + "." * (BAR_CHARACTERS - filled)
-        self.stderr.write(f"\r[{bar}] {done / total:4.0%}  {done:,} of {total:,}", str, ending="")
 
 
 def _config(options: dict[str, Any]) -> StateManagerConfig:
@@ -142,6 +150,16 @@ def _what(report: CleanupReport) -> str:
     return (
         f"{sessions:,} session{'s' * (sessions != 1)} ({_mb(report.bytes)}) and "
         f"{checkpoints:,} checkpoint{'s' * (checkpoints != 1)} of others"
+    )
+
+
+def _compacted(report: CleanupReport) -> str:
+    sessions = len(report.compactions)
+    events = sum(compaction.events for compaction in report.compactions)
+    about = "about " * report.dry_run
+    return (
+        f"{sessions:,} session{'s' * (sessions != 1)}, by {events:,} event{'s' * (events != 1)} and "
+        f"{about}{_mb(report.bytes_compacted)}"
     )
 
 

@@ -33,7 +33,7 @@ export function foldFrame(model, frame) {
 }
 
 function foldEvent(model, event, changes) {
-  if (event.kind === "session.restored" || event.kind === "session.forked") {
+  if (["session.restored", "session.forked", "session.compacted"].includes(event.kind)) {
     changes.refetch = true;
     return;
   }
