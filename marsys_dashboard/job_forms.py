@@ -11,7 +11,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
-from marsys_dashboard.acts import available, counted
+from marsys_dashboard.acts import available
 from marsys_dashboard.forms import LONGEST_REASON, first_error
 from marsys_dashboard.job_acts import CLEAN_UP
 from marsys_dashboard.jsontext import read_object
@@ -19,7 +19,7 @@ from marsys_dashboard.listing import count, read_address
 from marsys_dashboard.managers import manager
 from state_core.exceptions import InvalidValue, SessionNotFound
 from state_core.records import Head, check_id
-from state_core.words import Action
+from state_core.words import Action, counted
 
 MOST_TARGETS = 500
 """Sessions that can be selected one by one; more are chosen by a filter."""
