@@ -43,10 +43,6 @@ class Chosen:
     def total(self) -> int:
         return self.possible + sum(self.skipped.values())
 
-    @property
-    def words(self) -> str:
-        return counted(self.total, "session")
-
 
 def read_targets(values: Collection[str]) -> list[Target]:
     """From ``store/session id``. Raises InvalidValue, InvalidId, StoreNotFound."""
