@@ -1,8 +1,13 @@
 """The sockets of the dashboard. A socket is a hint, the store is the truth.
 
 A browser says ``{"after": n}`` when it connects, and whenever it finds a gap; it is sent frames from n + 1
-on, and says ``{"ack": n}`` for each. A slow browser costs bounded memory: with too much unacknowledged,
-frames are let go, and it catches up from the store once it has read what it was sent.
+on, and says ``{"ack": n}`` now and then. A slow browser costs bounded memory: with too much unacknowledged,
+frames are let go, and it catches up from the store once it has read what it was sent. One that nobody looks
+at says ``{"rest": true}``, and is told the session's status alone until it asks again.
+
+A list says ``{"since": time}`` when it connects, and is sent the rows that changed since then. It may rest,
+too, and go on with ``{"rest": false}``; where something happened meanwhile it is told so, and asks for the
+page. It says which rows it shows, ``{"shown": [[store, id], …]}``, and is told when one of them is deleted.
 
 Close codes: 4400 a message that makes no sense, 4401 not signed in, 4403 no permission, 4404 no such
 session; 1013 the store cannot be reached.
@@ -13,10 +18,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import random
 from collections import deque
+from datetime import datetime
 from typing import Any
 
-from channels.auth import get_user
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.urls import path
 
@@ -24,7 +30,7 @@ from marsys_dashboard import feed, frames, managers
 from marsys_dashboard.frames import Frame
 from marsys_dashboard.hub import LIST, Topic
 from marsys_dashboard.needs_watch import needs_watch
-from marsys_dashboard.permissions import amay, lacks
+from marsys_dashboard.viewers import Refused, check, door
 from marsys_dashboard.watched import Watched
 from state_core.exceptions import InvalidId, NotFound, SessionNotFound, StateError, StorageUnavailable
 from state_core.records import check_id
@@ -37,29 +43,26 @@ UNREAD_BYTES = 1_000_000
 QUEUE = UNREAD_FRAMES + 16
 LARGEST_MESSAGE = 1_000
 """Characters of what a browser may say."""
+MOST_SHOWN = 300
+"""Rows of the list that a browser may have looked after."""
+LARGEST_LIST = MOST_SHOWN * 300
 RECHECK = 60.0
-"""Seconds between two looks whether who watches may still do so."""
+"""Seconds between two looks whether who watches may still do so, at most."""
 RETRY = 1.0
-MALFORMED, SIGNED_OUT, FORBIDDEN, MISSING, UNAVAILABLE = 4400, 4401, 4403, 4404, 1013
-
-
-class Refused(Exception):
-    """The socket is to be closed, with a reason that people understand."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+MALFORMED, MISSING, UNAVAILABLE = 4400, 4404, 1013
 
 
 class Socket(AsyncWebsocketConsumer):
     """Signed-in people with the permission to view; one outgoing queue of bounded length."""
+
+    largest = LARGEST_MESSAGE
 
     async def connect(self) -> None:
         self._outgoing: asyncio.Queue[str] = asyncio.Queue(QUEUE)
         self._tasks: set[asyncio.Task[None]] = set()
         await self.accept()
         try:
-            await self._check_viewer()
+            await check(self.scope["user"])
             await self.begin()
         except Refused as refused:
             await self._refuse(refused)
@@ -93,18 +96,12 @@ class Socket(AsyncWebsocketConsumer):
             logger.error("A socket's task failed.", exc_info=task.exception())
             self.spawn(self.close(1011))
 
-    async def _check_viewer(self) -> None:
-        user = await get_user(self.scope)
-        if not user.is_authenticated:
-            raise Refused(SIGNED_OUT, "You are not signed in, or no longer. Sign in to go on.")
-        if not await amay(user, "view"):
-            raise Refused(FORBIDDEN, lacks(user, "view"))
-
     async def _recheck(self) -> None:
         while True:
-            await asyncio.sleep(RECHECK)
+            # Not all at once, where many came at once.
+            await asyncio.sleep(RECHECK * random.uniform(0.5, 1))  # noqa: S311
             try:
-                await self._check_viewer()
+                await door.check_again(self.scope)
             except Refused as refused:
                 await self._refuse(refused)
 
@@ -123,7 +120,7 @@ class Socket(AsyncWebsocketConsumer):
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         try:
-            self.said(_parsed(text_data))
+            self.said(_parsed(text_data, self.largest))
         except (ValueError, RecursionError) as error:
             await self._refuse(Refused(MALFORMED, f"The message makes no sense: {error}"))
 
@@ -131,8 +128,8 @@ class Socket(AsyncWebsocketConsumer):
         """Raises ValueError for what makes no sense."""
 
 
-def _parsed(text: str | None) -> dict[str, Any]:
-    if text is None or len(text) > LARGEST_MESSAGE:
+def _parsed(text: str | None, largest: int) -> dict[str, Any]:
+    if text is None or len(text) > largest:
         raise ValueError("it is too long or not text")
     message = json.loads(text)
     if not isinstance(message, dict):
@@ -157,6 +154,8 @@ class SessionSocket(Socket):
         self._behind = True
         self._catching_up = False
         self._asked = False
+        self._resting = False
+        self._told = ""
         route = self.scope["url_route"]["kwargs"]
         self.topic: Topic = (route["store"], route["session_id"])
         try:
@@ -182,10 +181,18 @@ class SessionSocket(Socket):
             self._sent = _seq(message["after"])
             self._unread.clear()
             self._behind = self._asked = True
+            self._resting = False
         elif "ack" in message:
             self._acknowledged(_seq(message["ack"]))
+        elif message.get("rest"):
+            self._rest()
         if self._behind and self._asked:
             self._catch_up_soon()
+
+    def _rest(self) -> None:
+        self._resting = self._behind = True
+        self._asked = False
+        self._told = self.watched.status if self.watched else ""
 
     def _acknowledged(self, seq: int) -> None:
         while self._unread and self._unread[0][0] <= seq:
@@ -194,6 +201,9 @@ class SessionSocket(Socket):
     # What the hub offers
 
     def offer(self, frame: Frame) -> None:
+        if self._resting and frame.status != self._told:
+            self._told = frame.status
+            self.tell(frames.pulse(frame.seq, frame.status))
         if self._behind or frame.seq < self._sent:
             return
         if frame.after > self._sent or not self._has_room:
@@ -223,10 +233,10 @@ class SessionSocket(Socket):
 
     async def _catch_up(self, watched: Watched) -> None:
         try:
-            while self._behind and self._has_room:
+            while self._behind and self._asked and self._has_room:
                 if self._sent >= watched.seq:
                     self._behind = False
-                    self.tell(frames.pulse(watched.seq))
+                    self.tell(frames.pulse(watched.seq, watched.status))
                     return
                 await self._send_page(watched)
         finally:
@@ -251,16 +261,59 @@ class SessionSocket(Socket):
 class ListSocket(Socket):
     """Rows of the list of sessions as they change."""
 
+    largest = LARGEST_LIST
+
     async def begin(self) -> None:
         from marsys_dashboard.views import render_row
 
-        self.tell(await feed.feed.watch_list(self, managers.store_names(), render_row))
+        self._resting = self._missed = False
+        await feed.feed.watch_list(self, managers.store_names(), render_row)
 
     def end(self) -> None:
         feed.feed.leave(LIST, self)
 
+    def said(self, message: dict[str, Any]) -> None:
+        if "shown" in message:
+            feed.feed.look_after(self, _shown(message["shown"]))
+        elif "since" in message:
+            self.spawn(self._begin(_moment(message["since"])))
+        elif "rest" in message:
+            self._rest(bool(message["rest"]))
+
+    async def _begin(self, since: datetime) -> None:
+        if listing := feed.feed.listing:
+            super().tell(await listing.since(since))
+
+    def _rest(self, resting: bool) -> None:
+        self._resting = resting
+        if self._missed and not resting:
+            self.tell(frames.missed())
+        self._missed = False
+
     def offer(self, frame: Frame) -> None:
-        self.tell(frame.text)
+        """Of a session: not for lists."""
+
+    def tell(self, text: str) -> None:
+        if self._resting and text.startswith(frames.LIST_BEGINS):
+            self._missed = True
+        else:
+            super().tell(text)
+
+
+def _moment(value: Any) -> datetime:
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    if moment is None or moment.tzinfo is None:
+        raise ValueError(f"{value!r} is no moment with a time zone")
+    return moment
+
+
+def _shown(value: Any) -> set[tuple[str, str]]:
+    if not isinstance(value, list) or len(value) > MOST_SHOWN:
+        raise ValueError(f"it is no list of at most {MOST_SHOWN} rows")
+    try:
+        return {(str(store), check_id(session_id)) for store, session_id in value}
+    except (TypeError, InvalidId) as error:
+        raise ValueError("a row is a store and the id of a session") from error
 
 
 websocket_urlpatterns = [

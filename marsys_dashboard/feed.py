@@ -26,9 +26,12 @@ logger = logging.getLogger(__name__)
 
 BEAT = 0.1
 """Seconds between two looks at a store, and so between two frames of a session."""
+QUIET_BEAT = 0.02
+"""The same, after a look that found nothing: what happens next goes out at once."""
 SLOW_BEAT = 2.0
 """Seconds after which a store that wakes us up is asked all the same."""
-LIST_BEAT = 0.3
+LIST_BEAT = 0.15
+"""The same, for the list."""
 TEND = 2.0
 """Seconds between two looks for orchestrators that fell silent."""
 LEASE_BEAT = 5.0
@@ -45,6 +48,7 @@ class Feed:
         self.listing: ListWatch | None = None
         self._manager_of = manager_of
         self._stores: dict[str, StoreFeed] = {}
+        self._ending: list[asyncio.Task[None]] = []
 
     async def watch(self, topic: Topic, listener: Listener) -> Watched:
         """From now on ``listener`` is offered the session's frames. Raises StoreNotFound, SessionNotFound."""
@@ -60,21 +64,27 @@ class Feed:
         self._store_feed(store).start()
         return watched
 
-    async def watch_list(self, listener: Listener, stores: list[str], render_row: RenderRow) -> str:
-        """From now on ``listener`` is told rows that change; returns the newest rows, as a frame."""
+    async def watch_list(self, listener: Listener, stores: list[str], render_row: RenderRow) -> None:
+        """From now on ``listener`` is told rows that change."""
         self.listing = self.listing or ListWatch(self._manager_of, stores, render_row)
         self.hub.join(LIST, listener)
         try:
-            first = await self.listing.snapshot()
+            await self.listing.begin()
         except BaseException:
             self.leave(LIST, listener)
             raise
         for store in stores:
             self._store_feed(store).start()
-        return first
+
+    def look_after(self, listener: Listener, rows: set[tuple[str, str]]) -> None:
+        """``rows``: (store, session id) of those that the listener's list shows; it is told when one goes."""
+        if self.listing:
+            self.listing.shown[listener] = rows
 
     def leave(self, topic: Topic, listener: Listener) -> None:
         self.hub.leave(topic, listener)
+        if topic == LIST and self.listing:
+            self.listing.shown.pop(listener, None)
         if self.hub.watched(topic):
             return
         self.watched.pop(topic, None)
@@ -82,8 +92,12 @@ class Feed:
             self.listing = None
         for store, store_feed in list(self._stores.items()):
             if not self.hub.topics(store) and not self.hub.watched(LIST):
-                store_feed.stop()
+                self._ending = [task for task in self._ending if not task.done()] + store_feed.stop()
                 del self._stores[store]
+
+    async def ended(self) -> None:
+        """Wait until nothing of what was stopped is under way any more."""
+        await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _store_feed(self, store: str) -> StoreFeed:
         if store not in self._stores:
@@ -102,6 +116,28 @@ class Feed:
         return outline.document, await manager.storage.checkpoints(session_id)
 
 
+class Alarm:
+    """Wakes who rests when something may have happened: a lone time at once, in a burst once a beat."""
+
+    def __init__(self, beat: float) -> None:
+        self._beat = beat
+        self._rung = asyncio.Event()
+
+    def ring(self) -> None:
+        self._rung.set()
+
+    async def rest(self, longest: float, *, busy: bool) -> None:
+        """``busy``: was there something new when one looked last?"""
+        began = time.monotonic()
+        with suppress(TimeoutError):
+            # wait_for() of Python 3.11 loses a cancellation that comes together with the ring.
+            async with asyncio.timeout(longest):
+                await self._rung.wait()
+        self._rung.clear()
+        shortest = self._beat if busy else QUIET_BEAT
+        await asyncio.sleep(max(0.0, shortest - (time.monotonic() - began)))
+
+
 class StoreFeed:
     """Notices what happens in one store."""
 
@@ -110,7 +146,9 @@ class StoreFeed:
         self._store = store
         self._manager = manager
         self._tasks: list[asyncio.Task[None]] = []
-        self._woken = asyncio.Event()
+        self._sessions, self._list = Alarm(BEAT), Alarm(LIST_BEAT)
+        self._busy = {self._sessions: False, self._list: False}
+        self._stopped = False
         self._away_since: float | None = None
         self._leases_looked_at = self._pulsed = 0.0
         self._listening_since = time.monotonic()
@@ -119,23 +157,27 @@ class StoreFeed:
         if self._tasks:
             return
         rounds: list[tuple[Callable[[], Awaitable[None]], Callable[[], Awaitable[None]]]] = [
-            (self._look, self._next_look),
-            (self._look_at_list, lambda: asyncio.sleep(LIST_BEAT)),
+            (self._look, partial(self._rest_until_woken, self._sessions, BEAT)),
+            (self._look_at_list, partial(self._rest_until_woken, self._list, LIST_BEAT)),
             (self._tend, lambda: asyncio.sleep(TEND)),
         ]
         self._tasks = [asyncio.create_task(self._repeat(act, rest)) for act, rest in rounds]
         if self._manager.storage.supports_wakeups:
             self._tasks.append(asyncio.create_task(self._repeat(self._listen, self._rest)))
 
-    def stop(self) -> None:
+    def stop(self) -> list[asyncio.Task[None]]:
+        """Returns the tasks that are ending. One whose cancellation is lost in a store's client ends with
+        its round."""
+        self._stopped = True
         for task in self._tasks:
             task.cancel()
-        self._tasks = []
+        ending, self._tasks = self._tasks, []
+        return ending
 
     async def _repeat(self, act: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[None]]) -> None:
-        """For ever. Nothing that goes wrong in one round ends it."""
+        """Until it is stopped. Nothing that goes wrong in one round ends it."""
         failures = 0
-        while True:
+        while not self._stopped:
             try:
                 await act()
             except StorageUnavailable as error:
@@ -176,25 +218,23 @@ class StoreFeed:
 
     # Sessions
 
-    async def _next_look(self) -> None:
+    async def _rest_until_woken(self, alarm: Alarm, beat: float) -> None:
         if not self._manager.storage.supports_wakeups:
-            await asyncio.sleep(BEAT)
+            await asyncio.sleep(beat)
             return
-        began = time.monotonic()
         # What happened just before the store began to wake us up is found by asking.
-        is_new = began - self._listening_since < SLOW_BEAT
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), BEAT if is_new else SLOW_BEAT)
-        self._woken.clear()
-        # A lone event goes out at once; in a burst the looks are a beat apart.
-        if time.monotonic() - began < BEAT:
-            await asyncio.sleep(BEAT - (time.monotonic() - began))
+        is_new = time.monotonic() - self._listening_since < SLOW_BEAT
+        await alarm.rest(beat if is_new else SLOW_BEAT, busy=self._busy[alarm])
 
     async def _listen(self) -> None:
         self._listening_since = time.monotonic()
         async with aclosing(self._manager.storage.wakeups()) as hints:
-            async for _session_id in hints:
-                self._woken.set()
+            async for session_id in hints:
+                if self._stopped:
+                    return
+                self._list.ring()
+                if not session_id or self._feed.hub.watched((self._store, session_id)):
+                    self._sessions.ring()
 
     async def _look(self) -> None:
         topics = self._feed.hub.topics(self._store)
@@ -202,10 +242,11 @@ class StoreFeed:
             return
         last = await self._manager.storage.last_seqs([session_id for _store, session_id in topics])
         self._reached()
-        for topic in topics:
-            watched = self._feed.watched.get(topic)
-            if watched and watched.is_due and last.get(topic[1]) != watched.seq:
-                await self._advance(topic, watched)
+        found = [(topic, watched) for topic in topics if (watched := self._feed.watched.get(topic))]
+        moved = [(topic, w) for topic, w in found if w.is_due and last.get(topic[1]) != w.seq]
+        self._busy[self._sessions] = bool(moved)
+        for topic, watched in moved:
+            await self._advance(topic, watched)
 
     async def _advance(self, topic: Topic, watched: Watched) -> None:
         try:
@@ -229,6 +270,7 @@ class StoreFeed:
             return
         text = await listing.changed(self._store)
         self._reached()
+        self._busy[self._list] = text is not None
         if text:
             self._feed.hub.tell(LIST, text)
 
@@ -255,7 +297,7 @@ class StoreFeed:
         for topic in self._feed.hub.topics(self._store):
             watched = self._feed.watched.get(topic)
             if watched:
-                self._feed.hub.tell(topic, frames.pulse(watched.seq))
+                self._feed.hub.tell(topic, frames.pulse(watched.seq, watched.status))
         self._feed.hub.tell(LIST, frames.pulse(0))
 
 

@@ -40,6 +40,8 @@ class Frame:
     after: int
     seq: int
     text: str
+    status: str = ""
+    """Of the session at ``seq``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def session_frame(beat: Beat, after: int, seq: int) -> Frame:
         "events": [event_values(event) for event in beat.events],
         "rows": _rows(beat),
     }
-    return Frame(after, seq, encode(message))
+    return Frame(after, seq, encode(message), document["status"])
 
 
 def header_html(store: str, head: Head, document: Document) -> str:
@@ -191,9 +193,9 @@ def _question(beat: Beat, question_id: str, question: Document | None) -> dict[s
 # What is not about events
 
 
-def pulse(seq: int) -> str:
-    """Says that the line is good, and how far the session is."""
-    return encode({"type": "pulse", "seq": seq, "at": show_time(utc_now())})
+def pulse(seq: int, status: str = "") -> str:
+    """Says that the line is good, how far the session is, and how it stands there."""
+    return encode({"type": "pulse", "seq": seq, "status": status, "at": show_time(utc_now())})
 
 
 def store_away(message: str) -> str:
@@ -218,21 +220,27 @@ def needs(count: int, more: bool) -> str:
     return encode({"type": "needs", "count": count, "more": more, "at": show_time(utc_now())})
 
 
+LIST_BEGINS = '{"type":"list"'
+
+
+def missed() -> str:
+    """Something happened while the list rested."""
+    return encode({"type": "missed", "at": show_time(utc_now())})
+
+
 def list_frame(
     rows: Sequence[Mapping[str, Any]],
-    counts: Mapping[str, int],
+    counts: Mapping[str, int] | None,
     *,
     gone: Sequence[Mapping[str, str]] = (),
-    is_snapshot: bool = False,
 ) -> str:
-    """``gone``: sessions that were deleted. ``is_snapshot``: the newest rows, for who has just come."""
+    """``counts``: per status, where they were counted anew. ``gone``: sessions that were deleted."""
     return encode(
         {
             "type": "list",
             "rows": rows,
             "gone": gone,
             "counts": counts,
-            "snapshot": is_snapshot,
             "at": show_time(utc_now()),
         }
     )

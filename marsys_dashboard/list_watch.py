@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -19,10 +21,12 @@ NEWEST = 200
 OVERLAP = timedelta(minutes=2)
 """Sessions carry the time of the machine that wrote last; clocks may differ by this much."""
 
+COUNT_BEAT = 1.0
+"""Seconds between two countings of each store's sessions, at least."""
 GONE_BEAT = 1.0
 """Seconds between two looks for sessions that were deleted, in each store."""
 MOST_KNOWN = 1000
-"""Sessions of each store that are watched for being deleted: those that changed last."""
+"""Sessions of each store that are watched for being deleted whoever shows them: those that changed last."""
 
 RenderRow = Callable[[Head, str], str]
 Found = list[tuple[str, Head]]
@@ -43,20 +47,31 @@ class ListWatch:
         self._stores = stores
         self._render_row = render_row
         self._known: dict[str, dict[str, tuple[Any, ...]]] = {store: {} for store in stores}
+        self.shown: dict[Any, set[tuple[str, str]]] = {}
+        """Who watches → (store, session id) of the rows there: they are watched for being deleted, too."""
         self._looked_for_gone: dict[str, float] = {}
         self._newest: dict[str, datetime] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._counted: dict[str, float] = {}
+        self._uncounted = dict.fromkeys(stores, False)
+        """Did something change since?"""
 
-    async def snapshot(self) -> str:
-        """The newest rows of every store that can be reached, for who has just come."""
+    async def begin(self) -> None:
+        """Know how the newest sessions stand, of every store that can be reached; once."""
+        if not any(self._known.values()):
+            self._know(await self._of_all(None))
+
+    async def since(self, moment: datetime) -> str:
+        """The rows that changed since then, as a frame, for who has just come."""
+        return self._frame(await self._of_all(moment - OVERLAP))
+
+    async def _of_all(self, since: datetime | None) -> Found:
         found: Found = []
         for store in self._stores:
             with suppress(StorageUnavailable):
-                found += await self._look(store, None)
+                found += await self._look(store, since)
                 await self._count(store)
-        if not any(self._known.values()):
-            self._know(found)
-        return self._frame(found, is_snapshot=True)
+        return found
 
     async def changed(self, store: str) -> str | None:
         """Rows that are new or differ, those that are gone, and the counts; None when nothing changed."""
@@ -64,29 +79,44 @@ class ListWatch:
         looked_at = await self._look(store, since - OVERLAP if since else None)
         found = [pair for pair in looked_at if self._is_news(*pair)]
         gone = await self._gone(store)
-        if not found and not gone:
-            return None
         self._know(found)
-        await self._count(store)
-        return self._frame(found, gone)
+        self._uncounted[store] |= bool(found or gone)
+        counts = await self._count_if_due(store)
+        return self._frame(found, gone, counts) if found or gone or counts else None
 
     async def _gone(self, store: str) -> list[tuple[str, str]]:
         """(store, session id) of those that were deleted since the last look; they are known no more."""
         if time.monotonic() - self._looked_for_gone.get(store, 0.0) < GONE_BEAT:
             return []
         self._looked_for_gone[store] = time.monotonic()
-        known = self._known[store]
-        there = await self._manager_of(store).storage.last_seqs(list(known)) if known else {}
-        gone = [session_id for session_id in known if session_id not in there]
-        for session_id in gone:
-            del known[session_id]
-        return [(store, session_id) for session_id in gone]
+        asked = self._watched_for_gone(store)
+        there = await self._manager_of(store).storage.last_seqs(asked) if asked else {}
+        gone = [(store, session_id) for session_id in asked if session_id not in there]
+        for _, session_id in gone:
+            self._known[store].pop(session_id, None)
+        for rows in self.shown.values():
+            rows.difference_update(gone)
+        return gone
+
+    def _watched_for_gone(self, store: str) -> list[str]:
+        shown = (session_id for rows in self.shown.values() for of, session_id in rows if of == store)
+        return list(dict.fromkeys([*self._known[store], *shown]))
 
     async def _look(self, store: str, since: datetime | None) -> Found:
-        heads = await self._manager_of(store).storage.heads(HeadQuery(since=since, limit=NEWEST))
-        if heads and heads[0].updated_at:
-            self._newest[store] = heads[0].updated_at
-        return [(store, head) for head in heads]
+        """The newest first. As long as a page is full and its last rows are news, there may be more."""
+        query = HeadQuery(since=since, limit=NEWEST)
+        found = await self._page(store, query)
+        newest = found[0][1].updated_at if found else None
+        page = found
+        while since and len(page) == NEWEST and len(found) < MOST_KNOWN and self._is_news(*page[-1]):
+            page = await self._page(store, replace(query, after=query.cursor(page[-1][1])))
+            found += page
+        if newest:
+            self._newest[store] = newest
+        return found
+
+    async def _page(self, store: str, query: HeadQuery) -> Found:
+        return [(store, head) for head in await self._manager_of(store).storage.heads(query)]
 
     def _is_news(self, store: str, head: Head) -> bool:
         return self._known[store].get(head.session_id) != _version(head)
@@ -99,10 +129,19 @@ class ListWatch:
             if len(known) > MOST_KNOWN:
                 del known[next(iter(known))]
 
+    async def _count_if_due(self, store: str) -> bool:
+        """Counting looks at every session, so that it is not done for every change of a burst."""
+        if not self._uncounted[store] or time.monotonic() - self._counted.get(store, 0.0) < COUNT_BEAT:
+            return False
+        await self._count(store)
+        return True
+
     async def _count(self, store: str) -> None:
         self._counts[store] = await self._manager_of(store).storage.count_by_status(HeadQuery())
+        self._counted[store] = time.monotonic()
+        self._uncounted[store] = False
 
-    def _frame(self, found: Found, gone: Sequence[tuple[str, str]] = (), *, is_snapshot: bool = False) -> str:
+    def _frame(self, found: Found, gone: Sequence[tuple[str, str]] = (), counted: bool = True) -> str:
         rows = [
             {
                 "id": head.session_id,
@@ -113,9 +152,8 @@ class ListWatch:
             }
             for store, head in found
         ]
-        counts: dict[str, int] = {}
-        for of_store in self._counts.values():
-            for status, number in of_store.items():
-                counts[status] = counts.get(status, 0) + number
         missing = [{"store": store, "id": session_id} for store, session_id in gone]
-        return list_frame(rows, counts, gone=missing, is_snapshot=is_snapshot)
+        return list_frame(rows, self._all_counts() if counted else None, gone=missing)
+
+    def _all_counts(self) -> dict[str, int]:
+        return dict(sum((Counter(of_store) for of_store in self._counts.values()), Counter()))

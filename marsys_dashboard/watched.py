@@ -44,6 +44,10 @@ class Watched:
         return self.outline.seq if self.outline else 0
 
     @property
+    def status(self) -> str:
+        return str(self.outline.document["status"]) if self.outline else ""
+
+    @property
     def is_due(self) -> bool:
         return self.outline is not None and time.monotonic() >= self._rests_until
 

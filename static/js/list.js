@@ -1,7 +1,8 @@
 // The list of sessions: live rows in place, filters without leaving the page, keys.
 // live.js tells of changes by "state:list" on document:
-// {rows: [{id, store, seq, status, html}], gone: [{id, store}], counts, snapshot}.
+// {rows: [{id, store, seq, status, html}], gone: [{id, store}], counts}.
 import { key } from "./keys.js";
+import { say } from "./live.js";
 import { now, refresh } from "./time.js";
 
 const list = document.getElementById("list");
@@ -83,6 +84,7 @@ function insert(fresh) {
   body().insertBefore(fresh, older ?? null);
   refresh(fresh);
   trim();
+  sayShown();
 }
 
 // A page that stays open for days does not grow for days.
@@ -133,11 +135,20 @@ function focusBeside(row) {
   (next?.querySelector(".name > a") ?? filter).focus({ preventScroll: true });
 }
 
-let snapshots = 0;
+// Back after the line was cut, or after nobody looked: what happened meanwhile is in no frame.
+document.addEventListener("state:open", async ({ detail }) => {
+  if (detail.again) await go(location.href, { push: false });
+  say({ since: new Date(loadedAt).toISOString() });
+  sayShown();
+});
+document.addEventListener("state:missed", () => go(location.href, { push: false }));
+
+// The server tells of rows that are shown when they are deleted, however old they are.
+function sayShown() {
+  say({ shown: rows().map((row) => [row.dataset.store, row.dataset.sessionId]) });
+}
 
 document.addEventListener("state:list", ({ detail }) => {
-  // Back after the line was cut: what was deleted meanwhile is in no frame.
-  if (detail.snapshot && snapshots++) return void go(location.href, { push: false });
   for (const row of detail.rows ?? []) apply(row);
   for (const gone of detail.gone ?? []) leave(gone);
   if (detail.counts) showOrAskCounts(detail.counts);
@@ -196,14 +207,25 @@ async function go(href, { push = true } = {}) {
 
 function show(page) {
   const fresh = page.getElementById("list");
-  const focused = list.contains(document.activeElement) ? document.activeElement.dataset.count : null;
+  const focused = focusIn();
   for (const name of Object.keys(fresh.dataset)) list.dataset[name] = fresh.dataset[name];
   list.replaceChildren(...fresh.childNodes);
   replaceHidden(page);
   loadedAt = Date.parse(page.body.dataset.now) || now();
   elsewhere = new Set();
   refresh(list);
-  if (focused) list.querySelector(`[data-count="${focused}"]`)?.focus();
+  focused()?.focus({ preventScroll: true });
+  sayShown();
+}
+
+// Where the focus is in the list, to be found again in the next one.
+function focusIn() {
+  const active = list.contains(document.activeElement) ? document.activeElement : null;
+  const { count } = active?.dataset ?? {};
+  const { store, sessionId } = active?.closest("tr")?.dataset ?? {};
+  const href = active?.getAttribute("href");
+  if (count) return () => list.querySelector(`[data-count="${count}"]`);
+  return () => [...(rowOf(store, sessionId)?.querySelectorAll("a") ?? [])].find((a) => a.getAttribute("href") === href);
 }
 
 function replaceHidden(page) {

@@ -4,11 +4,15 @@
 // Dispatches on document: state:frame {frame}, state:list {frame}, state:reset, state:gone {message},
 // state:peek {status} (of a session whose frames nobody looks at: the tab is hidden or frozen),
 // state:needs {count, more} (questions that wait for a person, over all sessions),
+// state:open {again} (the list's line is good), state:missed (the list's page is to be asked for anew),
 // state:trouble {message}, state:status {state, status}: when the line, or the session, changes its status.
 import { key } from "./keys.js";
 import { now, setServerTime, ticking } from "./time.js";
 
-const FIRST_RETRY = 400, LONGEST_RETRY = 8000;
+// Whoever comes back soon is not kept waiting; a server that is away for long is left alone.
+const FIRST_RETRY = 400, LONGEST_RETRY = 700, SLOW_RETRY = 5000;
+const SOON = 120000;
+const ACK_FRAMES = 8, ACK_BYTES = 200000, ACK_AFTER = 500;
 const SILENCE = 25000; // the server says something every 10 s
 const ASK_AGAIN = 2000;
 const THIN = "\u202f";
@@ -36,6 +40,9 @@ const line = {
   heardAt: 0,
   askedAt: 0,
   timer: 0,
+  opened: 0,
+  heldRows: new Set(), // of a list that is frozen
+  unread: { frames: 0, bytes: 0, timer: 0 },
 };
 
 export const have = () => line.have;
@@ -50,8 +57,8 @@ function connect() {
   const socket = new WebSocket(new URL(address, location.href.replace(/^http/, "ws")));
   line.socket = socket;
   line.heardAt = Date.now();
-  socket.addEventListener("open", () => { if (session) ask(); });
-  socket.addEventListener("message", ({ data }) => { if (line.socket === socket) hear(JSON.parse(data)); });
+  socket.addEventListener("open", opened);
+  socket.addEventListener("message", ({ data }) => { if (line.socket === socket) hear(JSON.parse(data), data.length); });
   socket.addEventListener("close", ({ code }) => { if (line.socket === socket) lost(code); });
 }
 
@@ -63,8 +70,17 @@ function lost(code) {
   show();
 }
 
+function opened() {
+  line.opened += 1;
+  if (document.hidden) say({ rest: true });
+  else if (session) ask();
+  if (!session && !line.frozen) tell("state:open", { again: line.opened > 1 });
+  if (!session && line.frozen) line.heldRows.add("");
+}
+
 function retryLater() {
-  const wait = Math.min(LONGEST_RETRY, FIRST_RETRY * 2 ** line.retries);
+  const isLong = document.hidden || Date.now() - line.offlineSince > SOON;
+  const wait = Math.min(isLong ? SLOW_RETRY : LONGEST_RETRY, FIRST_RETRY * 2 ** line.retries);
   line.retries += 1;
   clearTimeout(line.timer);
   line.timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
@@ -83,7 +99,7 @@ function retryNow() {
   connect();
 }
 
-function say(message) {
+export function say(message) {
   if (line.socket?.readyState === WebSocket.OPEN) line.socket.send(JSON.stringify(message));
 }
 
@@ -95,26 +111,28 @@ function ask() {
 
 // Hearing
 
-function hear(message) {
+function hear(message, size) {
   line.heardAt = Date.now();
   line.retries = 0;
   if (message.at) setServerTime(message.at);
-  HEARD[message.type]?.(message);
+  HEARD[message.type]?.(message, size);
   show();
 }
 
 const HEARD = {
   frame: hearFrame,
   list(message) {
-    if (line.frozen) return;
     online();
+    if (line.frozen) return void [...message.rows, ...message.gone].forEach(({ store, id }) => line.heldRows.add(`${store}/${id}`));
     line.updated = now();
     tell("state:list", message);
   },
+  missed: () => tell("state:missed", {}),
   pulse(message) {
     online();
-    if (!session || line.frozen || document.hidden) return;
+    if (!session) return;
     line.missing = Math.max(0, message.seq - line.have);
+    if (line.frozen || document.hidden) return void tell("state:peek", { status: message.status });
     if (line.missing && Date.now() - line.askedAt > ASK_AGAIN) ask();
   },
   store(message) {
@@ -133,7 +151,7 @@ const HEARD = {
   },
 };
 
-function hearFrame(frame) {
+function hearFrame(frame, size) {
   if (line.frozen || document.hidden) {
     line.missing = frame.last - line.have;
     tell("state:peek", { status: frame.status });
@@ -143,6 +161,7 @@ function hearFrame(frame) {
   if (frame.seq < line.have) return;
   online();
   apply(frame);
+  acknowledge(size);
 }
 
 function gap(frame) {
@@ -164,7 +183,21 @@ function apply(frame) {
   if (frame.events.length) line.updated = now();
   tell("state:frame", frame);
   if (frame.reset) tell("state:reset", { seq: frame.seq });
-  say({ ack: frame.seq });
+}
+
+// The server stops sending to who has too much unread. Not each frame is worth a message of its own.
+function acknowledge(size) {
+  const { unread } = line;
+  unread.frames += 1;
+  unread.bytes += size;
+  if (unread.frames >= ACK_FRAMES || unread.bytes >= ACK_BYTES) sayRead();
+  else unread.timer ||= setTimeout(sayRead, ACK_AFTER);
+}
+
+function sayRead() {
+  clearTimeout(line.unread.timer);
+  line.unread = { frames: 0, bytes: 0, timer: 0 };
+  say({ ack: line.have });
 }
 
 function online() {
@@ -176,9 +209,10 @@ function online() {
 function catchUp() {
   if (!line.socket) return retryNow();
   if (session) ask();
+  else say({ rest: false });
 }
 
-document.addEventListener("visibilitychange", () => { if (!document.hidden) catchUp(); });
+document.addEventListener("visibilitychange", () => { document.hidden ? say({ rest: true }) : catchUp(); });
 addEventListener("online", retryNow);
 addEventListener("offline", drop);
 addEventListener("pagehide", () => line.socket?.close());
@@ -186,9 +220,14 @@ addEventListener("pageshow", (event) => { if (event.persisted) retryNow(); });
 
 function freeze() {
   line.frozen = !line.frozen;
-  if (!line.frozen) catchUp();
-  if (!line.frozen && !session) drop();
+  if (!line.frozen) goLive();
   show();
+}
+
+function goLive() {
+  if (line.heldRows.size) tell("state:missed", {});
+  line.heldRows.clear();
+  catchUp();
 }
 
 // The badge
@@ -207,7 +246,7 @@ const seconds = (since) => ticking((Date.now() - since) / 1000);
 const TEXTS = {
   live: () => ["Live", line.updated && `updated ${age()}`, session && `seq ${number(line.have)}`],
   behind: () => [`Catching up ${number(line.missing)}`],
-  frozen: () => ["Frozen", line.missing > 0 && `${number(line.missing)} behind`],
+  frozen: () => ["Frozen", line.missing > 0 && `${number(line.missing)} behind`, line.heldRows.size > 0 && `${number(line.heldRows.size)} changed`],
   connecting: () => ["Connecting"],
   offline() {
     if (line.refused) return [REFUSED[line.refused] ?? "Closed"];

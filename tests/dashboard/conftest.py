@@ -65,5 +65,6 @@ def manager(storage: StorageBackend) -> StateManager:
 async def feed(manager: StateManager) -> AsyncIterator[Feed]:
     made = Feed(lambda store: manager)
     yield made
+    await made.ended()
     assert not made.hub, "a test left somebody listening"
     assert not made.running

@@ -13,14 +13,17 @@ from asgiref.sync import sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.conf import settings
 from django.contrib.auth.models import Permission, User
+from django.contrib.sessions.backends.db import SessionStore
+from django.contrib.sessions.models import Session
 from django.test import AsyncClient
 
-from marsys_dashboard import consumers
+from marsys_dashboard import consumers, viewers
 from marsys_dashboard import feed as feed_module
 from marsys_dashboard.asgi import application
 from marsys_dashboard.feed import Feed
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
+from state_core.records import show_time, utc_now
 from state_core.storage.memory import MemoryStorageBackend
 from tests.dashboard.conftest import SESSION
 
@@ -41,6 +44,7 @@ async def own_feed(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> As
     made = Feed(lambda _store: manager)
     monkeypatch.setattr(feed_module, "feed", made)
     yield made
+    await made.ended()
     assert not made.hub, "a socket was closed and still listens"
 
 
@@ -172,6 +176,38 @@ async def test_who_loses_the_permission_is_sent_away(
         assert await closed_with(browser) in {4401, 4403}
 
 
+async def test_who_signs_out_elsewhere_is_sent_away(
+    manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "RECHECK", 0.05)
+    await manager.create_session(SESSION)
+    async with connected(await cookie("view_session")) as browser:
+        await browser.say(after=0)
+        await browser.read_to(1)
+        await Session.objects.all().adelete()
+        assert (await browser.hear("refused"))["code"] == 4401
+
+
+async def test_many_sockets_of_one_sign_in_are_asked_for_together(
+    manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    ask = viewers._ask
+
+    async def counted(key: str) -> None:
+        asked.append(key)
+        await ask(key)
+
+    monkeypatch.setattr(viewers, "_ask", counted)
+    session = SessionStore()
+    await session.acreate()
+    door = viewers.Door()
+    asking = (door.check_again({"session": session}) for _ in range(20))
+    found = await asyncio.gather(*asking, return_exceptions=True)
+    assert {type(each) for each in found} == {viewers.Refused}
+    assert len(asked) == 1
+
+
 # From where
 
 
@@ -271,13 +307,76 @@ async def test_the_feed_stops_with_the_last_browser(manager: StateManager, own_f
     assert own_feed.running == []
 
 
+LIST = "/ws/sessions/"
+
+
+async def kinds_until(kind: str, browser: Browser) -> list[str]:
+    """Of all messages up to one of that kind."""
+    heard: list[str] = []
+    while kind not in heard:
+        heard.append(json.loads(await browser.socket.receive_from(timeout=10))["type"])
+    return heard
+
+
 async def test_the_list_is_told_of_sessions_that_change(manager: StateManager) -> None:
     await manager.create_session(SESSION)
-    async with connected(await cookie("view_session"), "/ws/sessions/") as browser:
+    async with connected(await cookie("view_session"), LIST) as browser:
+        await browser.say(since=show_time(utc_now()))
         first = await browser.hear("list")
         assert [row["id"] for row in first["rows"]] == [SESSION]
         await manager.pause_execution(SESSION)
         changed = await browser.hear("list")
         assert changed["rows"][0]["status"] == "paused"
         assert 'data-status="paused"' in changed["rows"][0]["html"]
-        assert changed["counts"] == {"paused": 1}
+
+
+async def test_a_list_that_rests_is_told_nothing_and_then_that_it_missed_something(
+    manager: StateManager, own_feed: Feed
+) -> None:
+    await manager.create_session(SESSION)
+    async with connected(await cookie("view_session"), LIST) as browser:
+        await browser.say(rest=True)
+        await browser.say(since=show_time(utc_now()))
+        await browser.hear("list")
+        listing = own_feed.listing
+        assert listing
+        await manager.pause_execution(SESSION)
+        await _until(lambda: "paused" in listing._known["default"][SESSION])
+        await browser.say(rest=False)
+        assert "list" not in await kinds_until("missed", browser)
+
+
+async def test_a_list_that_rested_while_nothing_happened_is_told_nothing(manager: StateManager) -> None:
+    async with connected(await cookie("view_session"), LIST) as browser:
+        await browser.say(rest=True)
+        await browser.say(rest=False)
+        await browser.say(since=show_time(utc_now()))
+        await browser.hear("list")
+        await manager.create_session(SESSION)
+        assert "missed" not in await kinds_until("list", browser)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"shown": 1}, {"shown": [["default"]]}],
+)
+async def test_a_list_that_asks_for_nonsense_is_closed(message: dict[str, Any]) -> None:
+    async with connected(await cookie("view_session"), LIST) as browser:
+        await browser.say(**message)
+        assert "makes no sense" in (await browser.hear("refused"))["message"]
+        assert await closed_with(browser) == 4400
+
+
+async def test_a_session_that_rests_is_told_its_status_alone_and_catches_up(manager: StateManager) -> None:
+    await manager.create_session(SESSION)
+    async with connected(await cookie("view_session")) as browser:
+        await browser.say(after=0)
+        await browser.read_to(1)
+        await browser.say(rest=True)
+        await manager.log.append(SESSION, contexts(3))
+        await manager.pause_execution(SESSION)
+        while (await browser.hear("pulse"))["status"] != "paused":
+            pass
+        await browser.say(after=1)
+        last = (await manager.get_head(SESSION)).last_seq
+        assert await browser.read_to(last) == list(range(2, last + 1))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 import pytest
 
 from marsys_dashboard import feed as feed_module
-from marsys_dashboard import outlines
+from marsys_dashboard import list_watch, outlines
 from marsys_dashboard.feed import Feed
 from marsys_dashboard.hub import LIST, Topic
 from marsys_dashboard.outlines import OutlineCache
 from state_core.events import Event, EventKind
 from state_core.exceptions import SessionNotFound, StorageUnavailable
 from state_core.manager import StateManager
+from state_core.records import utc_now
 from state_core.storage.base import StorageBackend
 from state_core.storage.memory import MemoryStorageBackend
 from tests.dashboard.conftest import SESSION, Listening
@@ -266,10 +269,10 @@ async def test_the_list_tells_rows_that_change(
     await manager.pause_execution(SESSION)
     await manager.create_session("other")
     await listener.until(lambda: _statuses(listener) == {SESSION: "paused", "other": "pending"})
+    await listener.until(lambda: {"paused": 1, "pending": 1} in _counts(listener))
     feed.leave(LIST, listener)
-    last = listener.told_of("list")[-1]
-    assert "<tr>default pending</tr>" in [row["html"] for row in last["rows"]]
-    assert last["counts"] == {"paused": 1, "pending": 1}
+    told = [row["html"] for message in listener.told_of("list") for row in message["rows"]]
+    assert "<tr>default pending</tr>" in told
 
 
 async def test_the_list_tells_sessions_that_are_deleted(
@@ -279,11 +282,11 @@ async def test_the_list_tells_sessions_that_are_deleted(
         await manager.create_session(name)
     await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
     await manager.delete_session("deleted")
-    await listener.until(lambda: any(told["gone"] for told in listener.told_of("list")))
+    await listener.until(lambda: {"pending": 1} in _counts(listener))
     feed.leave(LIST, listener)
-    (told,) = listener.told_of("list")
-    assert told["gone"] == [{"store": "default", "id": "deleted"}]
-    assert told["counts"] == {"pending": 1}
+    assert [told["gone"] for told in listener.told_of("list") if told["gone"]] == [
+        [{"store": "default", "id": "deleted"}]
+    ]
 
 
 async def test_a_session_made_anew_is_told_of_after_it_was_deleted(
@@ -298,25 +301,65 @@ async def test_a_session_made_anew_is_told_of_after_it_was_deleted(
     feed.leave(LIST, listener)
 
 
+def _counts(listener: Listening) -> list[dict[str, int]]:
+    return [told["counts"] for told in listener.told_of("list") if told["counts"]]
+
+
 def _statuses(listener: Listening) -> dict[str, str]:
     return {row["id"]: row["status"] for told in listener.told_of("list") for row in told["rows"]}
 
 
-async def test_who_comes_to_the_list_gets_the_newest_rows(
+async def test_who_comes_to_the_list_gets_the_rows_that_changed_since_its_page_was_made(
     feed: Feed, manager: StateManager, listener: Listening
 ) -> None:
+    hours_ago = utc_now() - timedelta(hours=3)
+    await manager.log.append("old", [Event(kind="session.created", at=hours_ago)])
     await manager.create_session(SESSION)
-    first = await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    assert feed.listing
+    first = json.loads(await feed.listing.since(utc_now()))
     feed.leave(LIST, listener)
-    assert f'"id":"{SESSION}"' in first
+    assert [row["id"] for row in first["rows"]] == [SESSION]
+    assert first["counts"] == {"pending": 2}
+
+
+async def test_more_changes_than_a_page_holds_are_all_told(
+    feed: Feed, manager: StateManager, listener: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_watch, "NEWEST", 3)
+    await manager.create_session("first")
+    await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    names = {f"session-{number}" for number in range(10)}
+    for name in names:
+        await manager.create_session(name)
+    await listener.until(lambda: names <= set(_statuses(listener)))
+    feed.leave(LIST, listener)
+
+
+async def test_a_row_that_is_shown_is_told_when_it_goes_however_old_it_is(
+    feed: Feed, manager: StateManager, listener: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(list_watch, "MOST_KNOWN", 1)
+    for name in ("old", "other", "new"):
+        await manager.create_session(name)
+    await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    feed.look_after(listener, {("default", "old")})
+    await manager.delete_session("other")
+    await manager.delete_session("old")
+    await listener.until(lambda: any(told["gone"] for told in listener.told_of("list")))
+    feed.leave(LIST, listener)
+    gone = [session["id"] for told in listener.told_of("list") for session in told["gone"]]
+    assert gone == ["old"]
 
 
 async def test_a_store_that_is_away_does_not_empty_the_list(listener: Listening) -> None:
     here, away = StateManager(MemoryStorageBackend()), StateManager(Unreachable())
     feed = Feed(lambda store: here if store == "here" else away)
     await here.create_session(SESSION)
-    first = await feed.watch_list(listener, ["here", "away"], lambda head, store: "<tr></tr>")
+    await feed.watch_list(listener, ["here", "away"], lambda head, store: "<tr></tr>")
     await listener.until(lambda: listener.told_of("store"))
+    assert feed.listing
+    first = await feed.listing.since(utc_now())
     feed.leave(LIST, listener)
     assert f'"id":"{SESSION}"' in first
     assert listener.told_of("store")[0]["reachable"] is False
