@@ -19,7 +19,7 @@ from marsys_dashboard.listing import count, read_address
 from marsys_dashboard.managers import manager
 from state_core.exceptions import InvalidValue, SessionNotFound
 from state_core.records import Head, check_id
-from state_core.words import Action, counted
+from state_core.words import Action
 
 MOST_TARGETS = 500
 """Sessions that can be selected one by one; more are chosen by a filter."""

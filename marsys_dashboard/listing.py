@@ -15,6 +15,7 @@ from typing import Any
 from django.http import QueryDict
 
 from marsys_dashboard.managers import StoreNotFound, manager, store_names
+from marsys_dashboard.spans import read_moment, read_span
 from state_core.exceptions import InvalidValue, StorageError
 from state_core.records import Head
 from state_core.storage.base import HeadQuery, sort_value
@@ -27,6 +28,8 @@ NUMBERS = frozenset({"steps", "state_bytes"})
 TRAIL = 40
 """Pages that an address remembers the way back through."""
 LONGEST_TEXT = 200
+FURTHER = ("agent", "owner", "error", "since", "until", "longer", "shorter")
+"""Filters beside status, text, tag, store and questions."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,15 @@ class Asked:
     tag: str = ""
     store: str = ""
     questions: bool = False
+    agent: str = ""
+    owner: str = ""
+    error: str = ""
+    since: str = ""
+    """As it was written: how long ago, or a moment."""
+    until: str = ""
+    longer: str = ""
+    """It has lasted at least so long."""
+    shorter: str = ""
     sort: str = DEFAULT_SORT
     trail: tuple[str, ...] = ()
     """Cursors of the pages behind this one, the first first; the last is where this page begins."""
@@ -48,7 +60,12 @@ class Asked:
 
     @property
     def narrows_counts(self) -> bool:
-        return bool(self.text or self.tag or self.store or self.questions)
+        return bool(self.text or self.tag or self.store or self.questions or self.is_judged_by_store)
+
+    @property
+    def is_judged_by_store(self) -> bool:
+        """Is there a filter that a page cannot compare its rows with?"""
+        return any(getattr(self, name) for name in FURTHER)
 
     @property
     def is_newest_first(self) -> bool:
@@ -68,6 +85,13 @@ class Asked:
             text=self.text,
             tag=self.tag,
             questions=self.questions,
+            agent=self.agent,
+            owner=self.owner,
+            error=self.error,
+            since=read_moment(self.since) if self.since else None,
+            until=read_moment(self.until) if self.until else None,
+            min_duration=read_span(self.longer) if self.longer else None,
+            max_duration=read_span(self.shorter) if self.shorter else None,
             sort=self.sort,
             limit=PAGE_SIZE + 1,
         )
@@ -82,8 +106,9 @@ def read_address(get: QueryDict) -> Asked:
         raise InvalidValue(f"{unknown[0][:40]!r} is no status. Choose from {', '.join(STATUSES)}.")
     asked = Asked(
         statuses=statuses,
-        text=get.get("q", "").strip()[:LONGEST_TEXT].replace("\x00", ""),
-        tag=get.get("tag", "").strip()[:LONGEST_TEXT].replace("\x00", ""),
+        text=_text(get, "q"),
+        tag=_text(get, "tag"),
+        **{name: _text(get, name) for name in FURTHER},
         store=get.get("store", ""),
         questions=get.get("questions") == "1",
         sort=get.get("sort") or DEFAULT_SORT,
@@ -91,6 +116,10 @@ def read_address(get: QueryDict) -> Asked:
     )
     asked.head_query()
     return asked
+
+
+def _text(get: QueryDict, name: str) -> str:
+    return get.get(name, "").strip()[:LONGEST_TEXT].replace("\x00", "")
 
 
 def write_cursor(head: Head, query: HeadQuery) -> str:

@@ -1,10 +1,11 @@
-"""What the dashboard itself keeps, in Django's database: jobs over many sessions. Not the sessions."""
+"""What the dashboard itself keeps, in Django's database: jobs and saved views. Not sessions."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
@@ -107,3 +108,35 @@ class JobItem(models.Model):
 
     def end(self, outcome: Outcome, told: Any) -> None:
         self.outcome, self.told, self.at = outcome, str(told)[:1000], timezone.now()
+
+
+class SavedView(models.Model):
+    """A filter and sorting of the list under a name."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=80)
+    query = models.TextField(default="")
+    """The list's address without the ``?`` and without a page."""
+    shared = models.BooleanField(default=False)
+    """Do others see it too?"""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="marsys_view_name")]
+        ordering = ["name"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.name)
+
+
+class DefaultView(models.Model):
+    """The view that a person's first page is."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    view = models.ForeignKey(SavedView, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.view}"

@@ -88,7 +88,7 @@ CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}
 # Signing in
 
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "sessions"
+LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 SIGN_IN_LINK_AGE = 24 * 3600
 """Seconds for which a one-time sign-in link is good."""

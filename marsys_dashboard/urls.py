@@ -3,9 +3,8 @@
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
-from django.views.generic import RedirectView
 
-from marsys_dashboard import actions, signin, views
+from marsys_dashboard import actions, saved_views, signin, views
 from marsys_dashboard.clean_up_views import urlpatterns as clean_up_pages
 from marsys_dashboard.compare import urlpatterns as compare_pages
 from marsys_dashboard.job_views import urlpatterns as job_pages
@@ -13,7 +12,8 @@ from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
 
 urlpatterns = [
-    path("", RedirectView.as_view(pattern_name="sessions"), name="home"),
+    path("", saved_views.home, name="home"),
+    *saved_views.urlpatterns,
     path("sessions/", views.sessions, name="sessions"),
     *needs_pages,
     *clean_up_pages,

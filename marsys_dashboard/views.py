@@ -18,10 +18,11 @@ from django.views.decorators.http import require_safe
 from marsys_dashboard.acts import ALL, permission_of
 from marsys_dashboard.failures import wants_json
 from marsys_dashboard.job_acts import BULK
-from marsys_dashboard.listing import DEFAULT_SORT, Asked, Listing, count, find, read_address
+from marsys_dashboard.listing import DEFAULT_SORT, FURTHER, Asked, Listing, count, find, read_address
 from marsys_dashboard.managers import store_names
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
+from marsys_dashboard.saved_views import views_of
 from state_core.records import HELD, Head, SessionStatus
 from state_core.words import STATUSES
 
@@ -37,6 +38,32 @@ COLUMNS = (
     ("Last event", "-updated_at"),
 )
 """Title, and how a first click on it sorts."""
+FILTER_WORDS = {
+    "agent": "agent at work",
+    "owner": "held by",
+    "error": "error",
+    "since": "last event since",
+    "until": "last event before",
+    "longer": "longer than",
+    "shorter": "shorter than",
+}
+"""How a filter reads on its pill."""
+SORTED_BY = (
+    ("-created_at", "Newest first"),
+    ("created_at", "Oldest first"),
+    ("-updated_at", "Last event, newest first"),
+    ("updated_at", "Last event, oldest first"),
+    ("-started_at", "Started, newest first"),
+    ("started_at", "Started, oldest first"),
+    ("session_id", "Id"),
+    ("-session_id", "Id, descending"),
+    ("status", "Status"),
+    ("-status", "Status, descending"),
+    ("-steps", "Most steps first"),
+    ("steps", "Fewest steps first"),
+    ("-state_bytes", "Largest first"),
+    ("state_bytes", "Smallest first"),
+)
 CHIPS = (
     "running", "waiting", "pausing", "paused", "resuming", "pending",
     "interrupted", "failed", "cancelling", "cancelled", "completed",
@@ -62,7 +89,8 @@ async def sessions(request: HttpRequest) -> HttpResponse:
     if wants_json(request):
         return JsonResponse(counts_json(await count(asked)))
     permissions = await permissions_of(request.user)
-    return await page(request, "sessions/list.html", _context(await find(asked), permissions))
+    context = _context(await find(asked), permissions)
+    return await page(request, "sessions/list.html", {**context, **await views_of(request)})
 
 
 @require_safe
@@ -116,6 +144,8 @@ def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
             chosen=asked.questions,
         ),
         "pills": list(_pills(asked)),
+        "further": [(name, getattr(asked, name)) for name in FURTHER if getattr(asked, name)],
+        "sorts": SORTED_BY,
         "is_default_sort": asked.sort == DEFAULT_SORT,
         "first": _href(asked, trail=()) if asked.trail else "",
         "previous": _href(asked, trail=asked.trail[:-1]) if asked.trail else "",
@@ -131,6 +161,7 @@ def _href(asked: Asked, **changes: Any) -> str:
         "tag": asked.tag,
         "store": asked.store,
         "questions": "1" if asked.questions else "",
+        **{name: getattr(asked, name) for name in FURTHER},
         "sort": "" if asked.sort == DEFAULT_SORT else asked.sort,
         "trail": asked.trail,
         **changes,
@@ -179,3 +210,7 @@ def _pills(asked: Asked) -> Iterable[Link]:
         yield Link(f"“{asked.text}”", _href(asked, q="", trail=()))
     if asked.tag:
         yield Link(f"tag {asked.tag}", _href(asked, tag="", trail=()))
+    for name, words in FILTER_WORDS.items():
+        value = getattr(asked, name)
+        if value:
+            yield Link(f"{words} {value}", _href(asked, **{name: ""}, trail=()))

@@ -83,6 +83,14 @@ class HeadQuery:
     """Only sessions that an owner holds whose lease has run out, by the store's clock."""
     origin: str = ""
     """Only forks of the session that has this id."""
+    owner: str = ""
+    """Part of the name of who holds it, or held it last; case matters."""
+    error: str = ""
+    """Part of its error; case matters."""
+    min_duration: float | None = None
+    """Seconds: it has lasted at least so long, from its start to its end, or until now."""
+    max_duration: float | None = None
+    """Seconds: it has lasted at most so long."""
     sort: str = "-updated_at"
     """One of SORTS, with ``-`` in front for descending; ties are broken by session id, ascending."""
     after: tuple[Any, str] | None = None

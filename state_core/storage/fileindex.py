@@ -212,6 +212,13 @@ _FORKED_FROM = (
 not use that."""
 
 
+_LASTED = (
+    "started_at IS NOT NULL AND coalesce(julianday(json_extract(head, '$.ended_at')), ? + 2440587.5) "
+    "- julianday(started_at)"
+)
+"""In days, until now where it has not ended. 2440587.5 is the beginning of 1970."""
+
+
 def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple[str, list[Any]]:
     found: list[tuple[str, list[Any]]] = [("1", [])]
     if query.statuses and statuses:
@@ -235,7 +242,19 @@ def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple
         held = ", ".join(f"'{status}'" for status in sorted(HELD))
         instant = datetime.fromtimestamp(now, UTC)
         found.append((f"lease_expires_at <= ? AND status IN ({held})", [_text(instant)]))
+    found += _further(query, now)
     return " AND ".join(part for part, _ in found), [value for _, values in found for value in values]
+
+
+def _further(query: HeadQuery, now: float) -> list[tuple[str, list[Any]]]:
+    parts = (("owner", query.owner), ("error", query.error))
+    found: list[tuple[str, list[Any]]] = [
+        (f"instr(json_extract(head, '$.{name}'), ?)", [short(part)]) for name, part in parts if part
+    ]
+    for sign, seconds in ((">=", query.min_duration), ("<=", query.max_duration)):
+        if seconds is not None:
+            found.append((f"{_LASTED} {sign} ?", [now / 86400, seconds / 86400]))
+    return found
 
 
 def _keyset(query: HeadQuery) -> tuple[str, list[Any]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, F, Q, QuerySet, Value
+from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
 from django.db.models.functions import Now, StrIndex
 
 from state_core.fields import needle
-from state_core.records import HELD
+from state_core.records import HELD, utc_now
 from state_core.storage.base import HeadQuery
 
 NULLABLE = frozenset({"started_at"})
@@ -28,9 +29,9 @@ def status_counts(heads: QuerySet[Any], query: HeadQuery) -> dict[str, int]:
 
 
 def matching(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
-    if not all(map(_storable, (query.text, query.tag, query.agent, query.origin))):
+    if not all(map(_storable, (query.text, query.tag, query.agent, query.origin, query.owner, query.error))):
         return heads.none()
-    return _labelled(heads, query).filter(_stands(query))
+    return _lasting(_labelled(heads, query).filter(_stands(query)), query)
 
 
 def _storable(text: str) -> bool:
@@ -44,11 +45,30 @@ def _labelled(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
         ("search", query.text.lower()),
         ("tags", query.tag and needle(query.tag)),
         ("agents", query.agent and needle(query.agent)),
+        ("owner", query.owner),
+        ("error", query.error),
     ):
         if part:
             heads = heads.alias(**{f"{column}_at": StrIndex(column, Value(part))})
             heads = heads.filter(**{f"{column}_at__gt": 0})
     return heads
+
+
+def _lasting(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
+    """Until now where it has not ended; what has not started has not lasted."""
+    bounds = {"gte": query.min_duration, "lte": query.max_duration}
+    asked = {sign: timedelta(seconds=n) for sign, n in bounds.items() if n is not None}
+    if not asked:
+        return heads
+    took = ExpressionWrapper(F("ended_at") - F("started_at"), DurationField())
+    now = utc_now()
+    ended = Q(**{f"took__{sign}": length for sign, length in asked.items()})
+    # The longer it lasts, the earlier it began.
+    begun = {"gte": "lte", "lte": "gte"}
+    lasts = Q(ended_at=None, **{f"started_at__{begun[sign]}": now - n for sign, n in asked.items()})
+    started = heads.filter(started_at__isnull=False)
+    found: QuerySet[Any] = started.alias(took=took).filter(ended | lasts)
+    return found
 
 
 def _stands(query: HeadQuery) -> Q:

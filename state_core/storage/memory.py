@@ -240,6 +240,20 @@ def _matches(head: Head, query: HeadQuery, now: float) -> bool:
         and (not query.questions or head.counts["questions"] > 0)
         and (not query.origin or head.origin.rpartition("@")[0] == query.origin)
         and (not query.lease_expired or _has_expired(head, now))
+        and query.owner in head.owner
+        and query.error in head.error
+        and _lasted(head, query)
+    )
+
+
+def _lasted(head: Head, query: HeadQuery) -> bool:
+    shortest, longest = query.min_duration, query.max_duration
+    if shortest is None and longest is None:
+        return True
+    return (
+        head.started_at is not None
+        and (shortest is None or head.duration_seconds >= shortest)
+        and (longest is None or head.duration_seconds <= longest)
     )
 
 

@@ -49,6 +49,7 @@ from state_core.storage.redisrows import (
     read_head,
     read_text,
     read_time,
+    reads_heads,
     write_append,
     write_cursor,
     write_filter,
@@ -208,7 +209,7 @@ class RedisStorageBackend(StorageBackend):
         return found
 
     async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
-        if query.text or query.tag or query.agent or query.questions or query.lease_expired or query.origin:
+        if reads_heads(query):
             tallies = await self._tallies(query)
             return {status: tally[0] for status, tally in tallies.items()}
         statuses = asked_statuses(HeadQuery())

@@ -262,7 +262,31 @@ def write_filter(query: HeadQuery) -> list[Argument]:
         int(query.questions),
         int(query.lease_expired),
         f"{query.origin}@" if query.origin else "",
+        query.owner,
+        query.error,
+        _microseconds(query.min_duration),
+        _microseconds(query.max_duration),
     ]
+
+
+def reads_heads(query: HeadQuery) -> bool:
+    """Does it ask for more than the indexes of statuses and times tell?"""
+    return bool(
+        query.text
+        or query.tag
+        or query.agent
+        or query.questions
+        or query.lease_expired
+        or query.origin
+        or query.owner
+        or query.error
+        or query.min_duration is not None
+        or query.max_duration is not None
+    )
+
+
+def _microseconds(seconds: float | None) -> str:
+    return "" if seconds is None else str(round(seconds * 1_000_000))
 
 
 def _as_json(text: str) -> bytes:

@@ -128,6 +128,41 @@ class HeadContract:
             assert await found(storage, origin=nowhere) == []
         assert await storage.count_by_status(HeadQuery(origin="News-1")) == {"paused": 2}
 
+    async def test_finding_by_owner(self, storage: StorageBackend) -> None:
+        await _five(storage)
+        await storage.acquire("news-2", "Machine-7.4711", LONG)
+        await storage.acquire("news-3", "machine-8.1", LONG)
+        assert await found(storage, owner="Machine") == ["news-2"]
+        assert await found(storage, owner="4711") == ["news-2"]
+        assert await found(storage, owner="achine-") == ["news-2", "news-3"]
+        for nowhere in ("%", "machine-7", "a\x00b", "\ud800"):
+            assert await found(storage, owner=nowhere) == []
+        assert await storage.count_by_status(HeadQuery(owner="achine-")) == {"running": 2}
+
+    async def test_finding_by_error(self, storage: StorageBackend) -> None:
+        await _five(storage)
+        failed = record(EventKind.SESSION_FAILED, 9, data={"error": "ValueError: 100 % 'Überlauf'"})
+        await storage.append("news-2", [failed])
+        assert await found(storage, error="ValueError") == ["news-2"]
+        assert await found(storage, error="% 'Überlauf'") == ["news-2"]
+        for nowhere in ("valueerror", "TypeError", "_", "a\x00b", "\ud800"):
+            assert await found(storage, error=nowhere) == []
+        assert await storage.count_by_status(HeadQuery(error="100")) == {"failed": 1}
+
+    async def test_finding_by_duration(self, storage: StorageBackend) -> None:
+        await _five(storage)
+        for session_id, after in (("News-1", 11.0), ("other.5", 65.0)):
+            await start(storage, session_id, 1)
+            await storage.append(session_id, [record(EventKind.SESSION_COMPLETED, after)])
+        ended = ["completed"]
+        assert await found(storage, min_duration=0.5, statuses=ended) == ["News-1", "other.5"]
+        assert await found(storage, min_duration=10.5, statuses=ended) == ["other.5"]
+        assert await found(storage, max_duration=10.5, statuses=ended) == ["News-1", "other_4"]
+        assert await found(storage, min_duration=5, max_duration=20) == ["News-1"]
+        assert await found(storage, min_duration=60) == ["news-2", "news-3", "other.5"]
+        counts = await storage.count_by_status(HeadQuery(min_duration=60))
+        assert counts == {"completed": 1, "running": 2}
+
     async def test_conditions_count_together(self, storage: StorageBackend) -> None:
         await _five(storage)
         assert await found(storage, text="news", tag="red", statuses=["running"]) == ["news-2"]

@@ -54,6 +54,7 @@ function replaceCell(old, fresh) {
 
 // Does a row belong to what the address asks for?
 function matches(row) {
+  if (list.dataset.byStore) return true;
   const { statuses, text, tag, store, questions } = list.dataset;
   const { status, text: words, tags, store: own, questions: open } = row.dataset;
   return (
@@ -71,11 +72,22 @@ const isWhole = () => !list.querySelector(".pager a[rel]");
 const isNew = (row) => Date.parse(row.dataset.created) >= loadedAt - 1000;
 
 function arrive(fresh) {
+  if (list.dataset.byStore) return lookAgain();
   if (!matches(fresh) || !(isWhole() || isNew(fresh))) return;
   if (!body()) return void go(location.href, { push: false });
   if (list.dataset.newestFirst && scrollY < AT_TOP) return insert(fresh);
   elsewhere.add(keyOf(fresh.dataset.store, fresh.dataset.sessionId));
   showPill();
+}
+
+// Only the store can tell whether a row belongs here; it is asked, and not too often.
+let again = 0;
+
+function lookAgain() {
+  again ||= setTimeout(() => {
+    again = 0;
+    if (!document.hidden) go(location.href, { push: false });
+  }, COUNTS_EVERY);
 }
 
 function insert(fresh) {
@@ -211,6 +223,7 @@ function show(page) {
   for (const name of Object.keys(fresh.dataset)) list.dataset[name] = fresh.dataset[name];
   list.replaceChildren(...fresh.childNodes);
   replaceHidden(page);
+  document.dispatchEvent(new CustomEvent("list:shown", { detail: { page } }));
   loadedAt = Date.parse(page.body.dataset.now) || now();
   elsewhere = new Set();
   refresh(list);

@@ -7,6 +7,7 @@ import signal
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
+from state_core.events import Event, EventKind
 from tests.e2e.across import *  # noqa: F403 - its fixtures
 from tests.e2e.across import Stores, TwoStores, open_page, picture
 from tests.e2e.conftest import Complaints, sign_in
@@ -110,3 +111,33 @@ async def test_a_job_goes_on_without_the_browser_and_is_continued_after_the_serv
     await expect(page.locator("[data-label]")).to_have_text("Completed", timeout=30_000)
     assert set(await statuses(stores, names)) == {"cancelled"}
     await expect(page.locator('[data-outcome="failed"] b')).to_have_text("0")
+
+
+async def test_a_filter_is_set_saved_and_taken_off_and_what_changes_is_asked_of_the_store(
+    page: Page, context: BrowserContext, two_stores: TwoStores, stores: Stores
+):
+    for name in ("find-1", "find-2"):
+        await stores.files.create_session(name)
+    await stores.files.log.append("find-1", [broken("no moon")])
+    await sign_in(context, two_stores, "ana")
+    await open_page(page, two_stores, "/sessions/?q=find-")
+    await page.get_by_text("Filters").click()
+    await page.get_by_label("Error").fill("moon")
+    await picture(page, "filters")
+    await page.get_by_role("button", name="Filter", exact=True).last.click()
+    await expect(page).to_have_url(f"{two_stores.url}/sessions/?q=find-&error=moon")
+    await expect(row(page, "find-1")).to_be_visible()
+    await expect(row(page, "find-2")).to_have_count(0)
+    await stores.files.log.append("find-2", [broken("no moon either")])
+    await expect(row(page, "find-2")).to_be_visible()
+    await page.get_by_text("Views", exact=True).click()
+    await page.get_by_label("Save what is shown as").fill("Moonless")
+    await picture(page, "views")
+    await page.get_by_role("button", name="Save view").click()
+    await expect(page.locator(".toast")).to_have_text("The view “Moonless” is saved.")
+    await page.locator(".chip.pill", has_text="moon").click()
+    await expect(page).to_have_url(f"{two_stores.url}/sessions/?q=find-")
+
+
+def broken(error: str) -> Event:
+    return Event(kind=EventKind.SESSION_FAILED, data={"error": error})

@@ -7,7 +7,7 @@ local function take_filter()
   local filter = {
     since = take(), upto = take(), text = take(), tag = take(), tag_json = take(), agent = take(),
     agent_json = take(), questions = take() == "1", lease_expired = take() == "1",
-    origin = take(), fields = {},
+    origin = take(), owner = take(), error = take(), shortest = take(), longest = take(), fields = {},
   }
   local function reads(field)
     table.insert(filter.fields, field)
@@ -20,6 +20,11 @@ local function take_filter()
   if filter.agent ~= "" then filter.agents_at = reads("agents") end
   if filter.questions then filter.questions_at = reads("questions") end
   if filter.origin ~= "" then filter.origin_at = reads("origin") end
+  if filter.owner ~= "" then filter.owner_at = reads("owner") end
+  if filter.error ~= "" then filter.error_at = reads("error") end
+  if filter.shortest ~= "" or filter.longest ~= "" then
+    filter.started_at, filter.ended_at = reads("started_at"), reads("ended_at")
+  end
   if filter.lease_expired then
     filter.status_at, filter.lease_at = reads("status"), reads("lease_expires_at")
   end
@@ -63,6 +68,18 @@ local function begins_with(text, part)
   return text and string.sub(text, 1, #part) == part
 end
 
+local function contains(text, part)
+  return text and string.find(text, part, 1, true)
+end
+
+-- Until now where it has not ended.
+local function lasted(filter, started, ended)
+  if not started or started == "" then return false end
+  local took = tonumber((ended and ended ~= "") and ended or filter.now) - tonumber(started)
+  return (filter.shortest == "" or took >= tonumber(filter.shortest))
+    and (filter.longest == "" or took <= tonumber(filter.longest))
+end
+
 -- A session that is gone may seem to fit.
 local function fits(session, filter)
   local values = call("HMGET", key(session, "head"), unpack(filter.fields))
@@ -72,5 +89,8 @@ local function fits(session, filter)
     and (not filter.agents_at or has_item(values[filter.agents_at], filter.agent, filter.agent_json))
     and (not filter.questions or tonumber(values[filter.questions_at] or "0") > 0)
     and (not filter.origin_at or begins_with(values[filter.origin_at], filter.origin))
+    and (not filter.owner_at or contains(values[filter.owner_at], filter.owner))
+    and (not filter.error_at or contains(values[filter.error_at], filter.error))
+    and (not filter.started_at or lasted(filter, values[filter.started_at], values[filter.ended_at]))
     and (not filter.lease_at or has_expired(filter, values[filter.status_at], values[filter.lease_at]))
 end

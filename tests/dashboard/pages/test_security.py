@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 PAGES = (
     "/needs-you/",
     "/jobs/",
+    "/sessions/views/",
     "/jobs/clean-up/",
     "/sessions/",
     "/sessions/?q=nothing-like-that",
@@ -119,6 +120,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     guarded = {
         "sessions", "session", "act", "acts", "panel", "charts", "needs", "compare", "compare-json",
         "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
+        "views", "save-view", "change-view",
         "state-json", "visualization-json", "event-json",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}

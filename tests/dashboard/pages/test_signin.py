@@ -31,7 +31,7 @@ def signed_in_as(client: Client) -> str | None:
 def test_a_link_signs_in_and_leads_to_the_sessions(link, manager):
     client = Client()
     response = client.get(link)
-    assert (response.status_code, response.headers["Location"]) == (302, "/sessions/")
+    assert (response.status_code, response.headers["Location"]) == (302, "/")
     assert client.get("/sessions/").status_code == 200
 
 
@@ -143,7 +143,7 @@ def test_signing_in_does_not_lead_away_from_the_dashboard(manager):
         "/accounts/login/",
         {"username": "cy", "password": "a-long-secret-7", "next": "https://elsewhere.example/"},
     )
-    assert response.headers["Location"] == "/sessions/"
+    assert response.headers["Location"] == "/"
 
 
 def test_signing_out_needs_a_form_and_ends_the_session(ana, manager):
