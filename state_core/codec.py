@@ -15,6 +15,7 @@ import os
 import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -151,6 +152,43 @@ class Codec:
         document: Document = _loads(payload, session_id, what)
         return document
 
+    # Rotation
+
+    @property
+    def key_ids(self) -> list[str]:
+        """Of the keys given; the first one encrypts."""
+        return [key.id for key in self._keys]
+
+    def is_current(self, encoding: str, *, decrypt: bool = False) -> bool:
+        """Is it under the key that encrypts at present? With ``decrypt``: under none?"""
+        return key_of(encoding) == ("" if decrypt or not self._keys else self._keys[0].id)
+
+    def reseal(self, session_id: str, record: EventRecord, *, decrypt: bool = False) -> EventRecord:
+        """The same event under the key that encrypts at present, or with ``decrypt`` under none.
+
+        What is compressed stays as it is. Raises DamagedError and EncryptionKeyError.
+        """
+        what = f"event {record.seq} ({record.kind})"
+        place = _event_place(session_id, record)
+        body, encoding = self._resealed(record.body, record.encoding, place, session_id, what, decrypt)
+        return replace(record, body=body, encoding=encoding)
+
+    def reseal_snapshot(
+        self, session_id: str, seq: int, body: bytes, encoding: str, *, decrypt: bool = False
+    ) -> tuple[bytes, str]:
+        """See `reseal`."""
+        place = _snapshot_place(session_id, seq)
+        return self._resealed(body, encoding, place, session_id, f"the snapshot at {seq}", decrypt)
+
+    def _resealed(
+        self, body: bytes, encoding: str, place: bytes, session_id: str, what: str, decrypt: bool
+    ) -> tuple[bytes, str]:
+        payload = self._opened(body, encoding, place, session_id, what)
+        bare = "+".join(part for part in encoding.split("+") if not part.startswith("e:"))
+        return self._sealed(payload, bare, place, [] if decrypt else self._keys[:1])
+
+    # Bytes
+
     def _dumps(self, value: Any, what: str, bounded: bool) -> bytes:
         try:
             payload = orjson.dumps(value, default=_default, option=orjson.OPT_NON_STR_KEYS)
@@ -170,28 +208,36 @@ class Codec:
             smaller = _compressor(self._level).compress(payload)
             if len(smaller) < len(payload):
                 payload, encoding = smaller, f"{encoding}+s"
-        if self._keys:
-            key = self._keys[0]
-            nonce = os.urandom(NONCE_BYTES)
-            encoding = f"{encoding}+e:{key.id}"
-            return nonce + key.cipher.encrypt(nonce, payload, place + encoding.encode()), encoding
-        return _checksum(payload, place + encoding.encode()) + payload, encoding
+        return self._sealed(payload, encoding, place, self._keys[:1])
+
+    @staticmethod
+    def _sealed(payload: bytes, encoding: str, place: bytes, keys: Sequence[Key]) -> tuple[bytes, str]:
+        """With the first of these keys; without any, with a checksum."""
+        if not keys:
+            return _checksum(payload, place + encoding.encode()) + payload, encoding
+        nonce = os.urandom(NONCE_BYTES)
+        encoding = f"{encoding}+e:{keys[0].id}"
+        return nonce + keys[0].cipher.encrypt(nonce, payload, place + encoding.encode()), encoding
 
     def _unpack(self, body: bytes, encoding: str, place: bytes, session_id: str, what: str) -> bytes:
+        payload = self._opened(body, encoding, place, session_id, what)
+        return _decompress(payload, encoding.split("+"), session_id, what)
+
+    def _opened(self, body: bytes, encoding: str, place: bytes, session_id: str, what: str) -> bytes:
+        """Checked and decrypted, and still compressed."""
         version, *parts = encoding.split("+")
         if version != FORMAT or any(part not in _DECOMPRESS and not part.startswith("e:") for part in parts):
             raise DamagedError(
                 session_id, what, f"unknown encoding {encoding[:40]!r}; is this library too old?"
             )
         bound = place + encoding.encode()
-        key_id = next((part[2:] for part in parts if part.startswith("e:")), None)
-        if key_id is None:
-            payload = body[CHECKSUM_BYTES:]
-            if body[:CHECKSUM_BYTES] != _checksum(payload, bound):
-                raise DamagedError(session_id, what, "its checksum does not match")
-        else:
-            payload = self._decrypt(key_id, body, bound, session_id, what)
-        return _decompress(payload, parts, session_id, what)
+        key_id = key_of(encoding)
+        if key_id:
+            return self._decrypt(key_id, body, bound, session_id, what)
+        payload = body[CHECKSUM_BYTES:]
+        if body[:CHECKSUM_BYTES] != _checksum(payload, bound):
+            raise DamagedError(session_id, what, "its checksum does not match")
+        return payload
 
     def _decrypt(self, key_id: str, body: bytes, bound: bytes, session_id: str, what: str) -> bytes:
         key = next((key for key in self._keys if key.id == key_id), None)
@@ -205,6 +251,11 @@ class Codec:
             return key.cipher.decrypt(body[:NONCE_BYTES], body[NONCE_BYTES:], bound)
         except (InvalidTag, ValueError) as error:
             raise DamagedError(session_id, what, "its authentication tag does not match") from error
+
+
+def key_of(encoding: str) -> str:
+    """The id of the key that something is encrypted with; "" where it is not."""
+    return next((part[2:] for part in encoding.split("+") if part.startswith("e:")), "")
 
 
 def _header_values(header: Header) -> dict[str, Any]:

@@ -8,7 +8,7 @@ are here.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from state_core.changes import KEEP, KEEPS_RECORDS, in_parts, set_value
@@ -24,8 +24,10 @@ from state_core.history import History
 from state_core.pausing import OnPause
 from state_core.records import Document, SessionState, SessionStatus, check_id, parse_time
 from state_core.retention import CleanupReport, Limits, Progress
+from state_core.rotation import RotationReport, rotate_keys
 from state_core.saving import saving_events
 from state_core.session import Session
+from state_core.walk import OnProgress
 
 
 class StateManager(History):
@@ -201,6 +203,30 @@ class StateManager(History):
         Raises SessionNotFound, TransitionError while it is run, LeaseHeld.
         """
         return await compact_session(self.log, session_id, actor=actor or self.actor, dry_run=dry_run)
+
+    async def rotate_keys(
+        self,
+        session_ids: Iterable[str] | None = None,
+        *,
+        decrypt: bool = False,
+        dry_run: bool = False,
+        on_progress: OnProgress | None = None,
+    ) -> RotationReport:
+        """Re-encrypt events and snapshots, of these sessions or of all, that are under another key than the
+        first of ``encryption_key``, or under none; with ``decrypt``, all that are under any.
+
+        Orchestrators may go on meanwhile. Killed and started again it goes on where it was. What cannot be
+        read is left as it is, and reported. With ``dry_run`` nothing changes. Raises ConfigurationError
+        without any key, StorageUnavailable.
+        """
+        return await rotate_keys(
+            self.storage,
+            self.log.codec,
+            session_ids,
+            decrypt=decrypt,
+            dry_run=dry_run,
+            on_progress=on_progress,
+        )
 
     async def cleanup(self, dry_run: bool = False, *, progress: Progress | None = None) -> CleanupReport:
         """Delete sessions that ended and checkpoints made by themselves, and compact history, as far as they

@@ -100,6 +100,7 @@ class FileStorageBackend(StorageBackend):
     """
 
     supports_wakeups: ClassVar[bool] = True
+    rewrite_bytes: ClassVar[int] = 64_000_000  # each rewrite copies the whole log
 
     def __init__(
         self,
