@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from state_core.events import Event, EventKind
 from state_core.exceptions import DamagedError, EncryptionKeyError
@@ -59,6 +59,8 @@ class Outline:
     questions: dict[str, Place] = field(default_factory=dict)
     holds_whole_states: bool = False
     """Some content may lie in events that are not in ``steps`` and ``messages``."""
+    own: set[str] | None = None
+    """Branches that no other outline shares; None: all."""
     first_seq: int = 1
     """Where the log began when it was folded."""
     lacks_beginning: bool = False
@@ -75,6 +77,8 @@ class Outline:
         return self.seq + int(carried)
 
     def apply(self, event: Event) -> None:
+        if self.own is not None:
+            self._take(event, self.own)
         try:
             apply_event(self.document, event)
         except DamagedError:
@@ -84,7 +88,8 @@ class Outline:
             return
         place = Place(event.seq, event.kind, event.branch_id, event.size)
         if event.kind in STEP_KINDS:
-            self.steps.setdefault((event.branch_id, event.step_id), []).append(place)
+            key = (event.branch_id, event.step_id)
+            self.steps[key] = [*self.steps.get(key, ()), place]
         elif event.kind in MESSAGE_KINDS:
             self.messages.append(place)
         elif event.kind == EventKind.INPUT_REQUESTED:
@@ -107,16 +112,38 @@ class Outline:
         return places[0].seq if places else 0
 
     def copy(self) -> Outline:
-        """One that may be read in another thread, or moved on, while this one changes."""
-        return Outline(
-            copy_document(self.document),
-            {key: list(places) for key, places in self.steps.items()},
-            list(self.messages),
-            dict(self.questions),
-            self.holds_whole_states,
-            self.first_seq,
-            self.lacks_beginning,
+        """One that may be moved on while this one is read. Both share what neither has changed since, so that
+        it costs little however long the session is."""
+        self.own = set()
+        document = {
+            **self.document,
+            "branches": dict(self.document["branches"]),
+            "questions": dict(self.document["questions"]),
+        }
+        return replace(
+            self,
+            document=document,
+            steps=dict(self.steps),
+            messages=list(self.messages),
+            questions=dict(self.questions),
+            own=set(),
         )
+
+    def _take(self, event: Event, own: set[str]) -> None:
+        """Make our own what the event is about to change."""
+        if event.changes or event.kind in WHOLE_STATE_KINDS:
+            self.document, self.own = copy_document(self.document), None
+            return
+        branches = self.document["branches"]
+        touched = (event.branch_id, *event.data.get("parents", ())) if event.branch_id else tuple(branches)
+        for branch_id in touched:
+            if branch_id in branches and branch_id not in own:
+                branches[branch_id] = _copy_shell(branches[branch_id])
+            own.add(branch_id)
+        if event.kind in STEP_KINDS:
+            _replace_by_copy(branches.get(event.branch_id, {}).get("steps", {}), event.step_id)
+        elif event.kind in QUESTION_KINDS:
+            _replace_by_copy(self.document["questions"], event.data.get("question", ""))
 
     def step(self, key: StepKey) -> Document | None:
         branch = self.document["branches"].get(key[0])
@@ -157,11 +184,24 @@ def copy_document(document: Document) -> Document:
 
 def _copy_branch(branch: Document) -> Document:
     return {
+        **_copy_shell(branch),
+        "steps": {key: dict(step) for key, step in branch["steps"].items()},
+    }
+
+
+def _copy_shell(branch: Document) -> Document:
+    """All but the steps themselves."""
+    return {
         **branch,
         "child_ids": list(branch["child_ids"]),
         "joined_ids": list(branch["joined_ids"]),
-        "steps": {key: dict(step) for key, step in branch["steps"].items()},
+        "steps": dict(branch["steps"]),
     }
+
+
+def _replace_by_copy(values: Document, key: str) -> None:
+    if key in values:
+        values[key] = dict(values[key])
 
 
 async def fold_outline(manager: StateManager, session_id: str, seq: int | None = None) -> Outline:

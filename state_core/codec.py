@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -258,8 +259,12 @@ def key_of(encoding: str) -> str:
     return next((part[2:] for part in encoding.split("+") if part.startswith("e:")), "")
 
 
+_HEADER_NAMES = tuple(Header.__dataclass_fields__)
+_header_fields = attrgetter(*_HEADER_NAMES)
+
+
 def _header_values(header: Header) -> dict[str, Any]:
-    return {name: getattr(header, name) for name in Header.__dataclass_fields__}
+    return dict(zip(_HEADER_NAMES, _header_fields(header), strict=True))
 
 
 def _event_place(session_id: str, header: Header) -> bytes:

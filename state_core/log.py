@@ -120,14 +120,30 @@ class EventLog:
 
     async def iterate(self, session_id: str, span: Range, *, bodies: bool = True) -> AsyncIterator[Event]:
         """The events of a range, a page at a time. Raises DamagedError where the log ends before it."""
-        seq = span.after
-        while seq < span.upto:
-            page = await self.read(session_id, after=seq, before=span.upto + 1, limit=PAGE, bodies=bodies)
-            if not page:
-                raise DamagedError(session_id, f"event {seq + 1}", f"the log ends before {span.upto}")
-            for event in page:
-                yield event
+        reading = self._page(session_id, span.after, span.upto, bodies)
+        while reading:
+            page = await reading
+            # The store reads the next page while this one is used.
             seq = page[-1].seq
+            reading = self._page(session_id, seq, span.upto, bodies)
+            try:
+                for event in page:
+                    yield event
+            except BaseException:
+                if reading:
+                    reading.cancel()
+                raise
+
+    def _page(self, session_id: str, seq: int, upto: int, bodies: bool) -> asyncio.Task[list[Event]] | None:
+        if seq >= upto:
+            return None
+        return asyncio.ensure_future(self._read_page(session_id, seq, upto, bodies))
+
+    async def _read_page(self, session_id: str, seq: int, upto: int, bodies: bool) -> list[Event]:
+        page = await self.read(session_id, after=seq, before=upto + 1, limit=PAGE, bodies=bodies)
+        if not page:
+            raise DamagedError(session_id, f"event {seq + 1}", f"the log ends before {upto}")
+        return page
 
     async def line(self, session_id: str, seq: int) -> list[Range]:
         """The ranges that count for the state at ``seq``, oldest first."""

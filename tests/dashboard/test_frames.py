@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from copy import deepcopy
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -128,6 +129,37 @@ def test_a_copy_of_an_outline_stays_as_it_was() -> None:
     assert list(copy.document["branches"]) == ["a"]
     assert (copy.seq, outline.seq) == (3, 5)
     assert len(copy.steps["a", "1"]) == 1
+
+
+EVERY_KIND = [
+    opened("b"),
+    Event(kind="branch.opened", branch_id="c", data={"parents": ["a", "b"], "name": "c"}),
+    started("b", "2"),
+    ended("a", "1"),
+    Event(kind="step.retried", branch_id="a", step_id="1", data={"attempt": 2}),
+    Event(kind="branch.joined", branch_id="c", data={"parent": "a"}),
+    Event(kind="message.added", branch_id="a", data={"count": 1}),
+    Event(kind="input.requested", branch_id="b", data={"question": "q"}),
+    Event(kind="input.answered", branch_id="b", data={"question": "q"}),
+    Event(kind="session.paused"),
+    Event(kind="session.resumed"),
+    Event(kind="branch.failed", branch_id="b", status="failed", data={"error": "it broke"}),
+    Event(kind="session.completed"),
+]
+
+
+def test_of_two_outlines_that_share_their_past_neither_sees_what_the_other_does() -> None:
+    whole = outline_of(opened("a"), started("a", "1"))
+    apart = deepcopy(whole)
+    for seq, event in enumerate(EVERY_KIND, start=4):
+        shared = whole.copy()
+        before = deepcopy(shared)
+        for outline in (whole, apart):
+            outline.apply(_numbered(event, seq))
+        assert shared.document == before.document
+        assert (shared.steps, shared.messages) == (before.steps, before.messages)
+        assert whole.document == apart.document
+        assert (whole.steps, whole.messages) == (apart.steps, apart.messages)
 
 
 def test_windows_of_steps_go_back_from_an_event() -> None:

@@ -21,7 +21,7 @@ VIEWS = """() => {
   const standing = document.querySelector("#standing .status");
   const table = [...document.querySelectorAll("#graph .chart-table tbody tr")];
   return {
-    list: row && [row.dataset.status, row.querySelector(".steps .num")?.firstChild.textContent.trim() ?? "0 / 0"],
+    list: row && [row.dataset.status, row.querySelector(".steps .num")?.firstChild.data.trim() ?? "0 / 0"],
     head: standing && [standing.dataset.status, document.querySelector("#standing .facts b").textContent],
     graph: table.map((line) => [0, 1, 2].map((cell) => line.cells[cell].textContent)),
     timeline: [...document.querySelectorAll("#timeline .chart-table tbody tr")].map((line) =>
