@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -119,10 +120,13 @@ class Clients:
         }
         kind = self._redis.asyncio.BlockingConnectionPool
         if self.server.url:
-            return self._from_url(kind, options)
-        connections = self._redis.asyncio.connection
-        secure = {"connection_class": connections.SSLConnection} if self.server.tls else {}
-        return kind(**secure, socket_keepalive=True, **options)
+            pool = self._from_url(kind, options)
+        else:
+            connections = self._redis.asyncio.connection
+            secure = {"connection_class": connections.SSLConnection} if self.server.tls else {}
+            pool = kind(**secure, socket_keepalive=True, **options)
+        pool.connection_class = _cancellable(pool.connection_class)
+        return pool
 
     def _from_url(self, kind: Any, options: dict[str, Any]) -> Any:
         try:
@@ -230,6 +234,27 @@ _MEANINGS = {
     "non local key": _CLUSTER,
     "NOAUTH": "wants a password. Pass password=…",
 }
+
+
+@cache
+def _cancellable(kind: type[Any]) -> type[Any]:
+    """A connection that sends without `asyncio.wait_for`, which before Python 3.12 loses a cancellation
+    that comes in the moment in which the sending is done."""
+
+    class Connection(kind):  # type: ignore[misc]
+        socket_timeout: float | None
+
+        async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            seconds, self.socket_timeout = self.socket_timeout, None
+            try:
+                async with asyncio.timeout(seconds):
+                    await super().send_packed_command(command, check_health)
+            except TimeoutError as error:
+                raise redis_package().exceptions.TimeoutError("Timeout writing to socket") from error
+            finally:
+                self.socket_timeout = seconds
+
+    return Connection if sys.version_info < (3, 12) else kind
 
 
 async def _finish(keeper: AsyncGenerator[None, None]) -> None:

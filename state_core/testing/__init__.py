@@ -112,6 +112,19 @@ class StoreContract(
         with pytest.raises(SessionNotFound):
             await storage.delete("s")
 
+    async def test_a_cancellation_is_never_lost(self, storage: StorageBackend) -> None:
+        async def ask_and_rest() -> None:
+            await storage.last_seqs(["s"])
+            await asyncio.sleep(60)
+
+        for turns in range(20):
+            task = asyncio.create_task(ask_and_rest())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task], timeout=5)
+            assert task.cancelled(), f"cancelled after {turns} turns of the loop, it goes on"
+
     async def test_usage_adds_up_all_sessions(self, storage: StorageBackend) -> None:
         empty = await storage.usage()
         assert (empty.sessions, empty.events, empty.checkpoints, empty.bytes) == (0, 0, 0, 0)

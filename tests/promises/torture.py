@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -74,6 +74,10 @@ class Launcher:
         assert self._process.stdin and self._process.stdout
         self._process.stdin.close()
         self._process.stdout.close()
+        # After a failure a worker may be at work still, or hang; it must not hold up who reports that.
+        if self.pid and self._process.poll() is None:
+            with suppress(ProcessLookupError):
+                self.signal(signal.SIGKILL)
         self._process.wait()
 
 
