@@ -15,10 +15,10 @@ from typing import Any
 import orjson
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 
-from marsys_dashboard.feed import feed
 from marsys_dashboard.graph_layout import NAME_LENGTH, branch_graph
 from marsys_dashboard.managers import manager
 from marsys_dashboard.permissions import require
+from marsys_dashboard.travel import asked_place, outline_at
 from state_core.events import EventKind, Header
 from state_core.log import Range
 from state_core.records import BranchStatus, Checkpoint, Document, Head, parse_time, utc_now
@@ -277,27 +277,35 @@ async def view(request: HttpRequest, store: str, session_id: str) -> HttpRespons
     chosen = manager(store)
     grouped = request.GET.get("groups") != "open"
     head = await chosen.get_head(session_id)
-    if request.headers.get("If-None-Match") == _etag(head, head.last_seq, grouped):
+    at = await asked_place(request, chosen, head)
+    if request.headers.get("If-None-Match") == _etag(head, at or head.last_seq, grouped, at):
         return HttpResponseNotModified()
-    outline = await feed.cache.outline(store, chosen, session_id)
-    checkpoints = await chosen.list_checkpoints(session_id)
+    outline = await outline_at(store, chosen, head, at)
+    checkpoints = [c for c in await chosen.list_checkpoints(session_id) if not at or c.seq <= at]
     holds = await chosen.log.read(session_id, before=outline.seq + 1, kinds=HOLD_KINDS, bodies=False)
     if head.counts["restores"]:
         holds = that_count(holds, await chosen.log.line(session_id, outline.seq))
-    body = await asyncio.to_thread(_encoded, outline.document, checkpoints, holds, grouped)
+    body = await asyncio.to_thread(_encoded, outline.document, checkpoints, holds, grouped, at)
     response = HttpResponse(body, content_type="application/json")
-    response.headers["ETag"] = _etag(head, outline.seq, grouped)
+    response.headers["ETag"] = _etag(head, outline.seq, grouped, at)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
 
 def _encoded(
-    document: Document, checkpoints: Sequence[Checkpoint], holds: Sequence[Header], grouped: bool
+    document: Document,
+    checkpoints: Sequence[Checkpoint],
+    holds: Sequence[Header],
+    grouped: bool,
+    at: int | None,
 ) -> bytes:
+    """``at``: the event as of which it is asked for; then the clock stands at that event's moment."""
     picture = charts(document, checkpoints, holds, grouped=grouped)
-    return orjson.dumps({**picture, "server_time": milliseconds(utc_now())})
+    now = milliseconds(document["updated_at"] if at else utc_now())
+    return orjson.dumps({**picture, "at": at, "server_time": now})
 
 
-def _etag(head: Head, seq: int, grouped: bool) -> str:
+def _etag(head: Head, seq: int, grouped: bool, at: int | None) -> str:
     """Of a session that may have been deleted and made anew under the same id."""
-    return f'"{milliseconds(head.created_at)}-{seq}-{"grouped" if grouped else "open"}"'
+    what = ("grouped" if grouped else "open") + ("-past" if at else "")
+    return f'"{milliseconds(head.created_at)}-{seq}-{what}"'

@@ -41,7 +41,8 @@ class Choice:
     step: str = ""
     before: int | None = None
     everything: bool = False
-    at: str = ""
+    message: str = ""
+    """An event and the number of a message in it, as ``412-0``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class View:
     head: Head
     outline: Outline
     choice: Choice = field(default_factory=Choice)
+    at: int | None = None
+    """The event as of which everything is shown; None for the present."""
+    now: int = 0
+    """The last event that there is."""
 
     @property
     def document(self) -> Document:
@@ -70,6 +75,8 @@ class View:
             "head": self.head,
             "status": self.document["status"],
             "choice": self.choice,
+            "at": self.at,
+            "at_time": parse_time(self.document["updated_at"]),
             "branch": self.branch,
         }
 
@@ -205,8 +212,8 @@ async def conversation(view: View) -> dict[str, Any]:
 
 
 async def message(view: View) -> dict[str, Any]:
-    """One message, whole. ``at``: its event and its number in it, as ``412-0``."""
-    seq, _, index = view.choice.at.partition("-")
+    """One message, whole."""
+    seq, _, index = view.choice.message.partition("-")
     if not (seq.isdecimal() and index.isdecimal()):
         return {"note": "There is no such message."}
     event = await read_one(view.manager, view.session_id, int(seq))

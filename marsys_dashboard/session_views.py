@@ -7,15 +7,14 @@ from django.template.loader import render_to_string
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import charts, converters, family, panels  # noqa: F401 - converters are named in addresses
+from marsys_dashboard import charts, converters, family, panels, travel  # noqa: F401 - converters are named in addresses
 from marsys_dashboard.actions import toolbar_context
-from marsys_dashboard.feed import feed
 from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import json_file, page
 from marsys_dashboard.permissions import permissions_of, require
 from state_core.managers import why_unreadable
-from state_core.records import ENDED, check_id
+from state_core.records import ENDED, SessionState, check_id
 
 TABS = {
     "graph": "Timeline & graph",
@@ -26,27 +25,27 @@ TABS = {
     "log": "Log",
     "lineage": "Lineage",
 }
-PANELS = {**panels.PANELS, "lineage": family.lineage}
+PANELS = {**panels.PANELS, "lineage": family.lineage, "travel": travel.place}
 
 
 @require_safe
 @require("view")
 async def session(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
-    chosen = manager(store)
-    outline = await feed.cache.outline(store, chosen, check_id(session_id))
+    view = await _view(request, store, session_id)
+    chosen, outline = view.manager, view.outline
     head = await chosen.storage.head(session_id)
     asked = request.GET.get("tab", "")
-    view = panels.View(store, chosen, session_id, head, outline, _choice(request))
     tab = asked if asked in TABS else "graph"
     permissions = await permissions_of(request.user)
     unreadable = await why_unreadable(chosen, session_id)
     context = {
-        **header_values(store, head, outline.document),
+        **header_values(store, view.head, outline.document),
         **view.context,
+        **await travel.place(view),
         **toolbar_context(store, head, permissions, unreadable),
         "unreadable": unreadable,
         "section": "sessions",
-        "seq": outline.seq,
+        "seq": outline.seq if view.at is None else view.now,
         "live": outline.document["status"] not in ENDED,
         "tabs": TABS,
         "tab": tab,
@@ -73,8 +72,20 @@ def _choice(request: HttpRequest) -> panels.Choice:
         step=request.GET.get("step", "")[:128],
         before=int(before) if before.isdecimal() and len(before) < 16 else None,
         everything=request.GET.get("all") == "1",
-        at=request.GET.get("at", "")[:40],
+        message=request.GET.get("message", "")[:40],
     )
+
+
+async def _view(request: HttpRequest, store: str, session_id: str) -> panels.View:
+    """The session now or, with ``?at=``, as of an event."""
+    chosen = manager(store)
+    head = await chosen.get_head(check_id(session_id))
+    at = await travel.asked_place(request, chosen, head)
+    outline = await travel.outline_at(store, chosen, head, at)
+    now = head.last_seq if at is not None else outline.seq
+    if at is not None:
+        head = travel.head_at(head, outline.document)
+    return panels.View(store, chosen, session_id, head, outline, _choice(request), at, now)
 
 
 @require_safe
@@ -84,13 +95,10 @@ async def panel(request: HttpRequest, store: str, session_id: str, name: str) ->
     make = PANELS.get(name)
     if make is None:
         raise Http404(f"There is no panel {name!r}.")
-    chosen = manager(store)
-    outline = await feed.cache.outline(store, chosen, check_id(session_id))
-    head = await chosen.storage.head(session_id)
-    view = panels.View(store, chosen, session_id, head, outline, _choice(request))
+    view = await _view(request, store, session_id)
     context = {**view.context, **await make(view)}
     response = await page(request, f"session/panels/{name}.html", context)
-    response.headers["X-Seq"] = str(outline.seq)
+    response.headers["X-Seq"] = str(view.outline.seq)
     return response
 
 
@@ -100,15 +108,21 @@ async def panel(request: HttpRequest, store: str, session_id: str, name: str) ->
 @require_safe
 @require("view")
 async def state_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
-    state = await manager(store).get_session_state(check_id(session_id))
+    state = await _state(request, store, session_id)
     return json_file(state.to_document(), f"{session_id}-{state.seq}.json")
 
 
 @require_safe
 @require("view")
 async def visualization_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
-    state = await manager(store).get_session_state(check_id(session_id))
+    state = await _state(request, store, session_id)
     return json_file(state.to_visualization_format(), f"{session_id}-{state.seq}-visualization.json")
+
+
+async def _state(request: HttpRequest, store: str, session_id: str) -> SessionState:
+    chosen = manager(store)
+    head = await chosen.get_head(check_id(session_id))
+    return await chosen.get_session_state(session_id, await travel.asked_place(request, chosen, head))
 
 
 @require_safe

@@ -10,6 +10,7 @@ from marsys_dashboard.compare import urlpatterns as compare_pages
 from marsys_dashboard.job_views import urlpatterns as job_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
+from marsys_dashboard.travel import urlpatterns as travel_pages
 
 urlpatterns = [
     path("", saved_views.home, name="home"),
@@ -20,6 +21,7 @@ urlpatterns = [
     *job_pages,
     *session_pages,
     *compare_pages,
+    *travel_pages,
     path("sessions/<store:store>/<session_id:session_id>/acts/", actions.toolbar, name="acts"),
     path("sessions/<store:store>/<session_id:session_id>/<slug:verb>/", actions.act, name="act"),
     path("sign-in/<str:token>/", signin.sign_in, name="sign-in"),

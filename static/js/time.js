@@ -55,11 +55,14 @@ function write(element, text) {
   if (text && element.textContent !== text) element.textContent = text;
 }
 
+// Somebody who looks at the past sees its clock stand: <main data-at-time>.
+const present = () => Date.parse(document.getElementById("main")?.dataset.atTime) || now();
+
 export function refresh(root = document) {
   for (const time of root.querySelectorAll("time[data-relative]")) write(time, relative(time.dateTime));
   for (const time of root.querySelectorAll("time[data-clock]")) write(time, clock(time.dateTime));
   for (const span of root.querySelectorAll("[data-since]")) {
-    write(span, ticking((now() - Date.parse(span.dataset.since)) / 1000));
+    write(span, ticking((present() - Date.parse(span.dataset.since)) / 1000));
   }
 }
 

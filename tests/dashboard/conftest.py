@@ -8,11 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from django.test import AsyncClient
 
 from marsys_dashboard.feed import Feed
 from marsys_dashboard.frames import Frame
 from state_core.manager import StateManager
 from state_core.storage.base import StorageBackend
+from tests.dashboard.visiting import serve, signed_in
 
 SESSION = "research"
 
@@ -68,3 +70,23 @@ async def feed(manager: StateManager) -> AsyncIterator[Feed]:
     await made.ended()
     assert not made.hub, "a test left somebody listening"
     assert not made.running
+
+
+@pytest.fixture(params=["memory", "file", "redis"])
+def store(request: pytest.FixtureRequest) -> StorageBackend:
+    found: StorageBackend = request.getfixturevalue(f"{request.param}_store")
+    return found
+
+
+@pytest.fixture
+def served(store: StorageBackend, monkeypatch: pytest.MonkeyPatch) -> StateManager:
+    """On a store that the dashboard shows."""
+    made = StateManager(store, actor="tests")
+    serve(made, monkeypatch)
+    return made
+
+
+@pytest.fixture
+async def client() -> AsyncClient:
+    """Of somebody who may look."""
+    return await signed_in("view")

@@ -18,26 +18,8 @@ JSON = f"/sessions/default/{SESSION}/compare.json"
 NASTY = "<script>alert(1)</script>"
 
 
-@pytest.fixture(params=["memory", "file", "redis"])
-def store(request: pytest.FixtureRequest) -> StorageBackend:
-    found: StorageBackend = request.getfixturevalue(f"{request.param}_store")
-    return found
-
-
-@pytest.fixture
-def manager(store: StorageBackend, monkeypatch: pytest.MonkeyPatch) -> StateManager:
-    made = StateManager(store, actor="tests")
-    serve(made, monkeypatch)
-    return made
-
-
-@pytest.fixture
-async def client() -> AsyncClient:
-    return await signed_in("view")
-
-
-async def work(manager: StateManager) -> tuple[str, str]:
-    async with manager.session(SESSION, context={"topic": "tides of the sea"}) as session:
+async def work(served: StateManager) -> tuple[str, str]:
+    async with served.session(SESSION, context={"topic": "tides of the sea"}) as session:
         branch = await session.open_branch("one")
         await branch.add_message("assistant", "The moon does it.", agent="Agent")
         first = await session.checkpoint("first")
@@ -49,8 +31,8 @@ async def work(manager: StateManager) -> tuple[str, str]:
     return first, second
 
 
-async def test_two_checkpoints_stand_side_by_side(manager: StateManager, client: AsyncClient) -> None:
-    first, second = await work(manager)
+async def test_two_checkpoints_stand_side_by_side(served: StateManager, client: AsyncClient) -> None:
+    first, second = await work(served)
     page = await text(client, PAGE, a=first, b=second)
     assert "<del>sea</del>" in page
     assert "<ins>ocean</ins>" in page
@@ -62,33 +44,33 @@ async def test_two_checkpoints_stand_side_by_side(manager: StateManager, client:
 
 
 async def test_without_places_the_newest_checkpoint_is_compared_with_now(
-    manager: StateManager, client: AsyncClient
+    served: StateManager, client: AsyncClient
 ) -> None:
-    _first, second = await work(manager)
+    _first, second = await work(served)
     page = await text(client, PAGE)
     assert f'<option value="{second}" selected>' in page
     assert '<option value="now" selected>' in page
-    await manager.create_session("without", context={"a": 1})
+    await served.create_session("without", context={"a": 1})
     assert "Nothing differs" in await text(client, PAGE.replace(SESSION, "without"))
 
 
-async def test_events_can_be_compared(manager: StateManager, client: AsyncClient) -> None:
-    await work(manager)
+async def test_events_can_be_compared(served: StateManager, client: AsyncClient) -> None:
+    await work(served)
     page = await text(client, PAGE, a=2, b=5)
     assert '<option value="2" selected>' in page
     assert '<option value="5" selected>' in page
     assert "opened since" in page
 
 
-async def test_the_same_is_there_as_json(manager: StateManager, client: AsyncClient) -> None:
-    first, second = await work(manager)
+async def test_the_same_is_there_as_json(served: StateManager, client: AsyncClient) -> None:
+    first, second = await work(served)
     found = json.loads(await text(client, JSON, a=first, b=second))
     assert [item["path"] for item in found["context"]["items"]] == [["topic"], ["note"]]
     assert found["branches"][0]["memory"]["rewritten"] == 1
 
 
-async def test_places_that_are_not_there_are_said_so(manager: StateManager, client: AsyncClient) -> None:
-    await work(manager)
+async def test_places_that_are_not_there_are_said_so(served: StateManager, client: AsyncClient) -> None:
+    await work(served)
     for query, status in (
         ({"a": "cp-no"}, 404),
         ({"a": "9999"}, 400),
@@ -111,8 +93,8 @@ async def test_without_the_key_the_page_says_so(
     assert (await client.get(JSON)).status_code == 422
 
 
-async def test_only_who_may_look_compares(manager: StateManager) -> None:
-    await work(manager)
+async def test_only_who_may_look_compares(served: StateManager) -> None:
+    await work(served)
     nobody = await signed_in()
     for address in (PAGE, JSON):
         assert (await AsyncClient().get(address)).status_code == 302

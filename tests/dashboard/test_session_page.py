@@ -221,7 +221,7 @@ async def test_a_long_value_is_cut_at_a_stated_length_and_can_be_seen_whole(
     assert "x" * 50_000 in await panel(client, "inspector", branch="one", step="one:1", all="1")
     message = (await manager.log.read(SESSION, kinds=[EventKind.MESSAGE_ADDED]))[0].seq
     assert "y" * 2_001 not in await panel(client, "messages")
-    assert "y" * 5_000 in await panel(client, "message", at=f"{message}-0")
+    assert "y" * 5_000 in await panel(client, "message", message=f"{message}-0")
 
 
 @pytest.mark.parametrize("at", ["", "1", "x-0", "1-0", "999-0", "99999999999999999999999-0"])
@@ -229,7 +229,7 @@ async def test_a_message_that_is_not_there_is_said_so(
     manager: StateManager, client: AsyncClient, at: str
 ) -> None:
     await manager.create_session(SESSION)
-    assert "There is no such message" in await panel(client, "message", at=at)
+    assert "There is no such message" in await panel(client, "message", message=at)
 
 
 async def test_after_a_restore_only_what_counts_is_shown(manager: StateManager, client: AsyncClient) -> None:

@@ -9,15 +9,17 @@ from django.contrib.auth.models import Permission, User
 from django.http import HttpResponse
 from django.test import AsyncClient
 
-from marsys_dashboard import actions, charts, compare, session_views
+from marsys_dashboard import actions, charts, compare, session_views, travel
 from marsys_dashboard.feed import Feed
+from marsys_dashboard.past import PastOutlines
 from state_core.manager import StateManager
 
 
 def serve(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dashboard shows this manager's store."""
-    monkeypatch.setattr(session_views, "feed", Feed(lambda _store: manager))
-    for module in (session_views, charts, actions, compare):
+    monkeypatch.setattr(travel, "feed", Feed(lambda _store: manager))
+    monkeypatch.setattr(travel, "past", PastOutlines())
+    for module in (session_views, charts, actions, compare, travel):
         monkeypatch.setattr(module, "manager", lambda _store: manager)
 
 

@@ -25,6 +25,7 @@ class Charts {
     this.host = graphHost;
     this.state = { model: null, selection: selectionOfAddress(), activeOnly: false, colours: palette(graphHost) };
     this.grouped = true;
+    this.at = Number(document.getElementById("main")?.dataset.at ?? 0) || null; // the event that is looked at; null: the present
     this.early = [];
     const actions = {
       select: (branch, step) => this.tell("state:select", { branch, step }),
@@ -41,6 +42,7 @@ class Charts {
   listen() {
     document.addEventListener("state:frame", ({ detail }) => this.take(detail));
     document.addEventListener("state:reset", () => this.fetchSoon(0));
+    document.addEventListener("travel:moved", ({ detail }) => detail.until(this.travel(detail.at)));
     document.addEventListener("state:select", ({ detail }) => this.select(detail));
     document.addEventListener("state:checkpoint", ({ detail }) => this.pick(detail.id));
     document.addEventListener("visibilitychange", () => this.paintSoon());
@@ -53,6 +55,7 @@ class Charts {
     key("g", "Go to the graph, then to the timeline", () => this.goToCharts());
     key("c", "Centre what is selected", () => this.eachInSight((chart) => chart.centre()));
     key("a", "Show active branches only, or all", () => this.eachInSight(() => {}) && this.graph.activeSwitch.input.click());
+    if (document.getElementById("travel")) return;
     key("[", "Previous checkpoint", () => this.state.model && this.timeline.nextMark(-1));
     key("]", "Next checkpoint", () => this.state.model && this.timeline.nextMark(1));
   }
@@ -86,6 +89,7 @@ class Charts {
   async fetch() {
     const began = this.fetched = performance.now();
     const address = new URL(this.host.dataset.chartsUrl, location.href);
+    if (this.at !== null) address.searchParams.set("at", this.at);
     if (!this.grouped) address.searchParams.set("groups", "open");
     const response = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store" });
     const json = await response.json();
@@ -94,9 +98,16 @@ class Charts {
     this.accept(json);
   }
 
+  // Another event is looked at, or the present again (null): what was asked for before counts no more.
+  async travel(at) {
+    this.at = at;
+    await this.fetch().catch((error) => this.complain(`The charts could not be read: ${error.message}`));
+  }
+
   accept(json) {
     const { model } = this.state;
-    if (model && json.seq < model.seq && json.session_id === model.sessionId) return this.acceptLayout(json);
+    if ((json.at ?? null) !== this.at) return;
+    if (!json.at && model?.past === null && json.seq < model.seq && json.session_id === model.sessionId) return this.acceptLayout(json);
     this.state.model = modelFrom(json, Date.now());
     this.state.figure = json.timeline.figure;
     this.stale = false;

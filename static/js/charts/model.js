@@ -19,11 +19,12 @@ export function modelFrom(json, receivedAt) {
     pauses: json.pauses,
     turns: json.turns,
     offset: json.server_time - receivedAt,
+    past: json.at ? json.server_time : null,
   };
 }
 
-// The server's clock, as far as this browser can tell.
-export const now = (model) => Date.now() + model.offset;
+// The server's clock, as far as this browser can tell; in the past it stands.
+export const now = (model) => model.past ?? Date.now() + model.offset;
 
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 

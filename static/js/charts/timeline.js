@@ -327,7 +327,7 @@ export class Timeline {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (move) this.moveCursor(...move);
     else if (event.key === "Enter" && this.cursor) this.enter();
-    else if (event.key === "[" || event.key === "]") this.nextMark(event.key === "]" ? 1 : -1);
+    else if ((event.key === "[" || event.key === "]") && !document.getElementById("travel")) this.nextMark(event.key === "]" ? 1 : -1);
     else return;
     event.preventDefault();
     event.stopPropagation();

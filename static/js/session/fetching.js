@@ -7,6 +7,7 @@ export async function panel(name, query = {}, purpose = name) {
   const abort = new AbortController();
   underway.set(purpose, abort);
   const url = new URL(`${main.dataset.panels}${name}/`, location);
+  if (main.dataset.at) url.searchParams.set("at", main.dataset.at);
   for (const [key, value] of Object.entries(query)) if (value) url.searchParams.set(key, value);
   const response = await fetch(url, { signal: abort.signal, headers: { "X-Fragment": "panel" } });
   if (response.redirected) location.reload();

@@ -52,11 +52,12 @@ document.addEventListener("state:frame", ({ detail: frame }) => {
   mark();
 });
 
-document.addEventListener("state:reset", () => {
-  for (const name of ["inspector", "conversation"]) load(name).catch(report);
+function reload() {
   for (const holder of page.querySelectorAll("[data-panel][data-loaded]")) holder.removeAttribute("data-loaded");
-  show(page.dataset.tab, true);
-});
+  return Promise.all([show(page.dataset.tab, true), ...["inspector", "conversation"].map((name) => load(name).catch(report))]);
+}
+document.addEventListener("state:reset", reload);
+document.addEventListener("travel:moved", ({ detail }) => detail.until(reload()));
 
 // Panels
 
@@ -236,7 +237,7 @@ async function showWhole(button) {
   const message = button.closest(".message");
   button.setAttribute("aria-busy", "true");
   try {
-    const whole = parse(await panel("message", { at: button.dataset.whole }, `message ${button.dataset.whole}`));
+    const whole = parse(await panel("message", { message: button.dataset.whole }, `message ${button.dataset.whole}`));
     message.querySelector(".more").remove();
     message.querySelector(".body").replaceWith(whole);
   } catch (error) {

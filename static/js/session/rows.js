@@ -19,7 +19,7 @@ export class Rows {
 
   follow() {
     this.settle();
-    this.scroller.addEventListener("scroll", () => { if (this.atEnd && !this.detached) this.sayUnseen(0); }, { passive: true });
+    this.scroller.addEventListener("scroll", () => { if (this.scroller.isConnected && this.atEnd && !this.detached) this.sayUnseen(0); }, { passive: true });
   }
 
   get atEnd() {
