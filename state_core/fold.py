@@ -159,6 +159,8 @@ def _started(document: Document, event: Header) -> None:
 def _resumed(document: Document, event: Header) -> None:
     document["ended_at"] = document["error"] = None
     document["reason"] = event.data.get("reason", "")
+    for branch_id in event.data.get("reopens", ()):
+        document["branches"][branch_id].update(status=str(BranchStatus.RUNNING), ended_at=None, error=None)
     _move_branches(document, BranchStatus.PAUSED, BranchStatus.RUNNING)
 
 
@@ -177,6 +179,14 @@ def _ended(document: Document, event: Header) -> None:
     document["ended_at"] = show_time(event.at)
     document["reason"] = event.data.get("reason", "")
     document["error"] = event.data.get("error")
+
+
+def _completed(document: Document, event: Header) -> None:
+    _ended(document, event)
+    for branch_id in event.data.get("closes", ()):
+        document["branches"][branch_id].update(
+            status=str(BranchStatus.COMPLETED), ended_at=show_time(event.at), error=None
+        )
 
 
 def _requested(document: Document, event: Header) -> None:
@@ -240,8 +250,13 @@ def _branch_ended(document: Document, event: Header) -> None:
 
 
 def _step_started(document: Document, event: Header) -> None:
+    _begin_step(document, event, show_time(event.at))
+
+
+def _begin_step(document: Document, event: Header, at: str | None) -> None:
     branch = document["branches"][event.branch_id]
     branch["status"] = str(BranchStatus.RUNNING)
+    branch["ended_at"] = branch["error"] = None
     branch["steps"][event.step_id] = {
         "step_id": event.step_id,
         "agent": event.agent or None,
@@ -250,7 +265,7 @@ def _step_started(document: Document, event: Header) -> None:
         "input": None,
         "output": None,
         "error": None,
-        "started_at": show_time(event.at),
+        "started_at": at,
         "ended_at": None,
         "duration": None,
         "metadata": {},
@@ -272,6 +287,8 @@ def _step_retried(document: Document, event: Header) -> None:
 
 
 def _step_ended(document: Document, event: Header) -> None:
+    if "began" in event.data:
+        _begin_step(document, event, event.data["began"])
     document["branches"][event.branch_id]["steps"][event.step_id].update(
         status=event.status,
         ended_at=show_time(event.at),
@@ -325,7 +342,7 @@ _SHAPES: dict[str, Callable[[Document, Any], None]] = {
     EventKind.SESSION_PAUSED: _held,
     EventKind.SESSION_INTERRUPTED: _held,
     EventKind.SESSION_RESTORED: _restored,
-    EventKind.SESSION_COMPLETED: _ended,
+    EventKind.SESSION_COMPLETED: _completed,
     EventKind.SESSION_FAILED: _ended,
     EventKind.SESSION_CANCELLED: _ended,
     EventKind.PAUSE_REQUESTED: _requested,

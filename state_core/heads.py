@@ -107,13 +107,15 @@ _REPLACES_COUNTS = {
 _BRANCH_ENDED: Callable[[Header], dict[str, int]] = lambda event: {"branches_ended": 1}  # noqa: E731
 
 _COUNTERS: dict[str, Callable[[Header], dict[str, int]]] = {
+    EventKind.SESSION_RESUMED: lambda event: {"branches_ended": -len(event.data.get("reopens", ()))},
+    EventKind.SESSION_COMPLETED: lambda event: {"branches_ended": len(event.data.get("closes", ()))},
     EventKind.BRANCH_OPENED: lambda event: {"branches": 1},
     EventKind.BRANCH_COMPLETED: _BRANCH_ENDED,
     EventKind.BRANCH_FAILED: _BRANCH_ENDED,
     EventKind.BRANCH_CANCELLED: _BRANCH_ENDED,
     EventKind.BRANCH_RESUMED: lambda event: {"branches_ended": -bool(event.data.get("reopened"))},
     EventKind.STEP_STARTED: lambda event: {"steps": 1},
-    EventKind.STEP_COMPLETED: lambda event: {"steps_completed": 1},
+    EventKind.STEP_COMPLETED: lambda event: {"steps": int("began" in event.data), "steps_completed": 1},
     EventKind.STEP_FAILED: lambda event: {"steps_failed": 1},
     EventKind.STEP_RETRIED: lambda event: {
         "steps_failed": -(event.data.get("previous") == "failed"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
 
 from state_core.adapters.langgraph.serializing import Serializer
-from state_core.adapters.langgraph.thread import Record, Thread
+from state_core.adapters.langgraph.showing import Showing
+from state_core.adapters.langgraph.thread import Thread
 from state_core.adapters.langgraph.threads import Threads
 from state_core.adapters.langgraph.values import Numbering
 from state_core.adapters.langgraph.writing import Put, Writes, put_record, with_new_items, writes_record
-from state_core.changes import keep_aside
-from state_core.events import Event, EventKind
+from state_core.events import Event
+from state_core.records import utc_now
 
 
 async def keep_put(threads: Threads, thread_id: str, put: Put, serializer: Serializer) -> None:
@@ -21,7 +22,9 @@ async def keep_put(threads: Threads, thread_id: str, put: Put, serializer: Seria
         number = Numbering(thread.items)
         record = put_record(thread, put, number)
         serializer.check(number.new)
-        return [_kept(threads, with_new_items(thread, record, number), at=put.at)]
+        showing = _showing(threads, thread, put.ns, serializer)
+        showing.put(put, record, number)
+        return [*showing.with_record(with_new_items(thread, record, number), at=put.at)]
 
     await threads.append(thread_id, compose, create=put.parent is None)
 
@@ -35,11 +38,18 @@ async def keep_writes(threads: Threads, thread_id: str, writes: Writes, serializ
         if record is None:
             return []
         serializer.check(number.new)
-        return [_kept(threads, with_new_items(thread, record, number))]
+        showing = _showing(threads, thread, writes.ns, serializer)
+        showing.writes(writes, record, number, _began(threads, thread, writes))
+        return showing.with_record(with_new_items(thread, record, number))
 
     await threads.append(thread_id, compose)
 
 
-def _kept(threads: Threads, record: Record, **header: Any) -> Event:
-    changes = [keep_aside(record)]
-    return Event(kind=EventKind.RECORD_KEPT, actor=threads.manager.actor, changes=changes, **header)
+def _showing(threads: Threads, thread: Thread, ns: str, serializer: Serializer) -> Showing:
+    driven = thread.session_id in threads.driven
+    return Showing(thread, ns, threads.manager.actor, serializer.load_anew, driven)
+
+
+def _began(threads: Threads, thread: Thread, writes: Writes) -> datetime:
+    kept = thread.namespace(writes.ns).checkpoints.get(writes.checkpoint_id)
+    return threads.since(writes.reader, kept.at) if kept else utc_now()

@@ -140,7 +140,7 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
     def _told(self, found: Found | None) -> CheckpointTuple | None:
         if found is None:
             return None
-        read = str(Reader.at(found.seq))
+        read = str(self.threads.read_by(found.seq))
         told = found.told(Serializer(self.serde))
         return told._replace(config={"configurable": {**told.config["configurable"], READER: read}})
 
@@ -226,6 +226,7 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
             plain_metadata=dict(merged) if is_plain(merged) else None,
             rest=dumps({name: value for name, value in checkpoint.items() if name not in _KNOWN}),
             step=merged.get("step", 0),
+            source=merged.get("source", "loop"),
         )
 
     def put_writes(

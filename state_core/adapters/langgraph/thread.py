@@ -12,7 +12,7 @@ from typing import Any
 
 from state_core.adapters.langgraph.values import Items, Resolver, Typed, Value, read_items
 from state_core.changes import KEEP
-from state_core.events import Event
+from state_core.events import Event, EventKind
 from state_core.exceptions import DamagedError
 from state_core.fold import apply_event, empty_document
 from state_core.records import Document
@@ -92,6 +92,8 @@ class Namespace:
     writers: Writers = field(default_factory=Writers)
     newest: str | None = None
     """The id that was put last."""
+    message_channel: str = ""
+    """The channel whose messages are its branch's memory."""
 
     def get(self, checkpoint_id: str | None) -> Kept | None:
         """One that was not deleted."""
@@ -119,6 +121,8 @@ class Thread:
         self.memories: dict[str, list[int]] = {}
         """Branch → the items that its memory shows."""
         self.thread_id = session_id
+        self.restored_at = 0
+        """The seq of the last restore."""
 
     @property
     def seq(self) -> int:
@@ -140,6 +144,8 @@ class Thread:
     def apply(self, event: Event) -> None:
         """Raises DamagedError where a record does not fit what was before."""
         apply_event(self.outline, _without_changes(event))
+        if event.kind == EventKind.SESSION_RESTORED:
+            self.restored_at = event.seq
         for operation, _path, *rest in event.changes:
             if operation == KEEP:
                 try:
@@ -149,10 +155,7 @@ class Thread:
                     raise DamagedError(self.session_id, what, "it does not fit what was before") from error
 
     def _add_items(self, record: Record) -> None:
-        if record.get("new"):
-            if record["n"] != len(self.items):
-                raise ValueError(f"items begin with {record['n']}, not {len(self.items)}")
-            read_items(self.items, record["new"])
+        read_items(self.items, record.get("new", ()))
 
     def _named(self, record: Record, event: Event) -> None:
         self.thread_id = record["id"]
@@ -169,8 +172,8 @@ class Thread:
         namespace.newest = kept.id
         namespace.writers.wrote(kept.writer, event.seq)
         if "memory" in record:
-            branch, channel = record["memory"]
-            shown = self.resolve(kept.values.get(channel))
+            branch, namespace.message_channel = record["memory"]
+            shown = self.resolve(kept.values.get(namespace.message_channel))
             self.memories[branch] = list(shown) if isinstance(shown, list) else []
 
     def _kept(self, record: Record, event: Event, namespace: Namespace, base: Kept | None) -> Kept:
@@ -199,6 +202,9 @@ class Thread:
         for idx, channel, change in record["writes"]:
             key = (record["task"], idx)
             waiting[key] = Write(*key, channel, Value(change), record["path"])
+        if "said" in record:
+            branch, namespace.message_channel, numbers = record["said"]
+            self.memories.setdefault(branch, []).extend(numbers)
         namespace.writers.wrote(record.get("by", namespace.writers.last[0]), event.seq)
 
     def _drop(self, record: Record, event: Event) -> None:
@@ -238,7 +244,8 @@ def _versions(base: Kept | None, record: Record) -> dict[str, Version]:
     versions = dict(base.versions) if base else {}
     for channel in record.get("cv-", ()):
         del versions[channel]
-    for version, channels in record["cv"]:
+    changed = record["cv"]
+    for version, channels in [[changed, record["values"]]] if isinstance(changed, str) else changed:
         versions.update(dict.fromkeys(channels, read_version(version)))
     return versions
 
@@ -284,8 +291,10 @@ def read_version(shown: Version) -> Version:
 
 
 def _metadata(base: Kept | None, record: Record) -> Record:
-    """What differs from the parent's."""
+    """What differs from the parent's; a step later where nothing is said of it."""
     metadata = dict(base.metadata) if base and isinstance(base.metadata, dict) else {}
+    if type(metadata.get("step")) is int:
+        metadata["step"] += 1
     for name in record.get("m-", ()):
         del metadata[name]
     return {**metadata, **record.get("m", {})}

@@ -10,22 +10,26 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.thread import Thread
+from state_core.adapters.langgraph.writing import Reader
 from state_core.changes import keep_aside
 from state_core.compose import numbered
 from state_core.events import Event, EventKind
 from state_core.exceptions import ConflictError, SessionExists, SessionNotFound
 from state_core.log import Range
 from state_core.manager import StateManager
-from state_core.records import Head, parse_time
+from state_core.records import Head, parse_time, utc_now
 from state_core.storage.base import HeadQuery
 
 TAG = "langgraph"
 PAGE = 200
+READERS = 1000
+"""Runs whose beginning is remembered, for the durations of their first tasks."""
 
 Compose = Callable[[Thread], list[Event]]
 """Makes the events that something is, on a thread as it stands. Called again where it moved on."""
@@ -40,6 +44,9 @@ class Threads:
         self._cache_bytes = cache_bytes
         self._kept: OrderedDict[str, Thread] = OrderedDict()
         self._locks: dict[str, asyncio.Lock] = {}
+        self._readers: OrderedDict[str, datetime] = OrderedDict()
+        self.driven: set[str] = set()
+        """Sessions that a live session of this process is at work on."""
 
     @asynccontextmanager
     async def _locked(self, session_id: str) -> AsyncIterator[None]:
@@ -146,6 +153,18 @@ class Threads:
         self._kept.move_to_end(thread.session_id)
         while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self._cache_bytes:
             self._kept.popitem(last=False)
+
+    def read_by(self, seq: int) -> Reader:
+        """Somebody who read when the thread was at ``seq``."""
+        reader = Reader.at(seq)
+        self._readers[reader.name] = utc_now()
+        if len(self._readers) > READERS:
+            self._readers.popitem(last=False)
+        return reader
+
+    def since(self, reader: Reader | None, at: datetime) -> datetime:
+        """From when on a run was at work on the checkpoint that was put at ``at``."""
+        return max(at, self._readers.get(reader.name, at)) if reader else at
 
     async def delete(self, thread_id: str) -> None:
         session_id = session_id_of(thread_id)

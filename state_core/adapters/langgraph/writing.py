@@ -31,6 +31,7 @@ from state_core.adapters.langgraph.values import (
     difference,
     shown_items,
 )
+from state_core.codec import plain_json
 from state_core.exceptions import ConflictError
 from state_core.records import utc_now
 
@@ -78,6 +79,7 @@ class Put:
     """The same as JSON, where that says all of it."""
     rest: Typed
     step: int = 0
+    source: str = "loop"
 
     at: datetime = field(default_factory=utc_now)
     """When it was made, as far as its ``ts`` is to be believed."""
@@ -109,7 +111,9 @@ def put_record(thread: Thread, put: Put, number: Numbering) -> Record:
     base = namespace.checkpoints.get(put.parent or "")
     if put.begins and put.id not in namespace.checkpoints and namespace.latest:
         raise ConflictError(thread.session_id, 0, namespace.latest.seq)
-    writer = _writer(thread, namespace, put.reader, base) or secrets.token_hex(3)
+    if base is None and put.parent and not put.reader and thread.restored_at:
+        raise ConflictError(thread.session_id, 0, thread.restored_at)
+    writer = _writer(thread, namespace, put.reader, put.parent) or secrets.token_hex(3)
     values = {
         channel: difference(_present(thread, base, channel), value, number)
         for channel, value in put.values.items()
@@ -119,7 +123,7 @@ def put_record(thread: Thread, put: Put, number: Numbering) -> Record:
     if put.at.isoformat() != put.ts:
         record["ts"] = put.ts
     record |= _where(namespace, writer)
-    record |= _version_change(base.versions if base else {}, put.versions)
+    record |= _version_change(base.versions if base else {}, put.versions, list(values))
     record |= _seen_change(base, put.seen)
     record |= _metadata_change(base, put, number)
     if put.parent != namespace.newest:
@@ -140,20 +144,23 @@ def _where(namespace: Namespace, writer: str) -> Record:
 
 def with_new_items(thread: Thread, record: Record, number: Numbering) -> Record:
     new = number.new
-    return {**record, "n": len(thread.items), "new": shown_items(thread.items, new)} if new else record
+    return {**record, "new": shown_items(thread.items, new)} if new else record
 
 
 def _present(thread: Thread, base: Kept | None, channel: str) -> Any:
     return thread.resolve(base.values.get(channel)) if base else None
 
 
-def _version_change(old: Mapping[str, Version], new: Mapping[str, Version]) -> Record:
+def _version_change(old: Mapping[str, Version], new: Mapping[str, Version], values: list[str]) -> Record:
     changed: dict[Version, list[str]] = {}
     for channel, version in new.items():
         if channel not in old or old[channel] != version:
             changed.setdefault(version, []).append(channel)
     removed = [channel for channel in old if channel not in new]
-    change: Record = {"cv": [[shown_version(version), channels] for version, channels in changed.items()]}
+    shown = [[shown_version(version), channels] for version, channels in changed.items()]
+    # Nearly always the channels that have new values, and one version for all.
+    as_values = len(shown) == 1 and isinstance(shown[0][0], str) and shown[0][1] == values
+    change: Record = {"cv": shown[0][0] if as_values else shown}
     return {**change, "cv-": removed} if removed else change
 
 
@@ -183,13 +190,17 @@ def _shown(versions: Mapping[str, Version]) -> dict[str, Version]:
 def _metadata_change(base: Kept | None, put: Put, number: Numbering) -> Record:
     if put.plain_metadata is None:
         return {"meta": number(put.metadata)}
+    new = put.plain_metadata
     old = base.metadata if base and isinstance(base.metadata, dict) else {}
+    # As JSON: True is not 1.
     changed = {
-        name: value
-        for name, value in put.plain_metadata.items()
-        if name not in old or old[name] != value or type(old[name]) is not type(value)
+        name: new[name] for name in new if name not in old or plain_json(old[name]) != plain_json(new[name])
     }
-    removed = [name for name in old if name not in put.plain_metadata]
+    if type(old.get("step")) is int and type(new.get("step")) is int:
+        changed.pop("step", None)
+        if new["step"] != old["step"] + 1:
+            changed["step"] = new["step"]
+    removed = [name for name in old if name not in new]
     return {**({"m": changed} if changed else {}), **({"m-": removed} if removed else {})}
 
 
@@ -204,7 +215,7 @@ def writes_record(thread: Thread, writes: Writes, number: Numbering) -> Record |
     ]
     if not new:
         return None
-    writer = _writer(thread, namespace, writes.reader, namespace.checkpoints.get(writes.checkpoint_id))
+    writer = _writer(thread, namespace, writes.reader, writes.checkpoint_id)
     record: Record = {"t": "writes", "task": writes.task_id, "path": writes.path, "writes": new}
     record |= _where(namespace, writer)
     if writes.checkpoint_id != namespace.newest:
@@ -212,9 +223,11 @@ def writes_record(thread: Thread, writes: Writes, number: Numbering) -> Record |
     return record
 
 
-def _writer(thread: Thread, namespace: Namespace, reader: Reader | None, base: Kept | None) -> str:
-    """The writer's name. Raises ConflictError where somebody else wrote after it read."""
-    others = namespace.writers.last_but(reader.name) if reader else 0
+def _writer(thread: Thread, namespace: Namespace, reader: Reader | None, parent: str | None) -> str:
+    """The writer's name. Raises ConflictError where somebody else wrote after it read, or the session was
+    restored."""
+    base = namespace.checkpoints.get(parent or "")
+    others = max(namespace.writers.last_but(reader.name), thread.restored_at) if reader else 0
     if reader and others > reader.seq:
         raise ConflictError(thread.session_id, reader.seq, others)
     return reader.name if reader else _name_of_untold(thread, namespace, base)

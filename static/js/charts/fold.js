@@ -62,6 +62,7 @@ function endHold(model, event) {
 function resumed(model, event, changes) {
   endHold(model, event);
   model.ended = null;
+  endBranches(model, event.data?.reopens, { status: "running", ended: null }, changes);
   moveBranches(model, "paused", "running", changes);
 }
 
@@ -69,6 +70,20 @@ function ended(model, event, changes) {
   endHold(model, event);
   model.ended = ms(event.at);
   changes.session = true;
+}
+
+function completed(model, event, changes) {
+  ended(model, event, changes);
+  endBranches(model, event.data?.closes, { status: "completed", ended: ms(event.at) }, changes);
+}
+
+function endBranches(model, ids, values, changes) {
+  for (const id of ids ?? []) {
+    const branch = model.branches.get(id);
+    if (branch) Object.assign(branch, values);
+    else changes.refetch = true;
+    changes.branches.add(id);
+  }
 }
 
 function moveBranches(model, from, to, changes) {
@@ -127,12 +142,15 @@ const asked = ofBranch((branch) => {
   branch.status = "waiting";
 });
 
-const stepStarted = ofBranch((branch, event) => {
+function startStep(branch, event, at) {
   branch.status = "running";
+  branch.ended = null;
   branch.steps.set(event.step, {
-    id: event.step, agent: event.agent || "", status: "running", attempt: event.data?.attempt ?? 1, start: ms(event.at), end: null,
+    id: event.step, agent: event.agent || "", status: "running", attempt: event.data?.attempt ?? 1, start: ms(at), end: null,
   });
-});
+}
+
+const stepStarted = ofBranch((branch, event) => startStep(branch, event, event.at));
 
 const stepRetried = ofBranch((branch, event, changes) => {
   branch.status = "running";
@@ -141,6 +159,7 @@ const stepRetried = ofBranch((branch, event, changes) => {
 });
 
 const stepEnded = ofBranch((branch, event, changes) => {
+  if (event.data?.began) startStep(branch, event, event.data.began);
   changeStep(branch, event, changes, { status: event.status, end: ms(event.at) });
 });
 
@@ -173,7 +192,7 @@ const SHAPES = {
   "session.resumed": resumed,
   "session.paused": held,
   "session.interrupted": held,
-  "session.completed": ended,
+  "session.completed": completed,
   "session.failed": ended,
   "session.cancelled": ended,
   "branch.opened": opened,

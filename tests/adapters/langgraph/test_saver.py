@@ -278,7 +278,7 @@ async def test_a_record_that_does_not_fit_is_damage(saver: StateCoreSaver) -> No
 
     manager: StateManager = saver.state_manager
     await manager.create_session("thread", tags=["langgraph"])
-    bad = keep_aside({"t": "writes", "n": 5, "new": ["x"], "task": "t", "path": "", "writes": []})
+    bad = keep_aside({"t": "writes", "new": [[99, 5, 5, "x"]], "task": "t", "path": "", "writes": []})
     await manager.log.append("thread", [Event(kind="record.kept", changes=[bad])])
     with pytest.raises(DamagedError, match="LangGraph"):
         await saver.aget_tuple(config())
