@@ -1,6 +1,8 @@
 from importlib import import_module
+from typing import Any
 
 from django.apps import AppConfig
+from django.db.models.signals import pre_migrate
 
 
 class StateCoreConfig(AppConfig):
@@ -10,3 +12,8 @@ class StateCoreConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("state_core.checks")  # registers them
+        pre_migrate.connect(_prepare_database, sender=self)
+
+
+def _prepare_database(using: str, **signal: Any) -> None:
+    import_module("state_core.storage.schema").let_shrink(using)

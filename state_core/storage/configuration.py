@@ -31,7 +31,7 @@ def _of_sqlite(connection: Any) -> list[str]:
         )
     if int(_one(connection, "PRAGMA synchronous")) < 2:
         found.append("synchronous is not FULL, so that a power cut may lose acknowledged events")
-    if int(_one(connection, "PRAGMA auto_vacuum")) == 0:
+    if int(_one(connection, "PRAGMA auto_vacuum")) == 0 and connection.introspection.table_names():
         found.append(
             "its file never shrinks, whatever is deleted; run once, while nobody uses it: "
             "PRAGMA auto_vacuum=INCREMENTAL; VACUUM;"

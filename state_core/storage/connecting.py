@@ -17,9 +17,6 @@ from state_core.exceptions import ConfigurationError
 SHAPES = "postgresql://user:password@host/database, sqlite:///relative.db or sqlite:////absolute.db"
 LOCK_SECONDS = 20.0
 """How long a SQLite connection waits for another's write."""
-SQLITE_PRAGMAS = "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
-"""In this order: a file that is in WAL mode takes no other auto_vacuum."""
-
 _setting_up = threading.Lock()
 
 
@@ -94,7 +91,7 @@ def _sqlite(text: str) -> Address:
         "OPTIONS": {
             "transaction_mode": "IMMEDIATE",
             "timeout": _seconds(dict(parse_qsl(query)).get("timeout")),
-            "init_command": SQLITE_PRAGMAS,
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
         },
     }
     return _addressed(f"SQLite database {str(path)!r}", settings)

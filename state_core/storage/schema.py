@@ -21,12 +21,23 @@ _LOCK = 0x5354_4154_4543_4F52
 def ensure_tables(alias: str, place: Address, tables: Any, *, create: bool) -> None:
     """Make the tables where none are, if ``create``. Raises MigrationNeeded where they do not fit."""
     if create and missing(alias, tables):
+        let_shrink(alias)
         with _alone(alias):
             if missing(alias, tables) and not _present(alias, tables):
                 _make(alias, tables)
     still = missing(alias, tables)
     if still:
         raise MigrationNeeded(sentence(place, tables.name, still))
+
+
+def let_shrink(alias: str) -> None:
+    """Have a SQLite file that has no tables yet give back free pages; see `deleting.give_back`. One that has
+    tables would have to be copied for that."""
+    connection = connections[alias]
+    if connection.vendor == "sqlite" and not connection.introspection.table_names():
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+            cursor.execute("VACUUM")
 
 
 def lacking(alias: str, tables: Any, *, create: bool) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,16 @@ async def test_a_file_that_cannot_shrink_is_reported_with_the_remedy(tmp_path: P
             True
         ]
         await store.close()
+
+
+def test_a_database_that_is_migrated_can_shrink(tmp_path: Path):
+    path = tmp_path / "new.db"
+    subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--verbosity", "0"],
+        env={**os.environ, "DATABASE_URL": f"sqlite:///{path}", "STATE_VAR": str(tmp_path)},
+        check=True,
+        timeout=120,
+    )
+    with sqlite3.connect(path) as made:
+        assert made.execute("PRAGMA auto_vacuum").fetchone() == (2,)
+    made.close()
