@@ -87,6 +87,6 @@ def served(store: StorageBackend, monkeypatch: pytest.MonkeyPatch) -> StateManag
 
 
 @pytest.fixture
-async def client() -> AsyncClient:
+async def visitor() -> AsyncClient:
     """Of somebody who may look."""
     return await signed_in("view")

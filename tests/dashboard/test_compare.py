@@ -31,9 +31,9 @@ async def work(served: StateManager) -> tuple[str, str]:
     return first, second
 
 
-async def test_two_checkpoints_stand_side_by_side(served: StateManager, client: AsyncClient) -> None:
+async def test_two_checkpoints_stand_side_by_side(served: StateManager, visitor: AsyncClient) -> None:
     first, second = await work(served)
-    page = await text(client, PAGE, a=first, b=second)
+    page = await text(visitor, PAGE, a=first, b=second)
     assert "<del>sea</del>" in page
     assert "<ins>ocean</ins>" in page
     assert 'data-step-id="one:1"' in page
@@ -44,32 +44,32 @@ async def test_two_checkpoints_stand_side_by_side(served: StateManager, client: 
 
 
 async def test_without_places_the_newest_checkpoint_is_compared_with_now(
-    served: StateManager, client: AsyncClient
+    served: StateManager, visitor: AsyncClient
 ) -> None:
     _first, second = await work(served)
-    page = await text(client, PAGE)
+    page = await text(visitor, PAGE)
     assert f'<option value="{second}" selected>' in page
     assert '<option value="now" selected>' in page
     await served.create_session("without", context={"a": 1})
-    assert "Nothing differs" in await text(client, PAGE.replace(SESSION, "without"))
+    assert "Nothing differs" in await text(visitor, PAGE.replace(SESSION, "without"))
 
 
-async def test_events_can_be_compared(served: StateManager, client: AsyncClient) -> None:
+async def test_events_can_be_compared(served: StateManager, visitor: AsyncClient) -> None:
     await work(served)
-    page = await text(client, PAGE, a=2, b=5)
+    page = await text(visitor, PAGE, a=2, b=5)
     assert '<option value="2" selected>' in page
     assert '<option value="5" selected>' in page
     assert "opened since" in page
 
 
-async def test_the_same_is_there_as_json(served: StateManager, client: AsyncClient) -> None:
+async def test_the_same_is_there_as_json(served: StateManager, visitor: AsyncClient) -> None:
     first, second = await work(served)
-    found = json.loads(await text(client, JSON, a=first, b=second))
+    found = json.loads(await text(visitor, JSON, a=first, b=second))
     assert [item["path"] for item in found["context"]["items"]] == [["topic"], ["note"]]
     assert found["branches"][0]["memory"]["rewritten"] == 1
 
 
-async def test_places_that_are_not_there_are_said_so(served: StateManager, client: AsyncClient) -> None:
+async def test_places_that_are_not_there_are_said_so(served: StateManager, visitor: AsyncClient) -> None:
     await work(served)
     for query, status in (
         ({"a": "cp-no"}, 404),
@@ -77,20 +77,20 @@ async def test_places_that_are_not_there_are_said_so(served: StateManager, clien
         ({"a": "0"}, 400),
         ({"b": "x y"}, 400),
     ):
-        response = await client.get(PAGE, query)
+        response = await visitor.get(PAGE, query)
         assert response.status_code == status, query
-    assert "has events 1 to" in body(await client.get(PAGE, {"a": "9999"}))
+    assert "has events 1 to" in body(await visitor.get(PAGE, {"a": "9999"}))
 
 
 async def test_without_the_key_the_page_says_so(
-    store: StorageBackend, client: AsyncClient, monkeypatch: pytest.MonkeyPatch
+    store: StorageBackend, visitor: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await work(StateManager(store, encryption_key=new_encryption_key()))
     serve(StateManager(store), monkeypatch)
-    page = await text(client, PAGE)
+    page = await text(visitor, PAGE)
     assert "cannot be compared here" in page
     assert "encrypted" in page
-    assert (await client.get(JSON)).status_code == 422
+    assert (await visitor.get(JSON)).status_code == 422
 
 
 async def test_only_who_may_look_compares(served: StateManager) -> None:
