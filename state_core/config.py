@@ -65,6 +65,12 @@ class StateManagerConfig:
     new sessions and checkpoints from outside of a run are refused (QuotaExceeded), and sessions under way
     go on. None: no quota."""
 
+    batch_save_enabled: bool = True
+    """Let sessions of this manager that append at the same time share a commit, on stores to which that is
+    quicker. Each call still returns once it is durable; one that is alone waits for nobody."""
+    batch_save_size: int = 10
+    """Most sessions that share a commit."""
+
     cache_enabled: bool = True
     """Keep states that were read in this process's memory, in plain text, and read only what came after."""
     cache_size_mb: float = 100.0
@@ -80,7 +86,7 @@ class StateManagerConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "auto_save_interval", "lease_ttl", "control_interval", "max_value_mb")
-        _positive(self, "outage_patience", "cache_size_mb")
+        _positive(self, "outage_patience", "cache_size_mb", "batch_save_size")
         _positive(self, "max_session_age_days", "max_checkpoint_age_days", "max_history_age_days")
         _positive(self, "max_storage_size_mb")
         if not 1 <= self.compression_level <= 9:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapp
 from dataclasses import dataclass
 from typing import Any
 
+from state_core.batching import GroupCommit
 from state_core.cache import Cached, DocumentCache
 from state_core.codec import Codec
 from state_core.events import Event, EventKind, EventRecord
@@ -20,7 +21,7 @@ from state_core.exceptions import DamagedError, EncryptionKeyError, HistoryCompa
 from state_core.fold import apply_event, empty_document
 from state_core.heads import is_compacted
 from state_core.records import Document, Head
-from state_core.storage.base import Snapshot, StorageBackend
+from state_core.storage.base import AppendRequest, Snapshot, StorageBackend
 
 logger = logging.getLogger(__name__)
 
@@ -57,12 +58,16 @@ class Start:
 
 
 class EventLog:
-    """Appends and reads events; folds them. One store, one codec; ``cache``: of folded states."""
+    """Appends and reads events; folds them. One store, one codec; ``cache``: of folded states;
+    ``batch_size``: most sessions that share a commit."""
 
-    def __init__(self, storage: StorageBackend, codec: Codec, cache: DocumentCache | None = None) -> None:
+    def __init__(
+        self, storage: StorageBackend, codec: Codec, cache: DocumentCache | None = None, batch_size: int = 1
+    ) -> None:
         self.storage = storage
         self.codec = codec
         self.cache = cache
+        self.commits = GroupCommit(storage, batch_size)
         self._writing: set[asyncio.Future[None]] = set()
 
     async def append(
@@ -77,8 +82,15 @@ class EventLog:
     ) -> int:
         """See `StorageBackend.append`. Encoding is done before the store is touched."""
         records = [self.codec.seal(session_id, event) for event in events]
-        return await self.storage.append(
-            session_id, records, expected_seq=expected_seq, fence=fence, statuses=statuses, head=head
+        return await self.commits.append(
+            AppendRequest(
+                session_id=session_id,
+                events=records,
+                expected_seq=expected_seq,
+                fence=fence,
+                statuses=statuses,
+                head=head,
+            )
         )
 
     async def read(

@@ -40,7 +40,7 @@ class Reading:
         self.checkpoint_config = checkpoint_config
         self.owner = _owner_name()
         self.actor = actor or self.owner
-        self.log = EventLog(storage, _codec(self.config), _cache(self.config))
+        self.log = EventLog(storage, _codec(self.config), _cache(self.config), _batch_size(self.config))
         self.retention = Retention(self.log, self.actor)
         self._housekeeping = Housekeeping(self.retention, self.config)
         self._finished_here: dict[str, datetime | None] = {}
@@ -131,6 +131,10 @@ def _codec(config: StateManagerConfig) -> Codec:
 
 def _cache(config: StateManagerConfig) -> DocumentCache | None:
     return DocumentCache(int(config.cache_size_mb * 1_000_000)) if config.cache_enabled else None
+
+
+def _batch_size(config: StateManagerConfig) -> int:
+    return config.batch_save_size if config.batch_save_enabled else 1
 
 
 def _owner_name() -> str:

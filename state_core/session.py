@@ -118,6 +118,7 @@ class Session(Asking):
         self._created = False
         self._step_numbers: dict[str, int] = {}
         self._watcher: asyncio.Task[None] | None = None
+        self._is_left = False
 
     # Branches and steps
 
@@ -385,6 +386,7 @@ class Session(Asking):
             await self._append_in_the_end(*stopped)
 
     async def _stop_watching(self) -> None:
+        self._is_left = True
         if self._watcher:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -394,7 +396,8 @@ class Session(Asking):
 
     async def _watch(self) -> None:
         renewed = saved = time.monotonic()
-        while not self._writer.lost:
+        # Cancelling alone does not do: a client of a store may swallow that.
+        while not self._writer.lost and not self._is_left:
             await asyncio.sleep(self._config.control_interval)
             try:
                 if not self._is_paused and time.monotonic() - renewed > self._config.lease_ttl / 3:

@@ -17,7 +17,7 @@ from state_core.exceptions import LeaseError, LeaseHeld, LeaseLost, StorageUnava
 from state_core.fold import apply_event, empty_document
 from state_core.log import EVENT_BYTES, SNAPSHOT_FROM_BYTES, EventLog, Range
 from state_core.records import HELD, Document, Lease
-from state_core.storage.base import StorageBackend
+from state_core.storage.base import AppendRequest, StorageBackend
 
 logger = logging.getLogger(__name__)
 
@@ -174,12 +174,14 @@ class Writer:
             return await self._store(batch, expected_seq)
 
     async def _store(self, batch: list[_Waiting], expected_seq: int | None) -> int:
-        return await self.log.storage.append(
-            self.session_id,
-            [record for waiting in batch for record in waiting.records],
-            expected_seq=expected_seq,
-            fence=self._fence,
-            head={"agents": sorted(set(self.at_work.values()))},
+        return await self.log.commits.append(
+            AppendRequest(
+                session_id=self.session_id,
+                events=[record for waiting in batch for record in waiting.records],
+                expected_seq=expected_seq,
+                fence=self._fence,
+                head={"agents": sorted(set(self.at_work.values()))},
+            )
         )
 
     async def _find_landed(self, batch: list[_Waiting]) -> int | None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,8 +14,8 @@ from django.db.models import BooleanField, ExpressionWrapper, F
 
 from state_core.events import EventRecord
 from state_core.exceptions import InvalidValue, SessionExists, SessionNotFound
-from state_core.heads import CheckpointChange, HeadChange
-from state_core.storage.base import Guard, refusal
+from state_core.heads import CheckpointChange
+from state_core.storage.base import Append, refusal
 from state_core.storage.clock import LASTS
 from state_core.storage.places import placed
 from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS, checked, search_text
@@ -25,14 +24,8 @@ BATCH = 500
 
 
 @dataclass(frozen=True)
-class Append:
-    """One append, with what follows from its events."""
-
-    session_id: str
-    events: Sequence[EventRecord]
-    guard: Guard
-    change: HeadChange
-    checkpoints: CheckpointChange
+class RowAppend(Append):
+    """An append as rows."""
 
     @cached_property
     def set(self) -> dict[str, Any]:
@@ -60,7 +53,7 @@ class Append:
         }
 
 
-def append_by_orm(tables: Any, alias: str, write: Append) -> int:
+def append_by_orm(tables: Any, alias: str, write: RowAppend) -> int:
     """Runs anywhere. Raises what `StorageBackend.append` says."""
     with transaction.atomic(using=alias):
         pk, last_seq = _create(tables, alias, write) if write.guard.creates else _change(tables, alias, write)
@@ -71,7 +64,7 @@ def append_by_orm(tables: Any, alias: str, write: Append) -> int:
     return last_seq
 
 
-def _create(tables: Any, alias: str, write: Append) -> tuple[int, int]:
+def _create(tables: Any, alias: str, write: RowAppend) -> tuple[int, int]:
     try:
         with transaction.atomic(using=alias):
             row = tables.session.objects.using(alias).create(**write.new_row())
@@ -80,7 +73,7 @@ def _create(tables: Any, alias: str, write: Append) -> tuple[int, int]:
     return row.pk, row.last_seq
 
 
-def _change(tables: Any, alias: str, write: Append) -> tuple[int, int]:
+def _change(tables: Any, alias: str, write: RowAppend) -> tuple[int, int]:
     heads = tables.session.objects.using(alias).filter(session_id=write.session_id)
     row = refuse(heads.select_for_update(), write)
     values = dict(write.set)
@@ -95,7 +88,7 @@ def _change(tables: Any, alias: str, write: Append) -> tuple[int, int]:
 _COMPARED = ("pk", "last_seq", "status", "fence", "title", "workflow")
 
 
-def refuse(heads: Any, write: Append) -> dict[str, Any]:
+def refuse(heads: Any, write: RowAppend) -> dict[str, Any]:
     """The head as it stands, or the error that the guard is against it."""
     lasts = ExpressionWrapper(LASTS, output_field=BooleanField())
     row: dict[str, Any] | None = heads.annotate(lasts=lasts).values(*_COMPARED, "lasts").first()

@@ -9,8 +9,9 @@ Every method may raise StorageUnavailable when the store cannot be reached.
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from state_core.exceptions import (
     InvalidValue,
     LeaseLost,
     SessionExists,
+    StateError,
     TooLarge,
     TransitionError,
 )
@@ -43,6 +45,38 @@ class Guard:
     """The session's lease must have this fence and not have run out, by the store's clock."""
     statuses: frozenset[str] | None = None
     """The session's status must be one of these."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendRequest:
+    """One session's append, as `StorageBackend.append` takes it."""
+
+    session_id: str
+    events: Sequence[EventRecord]
+    expected_seq: int | None = None
+    fence: int | None = None
+    statuses: Collection[str] | None = None
+    head: Mapping[str, Any] | None = None
+
+    @property
+    def bytes(self) -> int:
+        """Of bodies."""
+        return sum(len(event.body) for event in self.events)
+
+
+@dataclass(frozen=True)
+class Append:
+    """What a store writes for one append, with what follows from its events."""
+
+    session_id: str
+    events: Sequence[EventRecord]
+    guard: Guard
+    change: HeadChange
+    checkpoints: CheckpointChange
+
+
+Outcome = int | Exception
+"""Of one append among several: the seq of its last event, or what it would have raised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +181,8 @@ class StorageBackend(ABC):
     """Do other processes see what this one writes?"""
     survives_restart: ClassVar[bool] = True
     """Is an acknowledged append still there after the process ends?"""
+    supports_batches: ClassVar[bool] = False
+    """Do appends to several sessions in one `append_many` cost less than one by one?"""
     max_append_bytes: ClassVar[int] = 64 * 1024 * 1024
     """Largest append, bodies together, in bytes; more raises TooLarge before it reaches the store."""
     rewrite_bytes: ClassVar[int] = 4_000_000
@@ -171,18 +207,83 @@ class StorageBackend(ABC):
         Raises SessionNotFound, SessionExists, ConflictError (``expected_seq``), LeaseLost (``fence``),
         TransitionError (``statuses``), TooLarge.
         """
-        check_id(session_id)
+        request = AppendRequest(
+            session_id=session_id,
+            events=events,
+            expected_seq=expected_seq,
+            fence=fence,
+            statuses=statuses,
+            head=head,
+        )
+        write = self._composed(request)
+        return await self._append(session_id, write.events, write.guard, write.change, write.checkpoints)
+
+    async def append_many(
+        self, requests: Sequence[AppendRequest], tell: Callable[[int, Outcome], None]
+    ) -> None:
+        """Append to several sessions, to none of them twice, in as few durable commits as the store can make
+        of them. Each is all or nothing by itself: one that is refused, or that has to wait for something,
+        makes no other fail or wait.
+
+        Calls ``tell`` once for each, as soon as it is known, with its index in ``requests`` and the seq of
+        its last event, or the error that `append` raises.
+        """
+        if len({request.session_id for request in requests}) < len(requests):
+            raise InvalidValue("A session is named twice. Append to it once, or twice one after the other.")
+        writes: dict[int, Append] = {}
+        for index, request in enumerate(requests):
+            try:
+                writes[index] = self._composed(request)
+            except StateError as error:
+                tell(index, error)
+        alone = []
+        outcomes = await self._together(list(writes.values())) if writes else []
+        for index, outcome in zip(writes, outcomes, strict=True):
+            if outcome is None:
+                alone.append(index)
+            else:
+                tell(index, outcome)
+
+        async def by_itself(index: int) -> None:
+            tell(index, await self._outcome(writes[index]))
+
+        await asyncio.gather(*map(by_itself, alone))
+
+    async def _together(self, writes: Sequence[Append]) -> list[Outcome | None]:
+        try:
+            return await self._append_many(writes)
+        except InvalidValue:
+            return [None] * len(writes)  # Nothing was written; by itself each finds whether it is the one.
+
+    async def _append_many(self, writes: Sequence[Append]) -> list[Outcome | None]:
+        """Write for several sessions in one commit; see ``supports_batches``. None for those that were not
+        written and are to go by themselves: they may then wait for a lock, or find why they are refused.
+
+        Raises InvalidValue where one of them cannot be stored, and nothing was written.
+        """
+        return [None] * len(writes)
+
+    async def _outcome(self, write: Append) -> Outcome:
+        try:
+            return await self._append(
+                write.session_id, write.events, write.guard, write.change, write.checkpoints
+            )
+        except Exception as error:  # noqa: BLE001 - handed to the caller whose append it was
+            return error
+
+    def _composed(self, request: AppendRequest) -> Append:
+        """Raises InvalidId, InvalidValue, TooLarge."""
+        session_id, events, statuses = check_id(request.session_id), request.events, request.statuses
         if not events:
             raise InvalidValue("An append needs at least one event.")
         self._refuse_too_large(session_id, events)
         guard = Guard(
             creates=events[0].kind in CREATING,
-            expected_seq=expected_seq,
-            fence=fence,
-            statuses=frozenset(map(str, statuses)) if statuses is not None else None,
+            expected_seq=request.expected_seq,
+            fence=request.fence,
+            statuses=None if statuses is None else frozenset(map(str, statuses)),
         )
-        change, checkpoints = derived(session_id, events, head)
-        return await self._append(session_id, events, guard, change, checkpoints)
+        return Append(session_id, events, guard, *derived(session_id, events, request.head))
 
     async def rewrite(
         self, session_id: str, records: Sequence[EventRecord], *, first_seq: int | None = None

@@ -28,8 +28,17 @@ from state_core.exceptions import (
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import Checkpoint, Head, Lease, check_id
 from state_core.storage import configuration, headquery, schema
-from state_core.storage.appending import Append, append_by_orm
-from state_core.storage.base import EventQuery, Guard, HeadQuery, Snapshot, StorageBackend, Usage
+from state_core.storage.appending import RowAppend, append_by_orm
+from state_core.storage.base import (
+    Append,
+    EventQuery,
+    Guard,
+    HeadQuery,
+    Outcome,
+    Snapshot,
+    StorageBackend,
+    Usage,
+)
 from state_core.storage.clock import FREE, LASTS, seconds_from_now
 from state_core.storage.connecting import address, prepare_django
 from state_core.storage.deleting import delete_session, give_back, tidy
@@ -104,6 +113,8 @@ class DatabaseStorageBackend(StorageBackend):
         """Under which Django knows the database."""
         return self._place.alias
 
+    supports_batches = True
+
     @property
     def supports_wakeups(self) -> bool:  # type: ignore[override]
         return self._vendor() in {"postgresql", "sqlite"}
@@ -166,13 +177,32 @@ class DatabaseStorageBackend(StorageBackend):
         change: HeadChange,
         checkpoints: CheckpointChange,
     ) -> int:
-        write = Append(session_id, events, guard, change, checkpoints)
+        write = RowAppend(session_id, events, guard, change, checkpoints)
         return await self._run(lambda connection, tables: self._write(connection, tables, write))
 
-    def _write(self, connection: Any, tables: Tables, write: Append) -> int:
-        last_seq = _appender(connection)(connection, tables, write)
+    def _write(self, connection: Any, tables: Tables, write: RowAppend) -> int:
+        dialect = _dialect(connection)
+        if dialect is None:
+            return append_by_orm(tables, connection.alias, write)
+        last_seq: int = dialect.append(connection, tables, write)
         self._tell(connection, write.session_id)
         return last_seq
+
+    async def _append_many(self, writes: Sequence[Append]) -> list[Outcome | None]:
+        rows = [RowAppend(**vars(write)) for write in writes]
+        return await self._run(lambda connection, tables: self._write_many(connection, tables, rows))
+
+    def _write_many(
+        self, connection: Any, tables: Tables, writes: Sequence[RowAppend]
+    ) -> list[Outcome | None]:
+        dialect = _dialect(connection)
+        if dialect is None:
+            return [None] * len(writes)
+        outcomes: list[Outcome | None] = dialect.append_many(connection, tables, writes)
+        for write, outcome in zip(writes, outcomes, strict=True):
+            if outcome is not None:
+                self._tell(connection, write.session_id)
+        return outcomes
 
     def _tell(self, connection: Any, session_id: str) -> None:
         """SQLite needs no telling."""
@@ -400,16 +430,17 @@ def _event_condition(session_id: str, query: EventQuery) -> Q:
     return condition
 
 
-def _appender(connection: Any) -> Callable[[Any, Tables, Append], int]:
+def _dialect(connection: Any) -> Any:
+    """The module that appends in this database's own words, or None."""
     if connection.vendor == "postgresql":
         from state_core.storage import postgres
 
-        return postgres.append
+        return postgres
     if connection.vendor == "sqlite":
         from state_core.storage import sqlite
 
-        return sqlite.append
-    return lambda connection, tables, write: append_by_orm(tables, connection.alias, write)
+        return sqlite
+    return None
 
 
 def _head_row(connection: Any, tables: Tables, session_id: str) -> Sequence[Any]:

@@ -19,34 +19,14 @@ from psycopg.types.numeric import Float8, Int8
 from state_core.exceptions import SessionExists
 from state_core.fields import names_json, to_json
 from state_core.records import Checkpoint
-from state_core.storage.appending import Append, append_by_orm, refuse, taken
+from state_core.storage.appending import RowAppend, append_by_orm, refuse, taken
 from state_core.storage.places import MARK_NUMBER
+from state_core.storage.postgresbatch import CHECKPOINT_TYPES, EVENT_TYPES, append_many
 
-_EVENT_TYPES = {
-    "kind": "text",
-    "at": "timestamptz",
-    "actor": "text",
-    "branch_id": "text",
-    "step_id": "text",
-    "agent": "text",
-    "status": "text",
-    "duration": "float8",
-    "size": "int8",
-    "data": "text",
-    "encoding": "text",
-    "body": "bytea",
-}
-_CHECKPOINT_COLUMNS = (
-    "id",
-    "name",
-    "kind",
-    "created_at",
-    "size_bytes",
-    "actor",
-    "reason",
-    "pinned",
-    "counts",
-)
+__all__ = ["append", "append_many", "tune"]
+
+_EVENT_TYPES = {**EVENT_TYPES, "body": "bytea"}
+_CHECKPOINT_COLUMNS = tuple(CHECKPOINT_TYPES)
 _ATTEMPTS = 10
 
 
@@ -55,7 +35,7 @@ def tune(connection: Any) -> None:
     connection.connection.prepare_threshold = 3
 
 
-def append(connection: Any, tables: Any, write: Append) -> int:
+def append(connection: Any, tables: Any, write: RowAppend) -> int:
     if not write.is_usual:
         return append_by_orm(tables, connection.alias, write)
     for _ in range(_ATTEMPTS):
@@ -70,7 +50,7 @@ def append(connection: Any, tables: Any, write: Append) -> int:
     return append_by_orm(tables, connection.alias, write)
 
 
-def _execute(connection: Any, tables: Any, write: Append) -> int | None:
+def _execute(connection: Any, tables: Any, write: RowAppend) -> int | None:
     head, values = (_inserted if write.guard.creates else _updated)(tables, write)
     one = len(write.events) == 1
     places = len(write.checkpoints.added)
@@ -118,7 +98,7 @@ def _place(checkpoints: str) -> str:
     )
 
 
-def _inserted(tables: Any, write: Append) -> tuple[str, list[Any]]:
+def _inserted(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
     row = {field.column: field.get_default() for field in tables.session._meta.local_fields}
     row.pop("id")
     row.update(write.new_row())
@@ -130,7 +110,7 @@ def _inserted(tables: Any, write: Append) -> tuple[str, list[Any]]:
     return text, [_plain(value) for value in row.values()]
 
 
-def _updated(tables: Any, write: Append) -> tuple[str, list[Any]]:
+def _updated(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
     change, guard = write.change, write.guard
     added, values = sorted(change.add), sorted(write.set)
     moves = [f'"{name}" = "{name}" + %s' for name in ("last_seq", *added)] + [f'"{n}" = %s' for n in values]
@@ -160,7 +140,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, str) else value
 
 
-def _event_values(write: Append, one: bool) -> list[Any]:
+def _event_values(write: RowAppend, one: bool) -> list[Any]:
     rows = [
         (
             str(event.kind),
@@ -181,7 +161,7 @@ def _event_values(write: Append, one: bool) -> list[Any]:
     return list(rows[0]) if one else [*map(list, zip(*rows, strict=True)), Int8(len(rows))]
 
 
-def _checkpoint_values(write: Append) -> list[Any]:
+def _checkpoint_values(write: RowAppend) -> list[Any]:
     last = len(write.events) - 1
     return [
         v for index, place in write.checkpoints.added for v in (Int8(last - index), *_place_values(place))

@@ -24,14 +24,17 @@ from state_core.exceptions import (
     LeaseHeld,
     LeaseLost,
     SessionNotFound,
+    StateError,
     StorageUnavailable,
 )
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import HELD, Checkpoint, Head, Lease, check_id
 from state_core.storage.base import (
+    Append,
     EventQuery,
     Guard,
     HeadQuery,
+    Outcome,
     Snapshot,
     StorageBackend,
     Usage,
@@ -76,6 +79,7 @@ class RedisStorageBackend(StorageBackend):
     Raises ConfigurationError for options that cannot work.
     """
 
+    supports_batches = True
     supports_wakeups = True
 
     def __init__(
@@ -135,12 +139,19 @@ class RedisStorageBackend(StorageBackend):
         checkpoints: CheckpointChange,
     ) -> int:
         written = write_append(guard, change, events, checkpoints)
-        outcome, *values = await self._run("append", session_id, self._expire, *written)
-        if outcome == b"missing":
-            raise SessionNotFound(session_id)
-        if outcome == b"refused":
-            raise _refusal(session_id, guard, *values)
-        return int(values[0])
+        return _appended(session_id, guard, await self._run("append", session_id, self._expire, *written))
+
+    async def _append_many(self, writes: Sequence[Append]) -> list[Outcome | None]:
+        """In one round trip. A script is whole or not at all, and knows of no other."""
+        calls: list[Sequence[Argument]] = []
+        for write in writes:
+            written = write_append(write.guard, write.change, write.events, write.checkpoints)
+            calls.append([self.key_prefix, write.session_id, self._expire, *written])
+        replies = await self._clients.run_many("append", f"{self.key_prefix}indexed", calls)
+        return [
+            reply if isinstance(reply, Exception) else _appended_or_refused(write, reply)
+            for write, reply in zip(writes, replies, strict=True)
+        ]
 
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
         after, before, wanted = query.after, query.before, _wanted(query)
@@ -308,6 +319,22 @@ class RedisStorageBackend(StorageBackend):
 
     async def close(self) -> None:
         await self._clients.close()
+
+
+def _appended(session_id: str, guard: Guard, reply: Sequence[Any]) -> int:
+    outcome, *values = reply
+    if outcome == b"missing":
+        raise SessionNotFound(session_id)
+    if outcome == b"refused":
+        raise _refusal(session_id, guard, *values)
+    return int(values[0])
+
+
+def _appended_or_refused(write: Append, reply: Sequence[Any]) -> Outcome:
+    try:
+        return _appended(write.session_id, write.guard, reply)
+    except StateError as error:
+        return error
 
 
 def _refusal(

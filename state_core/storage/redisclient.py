@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from state_core.exceptions import ConfigurationError, StorageError, StorageUnavailable
+from state_core.exceptions import ConfigurationError, StateError, StorageError, StorageUnavailable
 
 CONNECT_SECONDS = 5.0
 REPLY_SECONDS = 15.0
@@ -159,6 +159,31 @@ class Clients:
             except self._redis.exceptions.NoScriptError:
                 # It did not run. EVAL runs it and keeps it.
                 return await client.execute_command("EVAL", text, 1, key, *arguments)
+
+    async def run_many(self, name: str, key: str, calls: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
+        """Run a script once for each of these arguments, in one round trip; an error stands in its place."""
+        _, digest = script(name)
+        with self.translated():
+            client = await self.client()
+            async with client.pipeline(transaction=False) as pipeline:
+                for arguments in calls:
+                    pipeline.execute_command("EVALSHA", digest, 1, key, *arguments)
+                replies = await pipeline.execute(raise_on_error=False)
+        return [
+            await self._outcome(name, key, arguments, reply)
+            for arguments, reply in zip(calls, replies, strict=True)
+        ]
+
+    async def _outcome(self, name: str, key: str, arguments: Sequence[str | bytes | int], reply: Any) -> Any:
+        try:
+            if isinstance(reply, self._redis.exceptions.NoScriptError):
+                return await self.run(name, key, *arguments)
+            with self.translated():
+                if isinstance(reply, Exception):
+                    raise reply
+        except StateError as error:
+            return error
+        return reply
 
     async def command(self, *arguments: str | bytes | int) -> Any:
         with self.translated():

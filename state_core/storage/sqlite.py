@@ -4,13 +4,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from django.db import IntegrityError
+
 from state_core.fields import names_json, to_json
-from state_core.storage.appending import Append, append_by_orm, refuse
+from state_core.storage.appending import RowAppend, append_by_orm, checkpoint_rows, refuse, taken
 from state_core.storage.places import placed
 
 NOW = "STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"
@@ -30,6 +35,8 @@ _EVENT_COLUMNS = (
     "body",
 )
 _FULL = 2
+_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+"""Alias of a database → held while a thread writes to it."""
 
 
 def tune(connection: Any) -> None:
@@ -40,13 +47,18 @@ def tune(connection: Any) -> None:
         connection.connection.execute("PRAGMA synchronous=FULL")
 
 
-def append(connection: Any, tables: Any, write: Append) -> int:
-    if write.guard.creates or write.checkpoints or not write.is_usual:
+def append(connection: Any, tables: Any, write: RowAppend) -> int:
+    if write.guard.creates or not write.is_usual:
         return append_by_orm(tables, connection.alias, write)
-    with connection.wrap_database_errors, _immediately(connection.connection) as database:
-        text, values = _update(tables, write)
-        if database.execute(text, values).rowcount:
-            return _insert(database, tables, write)
+    try:
+        with connection.wrap_database_errors, _immediately(connection) as database:
+            last_seq = _change(database, tables, write)
+    except IntegrityError as error:
+        if write.checkpoints.added:
+            raise taken(write.checkpoints) from error
+        raise
+    if last_seq is not None:
+        return last_seq
     heads = tables.session.objects.using(connection.alias).filter(session_id=write.session_id)
     refuse(heads, write)
     # The guard held again when it was looked at: another write came between.
@@ -64,19 +76,48 @@ def overwriting(database: Any) -> Iterator[None]:
         database.execute(f"PRAGMA secure_delete={before}")
 
 
-@contextmanager
-def _immediately(database: Any) -> Iterator[Any]:
-    database.execute("BEGIN IMMEDIATE")
+def append_many(connection: Any, tables: Any, writes: Sequence[RowAppend]) -> list[int | None]:
+    """In one transaction. None for those that need more than this, or were refused."""
+    with connection.wrap_database_errors, _immediately(connection) as database:
+        return [
+            None if write.guard.creates or not write.is_usual else _change_apart(database, tables, write)
+            for write in writes
+        ]
+
+
+def _change_apart(database: Any, tables: Any, write: RowAppend) -> int | None:
+    database.execute("SAVEPOINT one")
     try:
-        yield database
-        database.execute("COMMIT")
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
+        last_seq = _change(database, tables, write)
+    except sqlite3.IntegrityError:
+        database.execute("ROLLBACK TO one")
+        last_seq = None
+    database.execute("RELEASE one")
+    return last_seq
 
 
-def _update(tables: Any, write: Append) -> tuple[str, list[Any]]:
+def _change(database: Any, tables: Any, write: RowAppend) -> int | None:
+    """None where the guard does not hold."""
+    text, values = _update(tables, write)
+    return _insert(database, tables, write) if database.execute(text, values).rowcount else None
+
+
+@contextmanager
+def _immediately(connection: Any) -> Iterator[Any]:
+    database = connection.connection
+    # Threads of one process take turns here: SQLite would let them sleep and try again.
+    with _turns[connection.alias]:
+        database.execute("BEGIN IMMEDIATE")
+        try:
+            yield database
+            database.execute("COMMIT")
+        except BaseException:
+            if database.in_transaction:
+                database.execute("ROLLBACK")
+            raise
+
+
+def _update(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
     change, guard = write.change, write.guard
     moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{name}" + ?' for name in change.add)]
     moves += [f'"{name}" = ?' for name in write.set]
@@ -95,7 +136,7 @@ def _update(tables: Any, write: Append) -> tuple[str, list[Any]]:
     return text, [len(write.events), *change.add.values(), *map(_plain, write.set.values()), *compared]
 
 
-def _insert(database: Any, tables: Any, write: Append) -> int:
+def _insert(database: Any, tables: Any, write: RowAppend) -> int:
     pk, last_seq = database.execute(
         f'SELECT id, last_seq FROM "{tables.session._meta.db_table}" WHERE session_id = ?',
         [write.session_id],
@@ -124,7 +165,18 @@ def _insert(database: Any, tables: Any, write: Append) -> int:
             for index, event in enumerate(write.events)
         ),
     )
+    for checkpoint in checkpoint_rows(tables, write.checkpoints, pk, first):
+        _insert_checkpoint(database, tables, checkpoint)
     return int(last_seq)
+
+
+def _insert_checkpoint(database: Any, tables: Any, checkpoint: Any) -> None:
+    fields = tables.checkpoint._meta.local_fields
+    names = ", ".join(f'"{field.column}"' for field in fields)
+    database.execute(
+        f'INSERT INTO "{tables.checkpoint._meta.db_table}" ({names}) VALUES ({", ".join("?" * len(fields))})',
+        [_plain(field.get_prep_value(getattr(checkpoint, field.attname))) for field in fields],
+    )
 
 
 def _plain(value: Any) -> Any:

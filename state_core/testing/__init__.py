@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-_PARTS = ("appends", "checkpoints", "events", "heads", "leases", "records", "rewrites")
+_PARTS = ("appends", "batches", "checkpoints", "events", "heads", "leases", "records", "rewrites")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 # ruff: noqa: E402 - what is to be rewritten must not be imported before
@@ -29,6 +29,7 @@ from state_core.events import EventKind
 from state_core.exceptions import CheckpointNotFound, LeaseHeld, SessionNotFound
 from state_core.storage.base import Snapshot, StorageBackend
 from state_core.testing.appends import AppendContract
+from state_core.testing.batches import BatchContract
 from state_core.testing.checkpoints import CheckpointContract
 from state_core.testing.events import EventContract
 from state_core.testing.heads import HeadContract
@@ -54,6 +55,7 @@ __all__ = [
     "PATIENCE",
     "START",
     "AppendContract",
+    "BatchContract",
     "CheckpointContract",
     "EventContract",
     "HeadContract",
@@ -73,7 +75,13 @@ __all__ = [
 
 
 class StoreContract(
-    AppendContract, EventContract, HeadContract, CheckpointContract, LeaseContract, RewriteContract
+    AppendContract,
+    BatchContract,
+    EventContract,
+    HeadContract,
+    CheckpointContract,
+    LeaseContract,
+    RewriteContract,
 ):
     """Everything that `StorageBackend` promises."""
 

@@ -739,3 +739,23 @@ async def test_a_checkpoint_is_the_size_of_its_state_and_restores_it(manager: St
     checkpoint = await manager.get_checkpoint(checkpoint_id)
     assert 1000 < checkpoint.size_bytes < 1200
     assert (await manager.restore_checkpoint(checkpoint_id)).context["text"] == "x" * 1000
+
+
+async def test_a_session_is_left_though_something_swallows_that_its_watcher_is_cancelled(
+    manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking = asyncio.Event()
+
+    async def look_and_be_deaf() -> None:
+        looking.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            return
+
+    session = manager.session("s")
+    monkeypatch.setattr(session, "_look", look_and_be_deaf)
+    async with asyncio.timeout(10):
+        async with session:
+            await looking.wait()
+    assert session.status == SessionStatus.COMPLETED

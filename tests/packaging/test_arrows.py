@@ -21,6 +21,7 @@ LIBRARY_FLOORS = (
     {"fold"},
     {"heads", "config", "diff", "preview"},
     {"storage.base", "checkpoints", "compose"},
+    {"batching"},
     {"log", "walk"},
     {"compaction"},
     {"retention", "writer", "saving", "copying", "lineage", "rotation"},

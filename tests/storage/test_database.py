@@ -25,9 +25,9 @@ from state_core.exceptions import (
     StorageUnavailable,
 )
 from state_core.storage import database, headquery, migrate
-from state_core.storage.appending import append_by_orm
 from state_core.testing import (
     AppendContract,
+    BatchContract,
     CheckpointContract,
     EventContract,
     HeadContract,
@@ -58,15 +58,12 @@ async def opened(django_db_blocker):
             await store.close()
 
 
-class Portable(AppendContract, EventContract, HeadContract, CheckpointContract):
+class Portable(AppendContract, BatchContract, EventContract, HeadContract, CheckpointContract):
     """The form of an append that serves every other database."""
 
     @pytest.fixture(autouse=True)
     def by_orm(self, monkeypatch):
-        def appender(connection):
-            return lambda connection, tables, write: append_by_orm(tables, connection.alias, write)
-
-        monkeypatch.setattr(database, "_appender", appender)
+        monkeypatch.setattr(database, "_dialect", lambda connection: None)
 
 
 class TestPortableOnSQLite(Portable):
