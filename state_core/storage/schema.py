@@ -118,7 +118,7 @@ def _alone(alias: str) -> Iterator[None]:
 
 def _make(alias: str, tables: Any) -> None:
     if tables.name == DEFAULT_NAME:
-        migrate(alias)
+        _migrate(alias)
         return
     with connections[alias].schema_editor() as editor:
         for model in tables:
@@ -126,5 +126,10 @@ def _make(alias: str, tables: Any) -> None:
 
 
 def migrate(alias: str) -> None:
+    let_shrink(alias)
+    _migrate(alias)
+
+
+def _migrate(alias: str) -> None:
     executor = MigrationExecutor(connections[alias])
     executor.migrate(executor.loader.graph.leaf_nodes(APP))
