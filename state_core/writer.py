@@ -180,7 +180,7 @@ class Writer:
                 events=[record for waiting in batch for record in waiting.records],
                 expected_seq=expected_seq,
                 fence=self._fence,
-                head={"agents": sorted(set(self.at_work.values()))},
+                head={"agents": sorted(set(filter(None, self.at_work.values())))},
             )
         )
 

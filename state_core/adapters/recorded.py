@@ -18,7 +18,15 @@ from state_core.changes import append_items, set_value
 from state_core.compose import message_document
 from state_core.events import Change, Changes, Event, EventKind
 from state_core.heads import short
-from state_core.records import BRANCH_ENDED, BranchStatus, BranchType, Message, StepStatus, utc_now
+from state_core.records import (
+    BRANCH_ENDED,
+    BranchStatus,
+    BranchType,
+    Message,
+    SessionStatus,
+    StepStatus,
+    utc_now,
+)
 from state_core.saving import BRANCH_KINDS
 from state_core.session import Session
 
@@ -31,6 +39,8 @@ class RecordedSession:
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.held = False
+        """True while the session is paused: what is composed waits."""
         self.start_over()
 
     def start_over(self) -> None:
@@ -43,7 +53,12 @@ class RecordedSession:
             for branch_id, branch in branches.items()
             for step_id, step in branch["steps"].items()
         }
-        self._memories = {i: [_fingerprint(m) for m in b["memory"]] for i, b in branches.items()}
+        self._questions = {
+            name
+            for name, question in self.session.document["questions"].items()
+            if question["status"] == "open"
+        }
+        self._memories = {i: [fingerprint(m) for m in b["memory"]] for i, b in branches.items()}
 
     @property
     def session_id(self) -> str:
@@ -175,6 +190,53 @@ class RecordedSession:
     def is_running(self, step_id: str) -> bool:
         return self._steps.get(step_id, ("", None))[1] == StepStatus.RUNNING
 
+    def detail(self, step_id: str, name: str, value: Any) -> None:
+        """Set an entry of a step's metadata."""
+        branch_id = self._steps[step_id][0]
+        self._add(
+            EventKind.CONTEXT_CHANGED, [set_value([*_step_path(branch_id, step_id, "metadata"), name], value)]
+        )
+
+    def has_step(self, step_id: str) -> bool:
+        return step_id in self._steps
+
+    def step_named(self, name: str) -> str:
+        """The step whose id ends with this name; "" where there is none."""
+        return next((step_id for step_id in self._steps if name and step_id.endswith(f":{name}")), "")
+
+    # Questions that are answered where the program runs
+
+    def asks(
+        self, branch_id: str, question_id: str, prompt: Any, *, agent: str = "", at: datetime | None = None
+    ) -> None:
+        self.branch(branch_id, at=at)
+        self._questions.add(question_id)
+        self._branches[branch_id] = BranchStatus.WAITING
+        self._add(
+            EventKind.INPUT_REQUESTED,
+            [set_value(["questions", question_id, "prompt"], prompt)],
+            at=at,
+            branch_id=branch_id,
+            agent=agent,
+            status=str(BranchStatus.WAITING),
+            data={"question": question_id, "session": str(SessionStatus.WAITING)},
+        )
+
+    def answered(
+        self, branch_id: str, question_id: str, answer: Any = None, at: datetime | None = None
+    ) -> None:
+        if question_id not in self._questions:
+            return
+        self._questions.remove(question_id)
+        changes = [] if answer is None else [set_value(["questions", question_id, "answer"], answer)]
+        self._branches[branch_id] = BranchStatus.RUNNING
+        self._add(
+            EventKind.INPUT_ANSWERED, changes, at=at, data={"question": question_id}, branch_id=branch_id
+        )
+        runs = {} if self._questions else {"session": str(SessionStatus.RUNNING)}
+        status = str(BranchStatus.RUNNING)
+        self._add(EventKind.BRANCH_RESUMED, at=at, data=runs, branch_id=branch_id, status=status)
+
     # Messages
 
     def add_messages(self, branch_id: str, messages: Sequence[Message], at: datetime | None = None) -> None:
@@ -182,7 +244,7 @@ class RecordedSession:
         documents = [message_document(message) for message in messages]
         if not documents:
             return
-        self._memories.setdefault(branch_id, []).extend(map(_fingerprint, documents))
+        self._memories.setdefault(branch_id, []).extend(map(fingerprint, documents))
         self._add(
             EventKind.MESSAGE_ADDED,
             [append_items(["branches", branch_id, "memory"], documents)],
@@ -198,7 +260,7 @@ class RecordedSession:
         """The branch's memory as a whole, as a model is given it: what is new is added, and where it is not
         what it was, it is rewritten from there on."""
         documents = [message_document(message) for message in messages]
-        new = [_fingerprint(document) for document in documents]
+        new = [fingerprint(document) for document in documents]
         old = self._memories.get(branch_id, [])
         same = next(
             (i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new))
@@ -215,13 +277,21 @@ class RecordedSession:
         data = {"count": len(new) - len(old)}
         self._add(EventKind.MEMORY_REWRITTEN, changes, at=at, branch_id=branch_id, data=data)
 
+    def memory_of_others(self, branch_id: str, agent: str) -> list[Message]:
+        """What is stored of the branch's memory, without what is this agent's."""
+        stored = self.session.document["branches"][branch_id]["memory"]
+        return [Message.from_document(m) for m in stored if m.get("agent") != agent]
+
     # The session
 
     def note(self, name: str, value: Any, at: datetime | None = None) -> None:
         """Set a value of the session's metadata."""
+        self.session.metadata[name] = value
         self._add(EventKind.CONTEXT_CHANGED, [set_value(["metadata", name], value)], at=at)
 
     def result(self, name: str, value: Any, at: datetime | None = None) -> None:
+        """Set an intermediate result."""
+        self.session.results[name] = value
         self._add(EventKind.RESULT_CHANGED, [set_value(["intermediate_results", name], value)], at=at)
 
     def missed(self, count: int, reason: str) -> None:
@@ -250,6 +320,8 @@ class RecordedSession:
     async def flush(self) -> int:
         """Append what was composed, durably; returns how many events that were. Raises what
         `Session.append` raises; what was composed is then gone."""
+        if self.held:
+            return 0
         events, self._composed = self._composed, []
         for part in _in_parts(events):
             await self.session.append(*part)
@@ -273,7 +345,7 @@ def _step_path(branch_id: str, step_id: str, name: str) -> list[str]:
     return ["branches", branch_id, "steps", step_id, name]
 
 
-def _fingerprint(message: dict[str, Any]) -> str:
+def fingerprint(message: dict[str, Any]) -> str:
     """Tells a message from others, whenever it was recorded."""
     content = {name: value for name, value in message.items() if name not in {"created_at", "agent"}}
     return hashlib.blake2b(orjson.dumps(content, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()

@@ -67,9 +67,12 @@ class Recorder(ABC, Generic[Item]):
     """
 
     refuses: Sequence[str] = OUTSIDE
+    """Verbs that nobody carries out."""
     _closing: bool
     _closed: bool
     _asleep: bool
+    _open: dict[str, RecordedSession]
+    _touched: dict[str, RecordedSession]
 
     def __init__(self, target: Target, *, capacity: int = 10_000, linger: float = 5.0) -> None:
         if capacity < 1 or linger < 0:
@@ -154,6 +157,20 @@ class Recorder(ABC, Generic[Item]):
         self._touched[session_id] = found
         return found
 
+    async def forget(self, recorded: RecordedSession) -> None:
+        """Leave a session whose lease is lost."""
+        self._open = {i: known for i, known in self._open.items() if known is not recorded}
+        self._touched = {i: known for i, known in self._touched.items() if known is not recorded}
+        with suppress(StateError):
+            await recorded.session.__aexit__(Stopped, Stopped(), None)
+
+    async def drained(self) -> None:
+        """Until everything that was put before is recorded; for the recorder's own tasks."""
+        target = self._put
+        while self._done < target:
+            self._recorded.clear()
+            await self._recorded.wait()
+
     def opened(self, session_id: str) -> RecordedSession | None:
         return self._open.get(session_id)
 
@@ -180,8 +197,8 @@ class Recorder(ABC, Generic[Item]):
         self._closing = self._closed = self._asleep = False
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._open: dict[str, RecordedSession] = {}
-        self._touched: dict[str, RecordedSession] = {}
+        self._open = {}
+        self._touched = {}
 
     def _start_thread(self) -> None:
         self._thread = threading.Thread(target=self._run, name=f"{type(self).__name__}", daemon=True)
@@ -198,7 +215,7 @@ class Recorder(ABC, Generic[Item]):
                 self._lock.notify_all()
 
     async def _serve(self) -> None:
-        self._wake = asyncio.Event()
+        self._wake, self._recorded = asyncio.Event(), asyncio.Event()
         self._loop = asyncio.get_running_loop()
         settled = time.monotonic()
         while True:
@@ -235,6 +252,7 @@ class Recorder(ABC, Generic[Item]):
         with self._lock:
             self._done += len(items)
             self._lock.notify_all()
+        self._recorded.set()
 
     async def _guarded(self, work: Any) -> None:
         """One item that cannot be recorded does not stop the others."""
@@ -281,9 +299,7 @@ class Recorder(ABC, Generic[Item]):
             await recorded.flush()
         except LeaseLost as error:
             logger.warning("%s It is entered anew.", error)
-            self._open = {i: known for i, known in self._open.items() if known is not recorded}
-            with suppress(StateError):
-                await recorded.session.__aexit__(Stopped, Stopped(), None)
+            await self.forget(recorded)
         except StateError as error:
             logger.error("Session %s: %d events are not recorded: %s", recorded.session_id, composed, error)
             recorded.start_over()

@@ -39,7 +39,9 @@ LIBRARY_FLOORS = (
     {"adapters.recorded"},
     {"adapters.recorder"},
     {"adapters.marsys.projection"},
-    {"adapters.marsys.shelf", "adapters.marsys.states"},
+    {"adapters.marsys.shelf", "adapters.marsys.states", "adapters.marsys.meanings"},
+    {"adapters.marsys.live"},
+    {"adapters.marsys.control"},
     {"orchestra", "adapters", "testing", "managers"},
     {"demo", "admin", "admin_actions", "management", "checks"},
 )

@@ -17,6 +17,8 @@ _PLACES = {
     "MarsysStorageBackend": "v02",
     "MarsysStateManager": "v02",
     "MarsysCheckpointManager": "v02",
+    "MarsysLive": "live",
+    "watched": "control",
 }
 
 __all__ = sorted(_PLACES)

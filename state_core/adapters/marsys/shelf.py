@@ -51,6 +51,8 @@ class Shelf:
 
     def __init__(self, target: Target) -> None:
         self.manager = manager_on(target)
+        self.projects = True
+        """False where the outline of sessions is recorded live."""
 
     # Keys and values
 
@@ -155,10 +157,15 @@ class Shelf:
             with attempt:
                 document = await self._created(session_id, title)
                 events = self._difference(document, value)
-                if session_id != OTHERS and not is_held(await self.manager.storage.head(session_id)):
+                if await self._is_projected(session_id):
                     events += projected(document, value, self.manager.actor)
                 if events:
                     await self._append(document, events)
+
+    async def _is_projected(self, session_id: str) -> bool:
+        if not self.projects or session_id == OTHERS:
+            return False
+        return not is_held(await self.manager.storage.head(session_id))
 
     async def _created(self, session_id: str, title: str) -> Document:
         with suppress(SessionNotFound):
