@@ -129,6 +129,7 @@ class Dialog:
         values = self.form.cleaned_data
         return Given(
             actor=self.request.user.get_username(),
+            store=self.store,
             **{name: values[name] for name in values if name != "confirm"},
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from marsys_dashboard.activity import note_deletion
 from marsys_dashboard.context_edit import edit_of
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.events import EventKind
@@ -170,6 +171,7 @@ class Given:
     """What a person adds to an act."""
 
     actor: str
+    store: str
     reason: str = ""
     name: str = ""
     context: Mapping[str, Any] | None = None
@@ -263,7 +265,7 @@ async def _fork(manager: StateManager, head: Head, given: Given) -> Done:
 
 async def _delete(manager: StateManager, head: Head, given: Given) -> Done:
     await manager.delete_session(head.session_id)
-    # Its log is gone with it, so that who did it and why can only stand in the server's.
+    await note_deletion(given.store, head, given.actor, given.reason)
     logger.warning("%s deleted session %s: %s", given.actor, head.session_id, given.reason)
     return Done(f"Session {head.session_id} is deleted.")
 

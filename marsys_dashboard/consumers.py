@@ -30,6 +30,7 @@ from marsys_dashboard import feed, frames, managers
 from marsys_dashboard.frames import Frame
 from marsys_dashboard.hub import LIST, Topic
 from marsys_dashboard.needs_watch import needs_watch
+from marsys_dashboard.presence import Presence
 from marsys_dashboard.viewers import Refused, check, door
 from marsys_dashboard.watched import Watched
 from state_core.exceptions import InvalidId, NotFound, SessionNotFound, StateError, StorageUnavailable
@@ -143,6 +144,10 @@ def _seq(value: Any) -> int:
     return value
 
 
+presence = Presence(lambda topic, text: feed.feed.hub.tell(topic, text))
+"""Of this process."""
+
+
 class SessionSocket(Socket):
     """Frames of one session, in order and without gaps, from where the browser says that it is."""
 
@@ -167,11 +172,14 @@ class SessionSocket(Socket):
             raise Refused(UNAVAILABLE, str(error)) from error
         except StateError as error:
             raise Refused(1011, str(error)) from error
+        self._name = self.scope["user"].get_username()
+        self.tell(presence.enter(self.topic, self._name))
         if self._asked:
             self._catch_up_soon()
 
     def end(self) -> None:
         if self.watched:
+            presence.leave(self.topic, self._name)
             feed.feed.leave(self.topic, self)
 
     # What the browser says

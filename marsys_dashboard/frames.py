@@ -215,6 +215,11 @@ def gone() -> str:
     return encode({"type": "gone", "message": "This session was deleted.", "at": show_time(utc_now())})
 
 
+def presence(people: Sequence[str], more: int) -> str:
+    """Who looks at the session, and how many beside those."""
+    return encode({"type": "presence", "people": people, "more": more, "at": show_time(utc_now())})
+
+
 def needs(count: int, more: bool) -> str:
     """How many questions wait for a person, over all sessions. ``more``: and more than were counted."""
     return encode({"type": "needs", "count": count, "more": more, "at": show_time(utc_now())})

@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from marsys_dashboard.activity import note_deletion
 from marsys_dashboard.acts import ALL, DO, Given, available
 from marsys_dashboard.managers import manager
 from marsys_dashboard.models import Job, JobItem, Outcome
@@ -66,7 +67,7 @@ def _patience() -> AsyncRetrying:
 async def _perform(job: Job, item: JobItem, permissions: Collection[str]) -> None:
     of_store = manager(item.store)
     if job.verb == CLEAN_UP:
-        await _clean_up(of_store, item)
+        await _clean_up(of_store, job, item)
     elif item.begun and await _was_done(of_store, job, item):
         item.end(Outcome.DONE, IN_BETWEEN)
     else:
@@ -79,7 +80,7 @@ async def _act(of_store: StateManager, job: Job, item: JobItem, permissions: Col
     if why_not:
         item.end(Outcome.SKIPPED, why_not)
     else:
-        done = await DO[job.verb](of_store, head, given(job))
+        done = await DO[job.verb](of_store, head, given(job, item.store))
         item.end(Outcome.DONE, done.message)
 
 
@@ -100,9 +101,10 @@ async def _why_not(of_store: StateManager, verb: str, head: Head, permissions: C
     return available(head, permissions, unreadable)[verb].why_not
 
 
-def given(job: Job) -> Given:
+def given(job: Job, store: str) -> Given:
     return Given(
         actor=job.actor,
+        store=store,
         reason=job.reason or f"{ALL[job.verb].title}: job {job.pk}",
         name=job.given.get("name", ""),
         context=job.given.get("context"),
@@ -120,8 +122,9 @@ def removal_data(removal: SessionRemoval | CheckpointRemoval) -> dict[str, objec
     return {**common, "checkpoints": list(removal.checkpoint_ids)}
 
 
-async def _clean_up(of_store: StateManager, item: JobItem) -> None:
+async def _clean_up(of_store: StateManager, job: Job, item: JobItem) -> None:
     removal = _removal(item)
+    head = await of_store.get_head(item.session_id)
     is_session = isinstance(removal, SessionRemoval)
     plan = CleanupReport(
         dry_run=True,
@@ -132,6 +135,7 @@ async def _clean_up(of_store: StateManager, item: JobItem) -> None:
     if not (report.sessions or report.checkpoints):
         item.end(Outcome.SKIPPED, "It changed since the clean-up was planned, or is gone already.")
     elif is_session:
+        await note_deletion(item.store, head, job.actor, job.reason)
         item.end(Outcome.DONE, "The session is deleted.")
     else:
         item.end(Outcome.DONE, f"{report.checkpoint_count} checkpoints are deleted.")

@@ -140,3 +140,72 @@ class DefaultView(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user}: {self.view}"
+
+
+class ActivityEntry(models.Model):
+    """Who did what to a session. Derived from logs, so that it can be gathered anew; only deletions stand in
+    here alone, since a deleted session has no log."""
+
+    store = models.TextField()
+    session_id = models.TextField()
+    born = models.DateTimeField(null=True)
+    """When its session was created: an id may be used again after a deletion."""
+    seq = models.BigIntegerField()
+    at = models.DateTimeField()
+    actor = models.TextField(default="")
+    is_person = models.BooleanField(default=False)
+    verb = models.TextField()
+    kind = models.TextField()
+    reason = models.TextField(default="")
+    before = models.TextField(default="")
+    after = models.TextField(default="")
+    detail = models.TextField(default="")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["store", "session_id", "born", "seq"], name="marsys_activity_uq")
+        ]
+        indexes = [
+            models.Index(fields=["-at", "-id"], name="marsys_activity_at"),
+            models.Index(fields=["actor", "-at", "-id"], name="marsys_activity_actor"),
+            models.Index(fields=["verb", "-at", "-id"], name="marsys_activity_verb"),
+        ]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.kind} {self.session_id}"
+
+
+class ActivityPlace(models.Model):
+    """How far a session's log has been read for activity."""
+
+    store = models.TextField()
+    session_id = models.TextField()
+    born = models.DateTimeField(null=True)
+    seq = models.BigIntegerField(default=0)
+    status = models.TextField(default="")
+    """The session's status there."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["store", "session_id"], name="marsys_place_uq")]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.session_id}@{self.seq}"
+
+
+class ActivityMark(models.Model):
+    """Which sessions of a store have been read: all that changed up to ``upto`` and since ``back``."""
+
+    store = models.TextField(primary_key=True)
+    upto = models.DateTimeField()
+    back = models.JSONField(null=True)
+    """Where the way back to the oldest goes on: (updated_at, session id)."""
+    complete = models.BooleanField(default=False)
+    """Has the oldest been reached?"""
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.store} up to {self.upto}"

@@ -5,6 +5,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from marsys_dashboard import actions, saved_views, signin, views
+from marsys_dashboard.activity_views import urlpatterns as activity_pages
 from marsys_dashboard.clean_up_views import urlpatterns as clean_up_pages
 from marsys_dashboard.compare import urlpatterns as compare_pages
 from marsys_dashboard.job_views import urlpatterns as job_pages
@@ -17,6 +18,7 @@ urlpatterns = [
     *saved_views.urlpatterns,
     path("sessions/", views.sessions, name="sessions"),
     *needs_pages,
+    *activity_pages,
     *clean_up_pages,
     *job_pages,
     *session_pages,

@@ -3,6 +3,7 @@
 // The page names it: <body data-socket="/ws/sessions/…">; where it shows one session, <main data-seq>.
 // Dispatches on document: state:frame {frame}, state:list {frame}, state:reset, state:gone {message},
 // state:peek {status} (of a session whose frames nobody looks at: the tab is hidden or frozen),
+// state:presence {people, more} (who looks at the session),
 // state:needs {count, more} (questions that wait for a person, over all sessions),
 // state:open {again} (the list's line is good), state:missed (the list's page is to be asked for anew),
 // state:trouble {message}, state:status {state, status}: when the line, or the session, changes its status.
@@ -140,6 +141,7 @@ const HEARD = {
     line.awaySince = message.reachable ? null : line.awaySince ?? Date.now();
   },
   needs: (message) => tell("state:needs", message),
+  presence: (message) => tell("state:presence", message),
   trouble: (message) => tell("state:trouble", message),
   gone(message) {
     line.refused = 4404;

@@ -104,5 +104,5 @@ def test_who_may_not_view_does_not_see_it(session: StateManager, sign_in: Callab
     assert sign_in("dora").get(ADDRESS).status_code == 403
 
 
-def test_who_is_not_signed_in_does_not_see_it(session: StateManager, client: Client, db: None) -> None:
-    assert client.get(ADDRESS).status_code == 302
+def test_who_is_not_signed_in_does_not_see_it(session: StateManager, db: None) -> None:
+    assert Client().get(ADDRESS).status_code == 302

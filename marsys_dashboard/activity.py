@@ -1,0 +1,229 @@
+"""Who did what, over all sessions, gathered from logs into a table with indexes.
+
+A log says it all, but reading all logs at each look would cost more with each session. So every look reads
+only what came since the last one, of the sessions that changed since: each event's header is read once in
+its life. The table can be dropped at any time; the next looks make it anew, the newest first, a bounded
+time at each.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from django.contrib.auth import get_user_model
+
+from marsys_dashboard import logwords
+from marsys_dashboard.managers import manager, store_names
+from marsys_dashboard.models import ActivityEntry, ActivityMark, ActivityPlace
+from state_core.events import EventKind, Header
+from state_core.exceptions import StateError, StorageError
+from state_core.fold import session_status_after
+from state_core.records import Head, parse_time, show_time, utc_now
+from state_core.storage.base import HeadQuery
+
+K = EventKind
+VERBS: dict[str, str] = {
+    K.SESSION_CREATED: "create",
+    K.SESSION_FORKED: "fork",
+    K.SESSION_STARTED: "start",
+    K.PAUSE_REQUESTED: "pause",
+    K.SESSION_PAUSED: "pause",
+    K.RESUME_REQUESTED: "resume",
+    K.SESSION_RESUMED: "resume",
+    K.CANCEL_REQUESTED: "cancel",
+    K.SESSION_CANCELLED: "cancel",
+    K.RESTORE_REQUESTED: "restore",
+    K.SESSION_RESTORED: "restore",
+    K.SESSION_COMPLETED: "complete",
+    K.SESSION_FAILED: "fail",
+    K.SESSION_INTERRUPTED: "interrupt",
+    K.SESSION_SAVED: "save",
+    K.INPUT_ANSWERED: "answer",
+    K.CHECKPOINT_CREATED: "checkpoint",
+    K.CHECKPOINT_RENAMED: "checkpoint",
+    K.CHECKPOINT_PINNED: "checkpoint",
+    K.CHECKPOINT_DELETED: "checkpoint",
+}
+"""Kind of event → the verb that it belongs to; other kinds are work, not acts."""
+DELETED = "session.deleted"
+"""Of an entry for a session that is gone, and its log with it."""
+ALL_VERBS = (*dict.fromkeys(VERBS.values()), "delete")
+MOVES = frozenset({K.INPUT_REQUESTED, K.BRANCH_RESUMED, K.BRANCH_WAITING})
+"""Kinds that are read only since they may change the session's status."""
+
+PAGE = 100
+OVERLAP = timedelta(minutes=2)
+"""Sessions carry the time of the machine that wrote last; clocks may differ by this much."""
+BUDGET = 1.5
+"""Seconds that one look spends on gathering."""
+EVENTS = 2000
+"""Headers read at once."""
+
+
+@dataclass
+class Gathered:
+    """How complete the table is."""
+
+    behind: set[str] = field(default_factory=set)
+    """Stores whose older sessions have not all been read yet."""
+    problems: dict[str, str] = field(default_factory=dict)
+    """Store or session → why it is missing."""
+
+
+async def gather(budget: float = BUDGET) -> Gathered:
+    """Read what is new, then go back as far as the time allows."""
+    gathered = Gathered()
+    deadline = time.monotonic() + budget
+    for store in store_names():
+        try:
+            mark = await _mark(store)
+            await _forward(store, mark, gathered, deadline)
+            await _back(store, mark, gathered, deadline)
+            if not mark.complete:
+                gathered.behind.add(store)
+        except StorageError as error:
+            gathered.problems[store] = str(error)
+    return gathered
+
+
+async def forget() -> None:
+    """Drop what can be gathered anew."""
+    await ActivityEntry.objects.exclude(kind=DELETED).adelete()
+    await ActivityPlace.objects.all().adelete()
+    await ActivityMark.objects.all().adelete()
+
+
+async def _mark(store: str) -> ActivityMark:
+    mark, _ = await ActivityMark.objects.aget_or_create(store=store, defaults={"upto": utc_now()})
+    return mark
+
+
+async def _forward(store: str, mark: ActivityMark, gathered: Gathered, deadline: float) -> None:
+    query = HeadQuery(since=mark.upto - OVERLAP, sort="updated_at", limit=PAGE)
+    while heads := await manager(store).storage.heads(query):
+        was_news = await _read_all(store, heads, gathered)
+        mark.upto = max(mark.upto, heads[-1].updated_at or mark.upto)
+        await mark.asave(update_fields=["upto"])
+        query = replace(query, after=query.cursor(heads[-1]))
+        if was_news and time.monotonic() > deadline:
+            gathered.behind.add(store)
+            return
+
+
+async def _back(store: str, mark: ActivityMark, gathered: Gathered, deadline: float) -> None:
+    query = HeadQuery(sort="-updated_at", limit=PAGE)
+    if mark.back:
+        query = replace(query, after=(parse_time(mark.back[0]), mark.back[1]))
+    while not mark.complete:
+        heads = await manager(store).storage.heads(query)
+        await _read_all(store, heads, gathered)
+        mark.complete = len(heads) < PAGE
+        if heads:
+            mark.back = [show_time(heads[-1].updated_at), heads[-1].session_id]
+            query = replace(query, after=query.cursor(heads[-1]))
+        await mark.asave(update_fields=["back", "complete"])
+        if time.monotonic() > deadline:
+            return
+
+
+async def _read_all(store: str, heads: Sequence[Head], gathered: Gathered) -> bool:
+    """Had any of them something new?"""
+    was_news = False
+    ids = [head.session_id for head in heads]
+    known = {p.session_id: p async for p in ActivityPlace.objects.filter(store=store, session_id__in=ids)}
+    for head in heads:
+        place = known.get(head.session_id)
+        if place is None or place.born != head.created_at:
+            pk = place.pk if place else None
+            place = ActivityPlace(pk=pk, store=store, session_id=head.session_id, born=head.created_at)
+        if place.seq < head.last_seq:
+            was_news = True
+            try:
+                await _read(store, head, place)
+            except StateError as error:
+                gathered.problems[f"{store} / {head.session_id}"] = str(error)
+    return was_news
+
+
+async def _read(store: str, head: Head, place: ActivityPlace) -> None:
+    kinds = [*VERBS, *MOVES]
+    while place.seq < head.last_seq:
+        events = await manager(store).log.read(
+            head.session_id,
+            after=place.seq,
+            before=head.last_seq + 1,
+            limit=EVENTS,
+            kinds=kinds,
+            bodies=False,
+        )
+        entries = list(_entries(place, events))
+        people = await _people({entry.actor for entry in entries})
+        for entry in entries:
+            entry.is_person = entry.actor in people
+        await ActivityEntry.objects.abulk_create(entries, ignore_conflicts=True)
+        place.seq = events[-1].seq if len(events) == EVENTS else head.last_seq
+        await _keep(place)
+
+
+async def _keep(place: ActivityPlace) -> None:
+    """Another process may be at the same session."""
+    values = {"born": place.born, "seq": place.seq, "status": place.status}
+    await ActivityPlace.objects.aupdate_or_create(
+        store=place.store, session_id=place.session_id, defaults=values
+    )
+
+
+async def _people(names: Iterable[str]) -> set[str]:
+    users = get_user_model()._default_manager.filter(username__in=list(names))
+    return {name async for name in users.values_list("username", flat=True)}
+
+
+def _entries(place: ActivityPlace, events: Iterable[Header]) -> Iterable[ActivityEntry]:
+    for event in events:
+        before = place.status
+        place.status = session_status_after(event) or before
+        if event.kind in VERBS:
+            yield _entry(place, event, before)
+
+
+def _entry(place: ActivityPlace, event: Header, before: str) -> ActivityEntry:
+    moves = before != place.status
+    return ActivityEntry(
+        store=place.store,
+        session_id=place.session_id,
+        born=place.born,
+        seq=event.seq,
+        at=event.at,
+        actor=event.actor,
+        verb=VERBS[event.kind],
+        kind=str(event.kind),
+        reason=str(event.data.get("reason", ""))[:1000],
+        before=before if moves else "",
+        after=place.status if moves else "",
+        detail=logwords.detail(_without_reason(event))[:1000],
+    )
+
+
+def _without_reason(event: Header) -> Header:
+    return replace(event, data={name: value for name, value in event.data.items() if name != "reason"})
+
+
+async def note_deletion(store: str, head: Head, actor: str, reason: str) -> None:
+    """The one act that no log can tell of."""
+    await ActivityEntry.objects.acreate(
+        store=store,
+        session_id=head.session_id,
+        born=head.created_at,
+        seq=head.last_seq + 1,
+        at=utc_now(),
+        actor=actor,
+        is_person=bool(await _people([actor])),
+        verb="delete",
+        kind=DELETED,
+        reason=reason[:1000],
+        before=str(head.status),
+        detail=f"{head.counts['steps']} steps, {head.counts['checkpoints']} checkpoints",
+    )

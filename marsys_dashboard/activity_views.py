@@ -1,0 +1,185 @@
+"""The page of who did what, over all sessions or of one, and the same as CSV and JSON lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
+from django.urls import path
+from django.views.decorators.http import require_safe
+
+from marsys_dashboard import activity
+from marsys_dashboard.actions import FRAGMENT
+from marsys_dashboard.managers import StoreNotFound, store_names
+from marsys_dashboard.models import ActivityEntry
+from marsys_dashboard.pages import page
+from marsys_dashboard.permissions import require
+from marsys_dashboard.spans import read_moment
+from state_core.exceptions import InvalidValue
+from state_core.records import show_time
+
+SHOWN = 100
+EXPORTED = 100_000
+"""Entries of one file at most."""
+LONGEST = 200
+COLUMNS = (
+    "at", "actor", "is_person", "verb", "kind", "reason", "before", "after", "detail",
+    "store", "session_id", "seq",
+)  # fmt: skip
+TEXTS = ("actor", "verb", "session", "store", "who", "since", "until")
+WHO = {"people": True, "programs": False}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the address asks for."""
+
+    actor: str = ""
+    verb: str = ""
+    session: str = ""
+    store: str = ""
+    who: str = ""
+    since: str = ""
+    until: str = ""
+    before: int = 0
+    """Only entries further down than this one."""
+
+    @property
+    def values(self) -> dict[str, str]:
+        return {name: getattr(self, name) for name in TEXTS if getattr(self, name)}
+
+    def href(self, **changes: Any) -> str:
+        values = {**self.values, **changes}
+        return "?" + urlencode({name: value for name, value in values.items() if value})
+
+
+def read_address(get: QueryDict) -> Asked:
+    """Raises InvalidValue, StoreNotFound for what no link says."""
+    texts = {name: get.get(name, "").strip()[:LONGEST].replace("\x00", "") for name in TEXTS}
+    before = get.get("before", "")
+    asked = Asked(**texts, before=int(before) if before.isdecimal() and len(before) < 19 else 0)
+    if asked.verb and asked.verb not in activity.ALL_VERBS:
+        raise InvalidValue(f"{asked.verb!r} is no verb here. Choose from {', '.join(activity.ALL_VERBS)}.")
+    if asked.who and asked.who not in WHO:
+        raise InvalidValue(f"{asked.who!r} is neither people nor programs.")
+    if asked.store and asked.store not in store_names():
+        raise StoreNotFound(asked.store)
+    return asked
+
+
+def entries(asked: Asked) -> QuerySet[ActivityEntry]:
+    """The newest first."""
+    found = Q()
+    if asked.actor:
+        found &= Q(actor=asked.actor)
+    if asked.verb:
+        found &= Q(verb=asked.verb)
+    if asked.session:
+        found &= Q(session_id=asked.session)
+    if asked.store:
+        found &= Q(store=asked.store)
+    if asked.who:
+        found &= Q(is_person=WHO[asked.who])
+    if asked.since:
+        found &= Q(at__gte=read_moment(asked.since))
+    if asked.until:
+        found &= Q(at__lt=read_moment(asked.until))
+    return ActivityEntry.objects.filter(found).order_by("-at", "-id")
+
+
+async def _behind(asked: Asked, found: QuerySet[ActivityEntry]) -> QuerySet[ActivityEntry]:
+    last = await ActivityEntry.objects.filter(pk=asked.before).afirst() if asked.before else None
+    if last is None:
+        return found
+    return found.filter(Q(at__lt=last.at) | Q(at=last.at, pk__lt=last.pk))
+
+
+@require_safe
+@require("view")
+async def activities(request: HttpRequest) -> HttpResponse:
+    asked = read_address(request.GET)
+    gathered = await activity.gather()
+    found = await _behind(asked, entries(asked))
+    shown = [entry async for entry in found[: SHOWN + 1]]
+    context = {
+        "section": "activity",
+        "asked": asked,
+        "entries": shown[:SHOWN],
+        "next": asked.href(before=shown[SHOWN - 1].pk) if len(shown) > SHOWN else "",
+        "first": asked.href() if asked.before else "",
+        "pills": [(name, value, asked.href(**{name: ""})) for name, value in asked.values.items()],
+        "gathered": gathered,
+        "verbs": activity.ALL_VERBS,
+        "stores": store_names(),
+        "export": asked.href(),
+    }
+    template = "activity/_list.html" if FRAGMENT in request.headers else "activity/activity.html"
+    return await page(request, template, context)
+
+
+# Files
+
+
+@require_safe
+@require("view")
+async def export(request: HttpRequest, form: str) -> HttpResponse:
+    """The newest EXPORTED entries of the same filter, written while they are read."""
+    asked = read_address(request.GET)
+    await activity.gather()
+    write, kind = FORMS[form]
+    body = _lines(entries(asked)[:EXPORTED], write, csv_line(COLUMNS) if form == "csv" else "")
+    response = StreamingHttpResponse(body, content_type=kind)
+    response.headers["Content-Disposition"] = f'attachment; filename="activity.{form}"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
+async def _lines(
+    found: QuerySet[ActivityEntry], write: Callable[[ActivityEntry], str], first: str
+) -> AsyncIterator[str]:
+    if first:
+        yield first
+    async for entry in found.aiterator(chunk_size=500):
+        yield write(entry)
+
+
+def _values(entry: ActivityEntry) -> dict[str, Any]:
+    return {name: show_time(entry.at) if name == "at" else getattr(entry, name) for name in COLUMNS}
+
+
+def json_line(entry: ActivityEntry) -> str:
+    return json.dumps(_values(entry), ensure_ascii=False) + "\n"
+
+
+def csv_line(values: Any) -> str:
+    """What a spreadsheet would take for a formula is kept from being one."""
+    line = io.StringIO()
+    csv.writer(line).writerow([_no_formula(value) for value in values])
+    return line.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
+
+
+def _csv_entry(entry: ActivityEntry) -> str:
+    return csv_line(_values(entry).values())
+
+
+FORMS: dict[str, tuple[Callable[[ActivityEntry], str], str]] = {
+    "csv": (_csv_entry, "text/csv; charset=utf-8"),
+    "jsonl": (json_line, "application/jsonl"),
+}
+
+urlpatterns = [
+    path("activity/", activities, name="activity"),
+    path("activity/export.csv", export, {"form": "csv"}, name="activity-csv"),
+    path("activity/export.jsonl", export, {"form": "jsonl"}, name="activity-jsonl"),
+]
