@@ -8,8 +8,10 @@ browser's. Times are milliseconds since 1970, places in the graph are CSS pixels
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import orjson
@@ -26,6 +28,9 @@ from state_core.records import BranchStatus, Checkpoint, Document, Head, parse_t
 BAR_STATUSES = ("completed", "failed", "running", "waiting", "paused")
 """What a bar of the timeline can look like: a step in a branch that waits is drawn as waiting, one that was
 left when the session was held as paused."""
+
+MOST_UNFOLDED = 100
+"""Groups that one picture shows member by member."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -146,6 +151,7 @@ def charts(
     holds: Sequence[Header] = (),
     *,
     grouped: bool = True,
+    unfolded: Collection[str] = (),
 ) -> Document:
     """Everything that both charts show of a session at ``document["seq"]``."""
     return {
@@ -153,7 +159,10 @@ def charts(
         "seq": document["seq"],
         "status": document["status"],
         "ended": milliseconds(document["ended_at"]),
-        "graph": {**branch_graph(document, grouped=grouped).to_json(), "figure": graph_figure()},
+        "graph": {
+            **branch_graph(document, grouped=grouped, unfolded=unfolded).to_json(),
+            "figure": graph_figure(),
+        },
         "timeline": timeline(document),
         "checkpoints": [checkpoint_mark(place) for place in checkpoints],
         "pauses": pauses(holds),
@@ -273,21 +282,24 @@ def timeline_figure() -> Document:
 
 @require("view")
 async def view(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
-    """JSON of `charts`, with the server's clock. ``?groups=open`` shows each of many siblings."""
+    """JSON of `charts`, with the server's clock. ``?groups=open`` shows each of many siblings,
+    ``?unfolded=`` those of one group."""
     chosen = manager(store)
     grouped = request.GET.get("groups") != "open"
+    unfolded = frozenset(request.GET.getlist("unfolded")[:MOST_UNFOLDED])
     head = await chosen.get_head(session_id)
     at = await asked_place(request, chosen, head)
-    if request.headers.get("If-None-Match") == _etag(head, at or head.last_seq, grouped, at):
+    etag = partial(_etag, head, grouped=grouped, unfolded=unfolded, at=at)
+    if request.headers.get("If-None-Match") == etag(at or head.last_seq):
         return HttpResponseNotModified()
     outline = await outline_at(store, chosen, head, at)
     checkpoints = [c for c in await chosen.list_checkpoints(session_id) if not at or c.seq <= at]
     holds = await chosen.log.read(session_id, before=outline.seq + 1, kinds=HOLD_KINDS, bodies=False)
     if head.counts["restores"]:
         holds = that_count(holds, await chosen.log.line(session_id, outline.seq))
-    body = await asyncio.to_thread(_encoded, outline.document, checkpoints, holds, grouped, at)
+    body = await asyncio.to_thread(_encoded, outline.document, checkpoints, holds, grouped, unfolded, at)
     response = HttpResponse(body, content_type="application/json")
-    response.headers["ETag"] = _etag(head, outline.seq, grouped, at)
+    response.headers["ETag"] = etag(outline.seq)
     response.headers["Cache-Control"] = "private, no-cache"
     return response
 
@@ -297,15 +309,18 @@ def _encoded(
     checkpoints: Sequence[Checkpoint],
     holds: Sequence[Header],
     grouped: bool,
+    unfolded: Collection[str],
     at: int | None,
 ) -> bytes:
     """``at``: the event as of which it is asked for; then the clock stands at that event's moment."""
-    picture = charts(document, checkpoints, holds, grouped=grouped)
+    picture = charts(document, checkpoints, holds, grouped=grouped, unfolded=unfolded)
     now = milliseconds(document["updated_at"] if at else utc_now())
     return orjson.dumps({**picture, "at": at, "server_time": now})
 
 
-def _etag(head: Head, seq: int, grouped: bool, at: int | None) -> str:
+def _etag(head: Head, seq: int, *, grouped: bool, unfolded: Collection[str], at: int | None) -> str:
     """Of a session that may have been deleted and made anew under the same id."""
     what = ("grouped" if grouped else "open") + ("-past" if at else "")
+    if unfolded:
+        what += "-" + hashlib.blake2b("\n".join(sorted(unfolded)).encode(), digest_size=8).hexdigest()
     return f'"{milliseconds(head.created_at)}-{seq}-{what}"'

@@ -111,7 +111,8 @@ def _stalled(branch: Document, events: Sequence[Header], now: datetime) -> Flag:
     last, usual = _last(branch, events) or now, usual_pause(branch) or SHORTEST
     words = (
         f"No event for {duration((now - last).total_seconds())}; 95 of 100 of this branch's pauses were "
-        f"under {duration(usual.total_seconds())}. Said from {FACTOR} times that on."
+        f"under {duration(usual.total_seconds())}. Flagged from {FACTOR} times that on, "
+        f"and from {SHORTEST.seconds} s."
     )
     return Flag(branch["branch_id"], branch["name"], "stalled", words)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,9 +68,11 @@ class Graph:
         }
 
 
-def branch_graph(document: Document, *, grouped: bool = True) -> Graph:
-    """The branches that really ran, laid out from left to right: every parent is left of its children."""
-    nodes = _nodes(document["branches"], grouped)
+def branch_graph(document: Document, *, grouped: bool = True, unfolded: Collection[str] = ()) -> Graph:
+    """The branches that really ran, laid out from left to right: every parent is left of its children.
+
+    ``unfolded``: ids of groups whose members are shown one by one."""
+    nodes = _nodes(document["branches"], grouped, unfolded)
     edges = [(parent, node.id) for node in nodes for parent in node.parents]
     graph = Graph(nodes, edges, groups=sum(len(node.members) > 1 for node in nodes))
     _set_layers(nodes)
@@ -78,9 +80,10 @@ def branch_graph(document: Document, *, grouped: bool = True) -> Graph:
     return graph
 
 
-def _nodes(branches: Mapping[str, Document], grouped: bool) -> list[Node]:
+def _nodes(branches: Mapping[str, Document], grouped: bool, unfolded: Collection[str]) -> list[Node]:
     parents = _known_parents(branches)
-    group_of = _groups(parents) if grouped and len(branches) > GROUPING_FROM else {}
+    groups = _groups(parents) if grouped and len(branches) > GROUPING_FROM else {}
+    group_of = {branch_id: group for branch_id, group in groups.items() if group not in unfolded}
     nodes: dict[str, Node] = {}
     for branch_id, branch in branches.items():
         node_id = group_of.get(branch_id, branch_id)

@@ -34,6 +34,8 @@ class PastOutlines:
         stride = stride_of(head.last_seq)
         base = self._nearest(store, head, seq)
         for place in range(stride, seq, stride):
+            if place < head.first_seq:
+                continue
             if base is None or base.seq < place:
                 base = await self._moved(store, manager, head, base, place)
         if base is None or base.seq < seq:
@@ -46,8 +48,9 @@ class PastOutlines:
         for key, outline in list(self._kept.items()):
             if key[:2] != (store, head.session_id) or key[2] > seq:
                 continue
-            if parse_time(outline.document["created_at"]) != head.created_at:
-                del self._kept[key]  # another session had this id
+            is_another = parse_time(outline.document["created_at"]) != head.created_at
+            if is_another or outline.seq < head.first_seq:
+                del self._kept[key]  # of a session that had this id before, or compacted away
             elif found is None or key[2] > found.seq:
                 found = outline
         return found

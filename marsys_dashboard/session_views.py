@@ -7,7 +7,7 @@ from django.template.loader import render_to_string
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import charts, converters, family, panels, travel  # noqa: F401 - converters are named in addresses
+from marsys_dashboard import charts, converters, family, flags, panels, travel  # noqa: F401 - converters are named in addresses
 from marsys_dashboard.actions import toolbar_context
 from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
@@ -25,7 +25,7 @@ TABS = {
     "log": "Log",
     "lineage": "Lineage",
 }
-PANELS = {**panels.PANELS, "lineage": family.lineage, "travel": travel.place}
+PANELS = {**panels.PANELS, "lineage": family.lineage, "travel": travel.place, "flags": flags.flags}
 
 
 @require_safe

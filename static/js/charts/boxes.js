@@ -1,6 +1,6 @@
 // The words, colours and lines of the graph's boxes.
 
-import { ENDED, brief, clip, count, icon, safe, STATUSES } from "./words.js";
+import { ENDED, brief, clip, count, duration, icon, safe, STATUSES } from "./words.js";
 import { isRunning, missingParents, now, openEnd, runningStep } from "./model.js";
 
 // Which of many stands for all: what needs a person first.
@@ -60,10 +60,12 @@ export function openJoins(model) {
   if (!joins.length) return "";
   const [branch] = joins;
   const missing = missingParents(branch);
+  const since = Math.max(...branch.joined.map((id) => model.branches.get(id)?.ended ?? 0));
+  const lasts = since && isRunning(model) ? `, ${duration(Math.max(0, now(model) - since))}` : "";
   const names = missing.slice(0, 2).map((id) => clip(model.branches.get(id)?.name ?? id, 24)).join(" and ");
   const more = missing.length > 2 ? ` and ${missing.length - 2} more` : "";
   const others = joins.length > 1 ? ` · ${joins.length - 1} more open ${joins.length === 2 ? "join" : "joins"}` : "";
-  return `${branch.parents.length - missing.length} of ${branch.parents.length} arrived at ${clip(branch.name, 24)}, waiting for ${names}${more}${others}`;
+  return `${branch.parents.length - missing.length} of ${branch.parents.length} arrived at ${clip(branch.name, 24)}, waiting for ${names}${more}${lasts}${others}`;
 }
 
 // Has anything come along this edge yet?
@@ -76,11 +78,15 @@ export function isWalked(source, target) {
   });
 }
 
-export function hoverText(shown) {
-  if (shown.branches.length !== 1) return `${safe(shown.title, 60)}<br>${shown.detail}`;
+// What a rule says of one of these branches, or nothing.
+export const flagOf = (shown, model) => shown.branches.map(({ id }) => model.flags?.get(id)).find(Boolean) ?? "";
+
+export function hoverText(shown, flag = "") {
+  const warning = flag ? `<br>⚠ ${safe(flag, 160)}` : "";
+  if (shown.branches.length !== 1) return `${safe(shown.title, 60)}<br>${shown.detail}${warning}`;
   const [branch] = shown.branches;
   const agent = branch.agent ? `<br>${safe(branch.agent, 60)}` : "";
-  return `${safe(branch.name, 60)}<br>${icon(branch.status)} ${STATUSES[branch.status]?.word ?? ""} · ${shown.detail}${agent}`;
+  return `${safe(branch.name, 60)}<br>${icon(branch.status)} ${STATUSES[branch.status]?.word ?? ""} · ${shown.detail}${agent}${warning}`;
 }
 
 const HEIGHT = 40;
@@ -99,14 +105,14 @@ export function boxShape(node, shown, { colours, selected, dimmed }) {
 
 // The icon and the name; under it, where there is room, what it did.
 // Of a box that is partly out of sight they stand in the part that is not.
-export function boxWords(node, shown, { colours, scale, dimmed, from }) {
+export function boxWords(node, shown, { colours, scale, dimmed, from, flag }) {
   const right = node.x + node.w / 2;
   const left = Math.min(Math.max(node.x - node.w / 2, from - 4) + 10, right - 30);
   const common = { x: left, xanchor: "left", yanchor: "middle", showarrow: false, borderpad: 0, opacity: dimmed ? 0.45 : 1 };
   const room = Math.max(2, Math.floor((right - left - 24) / 6.6));
   const second = scale >= 0.8;
   const title = {
-    ...common, y: second ? node.y - 8 : node.y, text: `${icon(shown.status)} ${safe(shown.title, room)}`,
+    ...common, y: second ? node.y - 8 : node.y, text: `${flag ? "⚠ " : ""}${icon(shown.status)} ${safe(shown.title, flag ? room - 2 : room)}`,
     font: { color: colours.text, size: Math.min(13, Math.max(9.5, 11.5 * scale)), weight: 600, family: colours.font },
   };
   if (!second) return [title];

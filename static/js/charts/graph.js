@@ -1,6 +1,6 @@
 // The branches that ran, from left to right. Boxes where they can be read, points where there are too many.
 
-import { boxShape, boxWords, hoverText, isWalked, mostUrgentBranch, openJoins, present } from "./boxes.js";
+import { boxShape, boxWords, flagOf, hoverText, isWalked, mostUrgentBranch, openJoins, present } from "./boxes.js";
 import { addEdge, cellsOf } from "./cells.js";
 import { isActive } from "./model.js";
 import { button, checkbox, fillLegend, make, onPress, onSlide, onZoomWheel, toolRow } from "./tools.js";
@@ -29,6 +29,8 @@ export class Graph {
     Object.assign(this, { note: noteOfPage(this.host, note), legend });
     this.groupSwitch = checkbox(controls, "Group siblings", true, (grouped) => this.actions.group(grouped));
     this.groupSwitch.label.hidden = true;
+    this.foldButton = button(controls, "Fold again", "Fold the groups that were unfolded", () => this.actions.unfold(null));
+    this.foldButton.hidden = true;
     this.activeSwitch = checkbox(controls, "Active only", false, (active) => this.actions.activeOnly(active));
     button(controls, "−", "Zoom out of the graph", () => this.zoom(1.4));
     button(controls, "+", "Zoom into the graph", () => this.zoom(1 / 1.4));
@@ -45,7 +47,7 @@ export class Graph {
   listen() {
     this.plot.tabIndex = 0;
     this.plot.setAttribute("role", "application");
-    this.plot.setAttribute("aria-label", "Branch graph. Arrow keys move along branches, Enter selects. A table follows.");
+    this.plot.setAttribute("aria-label", "Branch graph. Arrow keys move along branches, Enter selects, or unfolds a group. A table follows.");
     this.plot.addEventListener("keydown", (event) => this.key(event));
     this.plot.addEventListener("dblclick", () => this.fit(), true);
     onZoomWheel(this.plot, (factor, event) => this.zoom(factor, event));
@@ -203,7 +205,7 @@ export class Graph {
       const column = columns[cell.status];
       column.x.push(cell.x);
       column.y.push(cell.y);
-      column.text.push(hoverText(cell));
+      column.text.push(hoverText(cell, flagOf(cell, this.model)));
     }
     const size = Math.min(12, Math.max(5, 30 * this.drawn.scale));
     return this.graph.figure.data.slice(2).map((trace) => ({
@@ -217,6 +219,7 @@ export class Graph {
     const { x0, x1, y0, y1 } = this.box;
     const style = (node) => ({
       colours: this.colours, scale: view.scale, from: x0, dimmed: this.isDimmed(this.shown.get(node.id)), selected: node === this.selectedNode,
+      flag: flagOf(this.shown.get(node.id), this.model),
     });
     return {
       ...base, width, height, hoverdistance: this.boxed.length ? 70 : 16,
@@ -256,7 +259,7 @@ export class Graph {
     const branches = count(this.model.branches.size, "branch");
     if (!this.boxed.length) return `${branches} as points · zoom in to read them`;
     if (this.boxed.length < nodes.length) return `${branches} · ${this.boxed.length} of ${count(nodes.length, "box")} in sight, drag to move`;
-    return this.graph.groups ? `${branches} in ${count(nodes.length, "box")}` : branches;
+    return this.graph.groups ? `${branches} in ${count(nodes.length, "box")}, click a group to unfold it` : branches;
   }
 
   tableRows() {
@@ -265,7 +268,7 @@ export class Graph {
       id: branch.id,
       texts: [branch.name, `${icon(branch.status)} ${STATUSES[branch.status]?.word ?? branch.status}`, String(branch.steps.size),
         branch.parents.slice(0, 5).map((id) => this.model.branches.get(id)?.name ?? id).join(", ") + (branch.parents.length > 5 ? ` and ${branch.parents.length - 5} more` : "") || "—",
-        present({ id: branch.id }, this.model).detail],
+        present({ id: branch.id }, this.model).detail + (this.model.flags?.has(branch.id) ? ` · ⚠ ${this.model.flags.get(branch.id)}` : "")],
     }));
   }
 
@@ -274,7 +277,7 @@ export class Graph {
     const shown = new Map(this.boxed.map((node) => [node.id, present(node, this.model)]));
     // Icon, word and colour change together.
     if (this.boxed.some(({ id }) => shown.get(id).status !== this.shown.get(id)?.status)) return void this.draw();
-    const words = this.boxed.flatMap((node) => boxWords(node, shown.get(node.id), { colours: this.colours, scale: this.drawn.scale, from: this.box.x0 }));
+    const words = this.boxed.flatMap((node) => boxWords(node, shown.get(node.id), { colours: this.colours, scale: this.drawn.scale, from: this.box.x0, flag: flagOf(shown.get(node.id), this.model) }));
     const patch = {};
     words.forEach(({ text }, i) => {
       if (this.plot.layout.annotations[i]?.text !== text) patch[`annotations[${i}].text`] = text;
@@ -329,7 +332,8 @@ export class Graph {
     if (!this.box) return;
     const at = this.dataAt(x, y);
     const node = this.boxed.find((one) => Math.abs(one.x - at.x) <= one.w / 2 && Math.abs(one.y - at.y) <= BOX_HEIGHT / 2);
-    const found = node ? this.shown.get(node.id) : this.boxed.length ? null : this.nearest(at);
+    if (node) return this.enter(node);
+    const found = this.boxed.length ? null : this.nearest(at);
     if (found) this.choose(found);
   }
 
@@ -337,6 +341,12 @@ export class Graph {
     const distance = (cell) => Math.hypot((cell.x - at.x) * this.sideways, (cell.y - at.y) * this.drawn.scale);
     const [best] = [...this.cells.all].sort((a, b) => distance(a) - distance(b));
     return best && distance(best) < 12 ? best : null;
+  }
+
+  // A group unfolds; a branch is selected.
+  enter(node) {
+    if (node.members?.length > 1) return this.actions.unfold(node.id);
+    this.choose(this.shown.get(node.id));
   }
 
   choose(shown) {
@@ -349,7 +359,7 @@ export class Graph {
     const move = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] }[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (move) this.moveCursor(...move);
-    else if (event.key === "Enter" && this.cursor) this.choose(this.shown.get(this.cursor));
+    else if (event.key === "Enter" && this.cursor) this.enter(this.nodes.get(this.cursor));
     else return;
     event.preventDefault();
     event.stopPropagation();

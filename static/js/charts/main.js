@@ -25,12 +25,14 @@ class Charts {
     this.host = graphHost;
     this.state = { model: null, selection: selectionOfAddress(), activeOnly: false, colours: palette(graphHost) };
     this.grouped = true;
+    this.unfolded = new Set();
     this.at = Number(document.getElementById("main")?.dataset.at ?? 0) || null; // the event that is looked at; null: the present
     this.early = [];
     const actions = {
       select: (branch, step) => this.tell("state:select", { branch, step }),
       pick: (id) => this.tell("state:checkpoint", { id }),
       group: (grouped) => this.regroup(grouped),
+      unfold: (group) => this.unfold(group),
       activeOnly: (active) => this.change({ activeOnly: active }),
     };
     this.graph = new Graph(graphHost, actions);
@@ -43,6 +45,7 @@ class Charts {
     document.addEventListener("state:frame", ({ detail }) => this.take(detail));
     document.addEventListener("state:reset", () => this.fetchSoon(0));
     document.addEventListener("travel:moved", ({ detail }) => detail.until(this.travel(detail.at)));
+    document.addEventListener("state:flags", ({ detail }) => this.flag(detail.branches));
     document.addEventListener("state:select", ({ detail }) => this.select(detail));
     document.addEventListener("state:checkpoint", ({ detail }) => this.pick(detail.id));
     document.addEventListener("visibilitychange", () => this.paintSoon());
@@ -91,11 +94,19 @@ class Charts {
     const address = new URL(this.host.dataset.chartsUrl, location.href);
     if (this.at !== null) address.searchParams.set("at", this.at);
     if (!this.grouped) address.searchParams.set("groups", "open");
+    for (const group of this.unfolded) address.searchParams.append("unfolded", group);
     const response = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store" });
     const json = await response.json();
     if (!response.ok) throw new Error(json.error ?? `The server answered ${response.status}.`);
     this.cost = performance.now() - began;
     this.accept(json);
+  }
+
+  // What rules say of branches: id → words.
+  flag(branches) {
+    this.flags = branches;
+    if (this.state.model) this.state.model.flags = branches;
+    this.paintSoon();
   }
 
   // Another event is looked at, or the present again (null): what was asked for before counts no more.
@@ -109,6 +120,7 @@ class Charts {
     if ((json.at ?? null) !== this.at) return;
     if (!json.at && model?.past === null && json.seq < model.seq && json.session_id === model.sessionId) return this.acceptLayout(json);
     this.state.model = modelFrom(json, Date.now());
+    this.state.model.flags = this.flags;
     this.state.figure = json.timeline.figure;
     this.stale = false;
     this.graph.setLayout(json.graph);
@@ -179,8 +191,20 @@ class Charts {
     this.complaint.textContent = text;
   }
 
+  // A group shows its members; null folds all of them again.
+  unfold(group) {
+    if (group) this.unfolded.add(group);
+    else this.unfolded.clear();
+    this.graph.foldButton.hidden = !this.unfolded.size;
+    this.graph.view = null;
+    this.graph.cursor = null;
+    this.fetchSoon(0);
+  }
+
   regroup(grouped) {
     this.grouped = grouped;
+    this.unfolded.clear();
+    this.graph.foldButton.hidden = true;
     this.graph.view = null;
     this.fetchSoon(0);
   }

@@ -17,7 +17,7 @@ function laneNames(view, sight, font) {
   const shown = view.lanes.slice(sight.first, sight.last + 1);
   return shown.map((branch, i) => ({
     xref: "paper", x: 0, xanchor: "left", xshift: 14 - view.left, y: sight.first + i, yanchor: "middle", align: "left", showarrow: false, borderpad: 0,
-    text: `${icon(branch.status)}  ${safe(branch.name, view.labelLength)}`,
+    text: `${view.model.flags?.has(branch.id) ? "⚠" : icon(branch.status)}  ${safe(branch.name, view.labelLength)}`,
     font: branch.id === view.selection.branch ? { ...font, color: view.colours.text, weight: 600 } : font,
   }));
 }

@@ -1,0 +1,41 @@
+// Branches that seem stuck or go in circles. The server knows the rules; it is asked after something happened,
+// and at the moment at which a branch will have been silent for too long: a page that rests asks nothing.
+import { now } from "../time.js";
+import { panel, parse, unlessOvertaken } from "./fetching.js";
+
+const AFTER_EVENTS = 5000;
+const RETRY = 15_000;
+const LONGEST = 2 ** 31 - 1;
+const holder = document.getElementById("flags");
+const main = document.getElementById("main");
+let soon = 0;
+let due = 0;
+
+async function load() {
+  clearTimeout(due);
+  soon = 0;
+  if (document.hidden) return;
+  show(await panel("flags"));
+}
+
+const failed = unlessOvertaken(() => { due = setTimeout(ask, RETRY); });
+const ask = () => load().catch(failed);
+
+function show(html) {
+  const fresh = parse(html).firstElementChild;
+  if (!holder.firstElementChild?.isEqualNode(fresh)) holder.replaceChildren(fresh);
+  const flags = [...holder.querySelectorAll(".flag")];
+  const branches = new Map(flags.map((flag) => [flag.dataset.branchId, flag.querySelector(".words").textContent]));
+  document.dispatchEvent(new CustomEvent("state:flags", { detail: { branches } }));
+  const at = Date.parse(fresh.dataset.due);
+  if (!Number.isNaN(at)) due = setTimeout(ask, Math.min(LONGEST, Math.max(1000, at - now() + 100)));
+}
+
+function askSoon() {
+  if (!soon) soon = setTimeout(ask, AFTER_EVENTS);
+}
+document.addEventListener("state:frame", askSoon);
+document.addEventListener("state:reset", askSoon);
+document.addEventListener("travel:moved", ({ detail }) => detail.until(ask()));
+document.addEventListener("visibilitychange", () => { if (!document.hidden && main.dataset.live === "true") askSoon(); });
+if (main.dataset.live === "true") addEventListener("load", ask);
