@@ -259,20 +259,27 @@ class FileStorageBackend(StorageBackend):
             raise error
 
     def _put(
-        self, index: FileIndex, head: Head, folder: SessionFolder, change: CheckpointChange, first: int
+        self,
+        index: FileIndex,
+        head: Head,
+        folder: SessionFolder,
+        change: CheckpointChange,
+        first: int,
+        *,
+        afresh: bool = False,
     ) -> None:
         """The log is durable already: an index that cannot be written is mended when it is next read."""
         folder.head = None
         changed = [replace(checkpoint, seq=first + i) for i, checkpoint in change.added]
         new = {checkpoint.id for checkpoint in changed}
         try:
-            for checkpoint_id in (change.renamed.keys() | change.pinned.keys()) - new:
+            for checkpoint_id in () if afresh else (change.renamed.keys() | change.pinned.keys()) - new:
                 found = index.checkpoint(checkpoint_id)
                 changed += [found] if found else []
             for checkpoint in changed:
                 checkpoint.name = change.renamed.get(checkpoint.id, checkpoint.name)
                 checkpoint.pinned = change.pinned.get(checkpoint.id, checkpoint.pinned)
-            index.put(head, folder.log.place, changed, change.removed)
+            index.put(head, folder.log.place, changed, change.removed, afresh=afresh)
             folder.know(head)
         except sqlite3.Error as error:
             logger.warning("Session %s: its index entry is behind its log: %s.", head.session_id, error)
@@ -310,10 +317,9 @@ class FileStorageBackend(StorageBackend):
 
     def _reindex(self, index: FileIndex, session_id: str, folder: SessionFolder) -> Head:
         found, log = index.get(session_id), folder.log
-        if found and _is_of_another(found[2], log):
-            # It was rewritten, or put back to what a backup had.
-            index.delete(session_id)
-            found = None
+        afresh = found is not None and _is_of_another(found[2], log)
+        if afresh:
+            found = None  # it was rewritten, or put back to what a backup had
         if found and found[1] > log.size:
             raise DamagedError(
                 session_id,
@@ -327,7 +333,7 @@ class FileStorageBackend(StorageBackend):
             head.last_seq = first - 1
             change, checkpoints = derived(session_id, events)
             apply_head_change(head, change, len(events))
-            self._put(index, head, folder, checkpoints, first)
+            self._put(index, head, folder, checkpoints, first, afresh=afresh)
         return head
 
     def _with_lease(self, head: Head, folder: SessionFolder) -> Head:

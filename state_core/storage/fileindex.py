@@ -104,15 +104,24 @@ class FileIndex:
         return (_load_head(row[0]), row[1], row[2]) if row else None
 
     def put(
-        self, head: Head, log: tuple[bytes, int], checkpoints: Sequence[Checkpoint], removed: Sequence[str]
+        self,
+        head: Head,
+        log: tuple[bytes, int],
+        checkpoints: Sequence[Checkpoint],
+        removed: Sequence[str],
+        *,
+        afresh: bool = False,
     ) -> None:
-        """The head as it is now, checkpoints that are new or changed, and ids of those that are gone."""
-        if not checkpoints and not removed:
+        """The head as it is now, checkpoints that are new or changed, and ids of those that are gone;
+        ``afresh``: those that are given are all that there are."""
+        if not (checkpoints or removed or afresh):
             self._put_head(head, log)
             return
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._put_head(head, log)
+            if afresh:
+                self._db.execute("DELETE FROM checkpoint WHERE session_id = ?", [head.session_id])
             self._db.executemany(
                 "REPLACE INTO checkpoint VALUES (?, ?, ?, ?)",
                 [(c.id, c.session_id, c.seq, orjson.dumps(c).decode()) for c in checkpoints],

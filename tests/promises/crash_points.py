@@ -1,4 +1,5 @@
-"""Where the file store can die in an append or a change of lease: at each boundary of what is durable."""
+"""Where the file store can die in an append, a change of lease or a rewrite: at each boundary of what is
+durable."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from state_core.storage import file, filefolders, filelog
+from state_core.storage import file, filefolders, filelog, filerewrite
 from state_core.storage.fileindex import FileIndex
 from state_core.storage.filelog import LogFile
 
@@ -96,11 +97,25 @@ POINTS: dict[str, Callable[[pytest.MonkeyPatch, Countdown], None]] = {
     "after-lease": _after(file, "replace_file"),
 }
 
+REWRITING: dict[str, Callable[[pytest.MonkeyPatch, Countdown], None]] = {
+    "before-copy": _before(filerewrite.LogRewrite, "copy"),
+    "before-sync-of-copy": _before(filerewrite.LogRewrite, "_sync"),
+    "after-sync-of-copy": _after(filerewrite.LogRewrite, "_sync"),
+    "before-snapshots": _before(filefolders.SessionFolders, "remove_snapshots"),
+    "after-snapshots": _after(filefolders.SessionFolders, "remove_snapshots"),
+    "before-rename": _before(filerewrite.os, "replace"),
+    "after-rename": _after(filerewrite.os, "replace"),
+    "before-sync-of-folder": _before(filerewrite, "sync_folder"),
+    "after-rewrite": _after(filerewrite.LogRewrite, "finish"),
+    "before-index-of-rewrite": _before(FileIndex, "put"),
+    "after-index-of-rewrite": _after(FileIndex, "put"),
+}
+
 
 @contextmanager
 def installed(point: str = "", number: str = "1") -> Iterator[None]:
     """Die at the n-th time that this point is reached; nothing without a point."""
     with pytest.MonkeyPatch.context() as patch:
         if point:
-            POINTS[point](patch, Countdown(int(number)))
+            {**POINTS, **REWRITING}[point](patch, Countdown(int(number)))
         yield

@@ -105,7 +105,22 @@ async def hold(manager: StateManager, session_id: str, gate: str) -> None:
     say("kept")
 
 
+async def rewrite(store: StorageBackend, verb: str, session_id: str, keys: str, *crash: str) -> None:
+    """``keys``: with commas between them."""
+    manager = StateManager(store, encryption_key=keys.split(","))
+    with crash_points.installed(*crash):
+        if verb == "compact":
+            await manager.compact_session(session_id)
+        else:
+            await manager.rotate_keys([session_id])
+    say("done")
+    await manager.close()
+
+
 async def work(store: StorageBackend, lease_ttl: float, verb: str, *arguments: str) -> None:
+    if verb in {"compact", "rotate"}:
+        await rewrite(store, verb, *arguments)
+        return
     config = StateManagerConfig(lease_ttl=lease_ttl, control_interval=lease_ttl / 5)
     manager = StateManager(store, config=config)
     try:

@@ -51,22 +51,24 @@ class SqlShelf:
 class RedisShelf:
     def __init__(self, url: str, prefix: str, session_id: str) -> None:
         self._url = url
-        self._log, self._bodies, self._places, self._snapshots = (
-            f"{prefix}{{{session_id}}}:{part}" for part in ("log", "bodies", "checkpoints", "snapshots")
+        parts = ("log", "bodies", "rewritten", "checkpoints", "snapshots")
+        self._log, self._bodies, self._rewritten, self._places, self._snapshots = (
+            f"{prefix}{{{session_id}}}:{part}" for part in parts
         )
 
     def take(self, table: str = "event") -> list[Entry]:
         with redis.Redis.from_url(self._url) as client:
             if table != "event":
                 return self._pairs(client, table)
-            bodies = client.hgetall(self._bodies)
+            bodies, rewritten = client.hgetall(self._bodies), client.hgetall(self._rewritten)
             return [
                 {
-                    "seq": int(place.partition(b"-")[0]),
+                    "seq": int(seq),
                     **{name.decode(): value for name, value in fields.items()},
-                    "body": bodies[place.partition(b"-")[0]],
+                    "body": bodies[seq],
+                    **({"rewritten": rewritten[seq]} if seq in rewritten else {}),
                 }
-                for place, fields in client.xrange(self._log)
+                for seq, fields in ((p.partition(b"-")[0], f) for p, f in client.xrange(self._log))
             ]
 
     def _pairs(self, client: redis.Redis, table: str) -> list[Entry]:
@@ -84,8 +86,10 @@ class RedisShelf:
                 for entry in entries:
                     client.hset(self._key(table), entry["id"], entry["content"])
                 return
-            client.delete(self._log, self._bodies)
+            client.delete(self._log, self._bodies, self._rewritten)
             for entry in sorted(entries, key=lambda entry: entry["seq"]):
                 fields = {name: entry[name] for name in ("kind", "branch", "header") if name in entry}
                 client.xadd(self._log, fields, id=f"{entry['seq']}-0")
                 client.hset(self._bodies, str(entry["seq"]), entry["body"])
+                if "rewritten" in entry:
+                    client.hset(self._rewritten, str(entry["seq"]), entry["rewritten"])
