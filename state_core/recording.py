@@ -70,6 +70,10 @@ class Recording:
         """An event by this owner, measured against the present state."""
         return make_event(kind, changes, document=self.document, actor=actor or self.owner, **header)
 
+    async def catch_up(self) -> None:
+        """Fold what others have appended until now, rather than at the next look."""
+        await self._writer.catch_up()
+
     async def append(self, *events: Event) -> int:
         """Append durably under the lease; returns the seq of the last. Raises LeaseLost."""
         await self._until_recordable()

@@ -14,6 +14,8 @@ except ImportError as error:
         'state_core.adapters.langgraph needs LangGraph: pip install -e ".[langgraph]" in a checkout.'
     ) from error
 
+from state_core.adapters.langgraph.running import run_session
 from state_core.adapters.langgraph.saver import StateCoreSaver
+from state_core.adapters.langgraph.worker import GraphWorker
 
-__all__ = ["StateCoreSaver"]
+__all__ = ["GraphWorker", "StateCoreSaver", "run_session"]

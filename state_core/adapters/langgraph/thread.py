@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.values import Items, Resolver, Typed, Value, read_items
 from state_core.changes import KEEP
-from state_core.events import Event, EventKind
+from state_core.events import CREATING, Event, EventKind
 from state_core.exceptions import DamagedError
 from state_core.fold import apply_event, empty_document
 from state_core.records import Document
@@ -143,7 +144,8 @@ class Thread:
 
     def apply(self, event: Event) -> None:
         """Raises DamagedError where a record does not fit what was before."""
-        apply_event(self.outline, _without_changes(event))
+        # The first event of a fork carries branches and steps that no header tells of.
+        apply_event(self.outline, event if event.kind in CREATING else _without_changes(event))
         if event.kind == EventKind.SESSION_RESTORED:
             self.restored_at = event.seq
         for operation, _path, *rest in event.changes:
@@ -158,7 +160,9 @@ class Thread:
         read_items(self.items, record.get("new", ()))
 
     def _named(self, record: Record, event: Event) -> None:
-        self.thread_id = record["id"]
+        # A fork carries the name of what it was forked from.
+        if session_id_of(record["id"]) == self.session_id:
+            self.thread_id = record["id"]
 
     def _put(self, record: Record, event: Event) -> None:
         self._add_items(record)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -115,11 +115,15 @@ class Threads:
             )
         thread = await self._caught_up(session_id)
         if session_id != thread_id:
-            named = keep_aside({"t": "thread", "id": thread_id})
-            event = Event(kind=EventKind.RECORD_KEPT, actor=self.manager.actor, changes=[named])
+            event = self.naming(thread_id)
             seq = await self.manager.log.append(session_id, [event], expected_seq=thread.seq)
             thread.apply(numbered(event, seq))
         return thread
+
+    def naming(self, thread_id: str) -> Event:
+        """Says what the framework calls the thread, where its session is called otherwise."""
+        named = keep_aside({"t": "thread", "id": thread_id})
+        return Event(kind=EventKind.RECORD_KEPT, actor=self.manager.actor, changes=[named])
 
     async def _caught_up(self, session_id: str) -> Thread:
         head = await self.manager.storage.head(session_id)
@@ -153,6 +157,15 @@ class Threads:
         self._kept.move_to_end(thread.session_id)
         while len(self._kept) > 1 and sum(kept.bytes for kept in self._kept.values()) > self._cache_bytes:
             self._kept.popitem(last=False)
+
+    @contextlib.contextmanager
+    def driving(self, session_id: str) -> Iterator[None]:
+        """While a live session of this process says itself how it stands."""
+        self.driven.add(session_id)
+        try:
+            yield
+        finally:
+            self.driven.discard(session_id)
 
     def read_by(self, seq: int) -> Reader:
         """Somebody who read when the thread was at ``seq``."""

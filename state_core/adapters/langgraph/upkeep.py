@@ -64,7 +64,10 @@ def _by_namespace(chosen: Iterable[Kept]) -> dict[str, Collection[str]]:
 
 
 async def copy_thread(threads: Threads, source: str, target: str) -> None:
+    session_id = session_id_of(target)
     try:
-        await threads.manager.fork_session(session_id_of(source), session_id_of(target), reason="copied")
+        await threads.manager.fork_session(session_id_of(source), session_id, reason="copied")
     except SessionNotFound:
         return
+    if session_id != target:
+        await threads.append(target, lambda thread: [threads.naming(target)], create=False)
