@@ -290,7 +290,8 @@ async def view(request: HttpRequest, store: str, session_id: str) -> HttpRespons
     head = await chosen.get_head(session_id)
     at = await asked_place(request, chosen, head)
     etag = partial(_etag, head, grouped=grouped, unfolded=unfolded, at=at)
-    if request.headers.get("If-None-Match") == etag(at or head.last_seq):
+    known = request.headers.get("If-None-Match", "").removeprefix("W/")  # it was compressed on its way
+    if known == etag(at or head.last_seq):
         return HttpResponseNotModified()
     outline = await outline_at(store, chosen, head, at)
     checkpoints = [c for c in await chosen.list_checkpoints(session_id) if not at or c.seq <= at]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -134,3 +134,9 @@ def _read_key(path: Path) -> str:
     if len(key) < 50:
         raise ImproperlyConfigured(f"{path} does not hold a secret key. Delete it to have a new one made.")
     return key
+
+
+def keep_icons(headers: MutableMapping[str, str], path: str, url: str) -> None:
+    """A browser keeps the icons for some minutes, whatever it does with other files."""
+    if url.endswith("icons/sprite.svg"):
+        headers["Cache-Control"] = "max-age=600, public"

@@ -26,7 +26,7 @@ from state_core.fold import open_questions
 from state_core.manager import StateManager
 from state_core.records import ENDED, Document, Head, parse_time
 
-WINDOW = 100
+WINDOW = 50
 """Rows of one window: first paint shows the newest, "load earlier" the one before."""
 SIDE_MESSAGES = 30
 STATE_VALUES = 500

@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from marsys_dashboard.environment import database, is_on, secret_key, state_stores, words
+from marsys_dashboard.environment import database, is_on, keep_icons, secret_key, state_stores, words
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("STATE_VAR", BASE_DIR / "var"))
@@ -47,6 +47,7 @@ MIDDLEWARE = [
     "marsys_dashboard.middleware.content_security_policy",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.middleware.gzip.GZipMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -143,6 +144,9 @@ WHITENOISE_AUTOREFRESH = not STATIC_HASHED
 """Look at files anew each time: a file that is edited while it is served would otherwise be cut off."""
 WHITENOISE_MAX_AGE = 0
 """Seconds, for names without a hash: the browser asks each time and mostly gets "not modified"."""
+
+WHITENOISE_ADD_HEADERS_FUNCTION = keep_icons
+"""Of the icons it need not ask: each one that a live row brings would be a request."""
 
 LOGGING = {
     "version": 1,

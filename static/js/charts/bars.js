@@ -4,17 +4,27 @@ import { look, stepEnd } from "./model.js";
 import { clock, duration, icon, safe, STATUSES } from "./words.js";
 
 const THIN = 2;
+const MOST_BARS = 160; // each is several elements of the page
 
-// `sight`: { first, last (lanes), range (u), pixels (per u) }. Returns status → columns for plotly, and `hits`.
+// `sight`: { first, last (lanes), range (u), pixels (per u) }. Returns status → columns for plotly.
 export function barsInSight(lanes, model, scale, sight, statuses) {
   const columns = Object.fromEntries(statuses.map((status) => [status, { base: [], x: [], y: [], hovertext: [], text: [] }]));
-  for (let row = sight.first; row <= sight.last; row += 1) {
-    for (const bar of laneBars(lanes[row], model, scale, sight)) addBar(columns[bar.status], bar, row, sight, model);
-  }
+  fewEnough(lanes, model, scale, sight).forEach((bars, i) => {
+    for (const bar of bars) addBar(columns[bar.status], bar, sight.first + i, sight, model);
+  });
   return columns;
 }
 
-function laneBars(branch, model, scale, sight) {
+// Neighbours that end alike are drawn as one where there would be too many; zooming in parts them again.
+function fewEnough(lanes, model, scale, sight) {
+  const shown = lanes.slice(sight.first, sight.last + 1);
+  for (let thin = THIN; ; thin *= 2) {
+    const bars = shown.map((branch) => laneBars(branch, model, scale, sight, thin));
+    if (thin > sight.width || bars.reduce((sum, lane) => sum + lane.length, 0) <= MOST_BARS) return bars;
+  }
+}
+
+function laneBars(branch, model, scale, sight, thin) {
   const bars = [];
   for (const step of branch.steps.values()) {
     const from = scale.to(step.start);
@@ -22,16 +32,16 @@ function laneBars(branch, model, scale, sight) {
     if (to < sight.range[0] || from > sight.range[1]) continue;
     const bar = { status: look(step, branch, model), from, to, step, steps: 1 };
     const last = bars.at(-1);
-    if (last && melts(last, bar, sight.pixels)) Object.assign(last, { to: Math.max(last.to, to), steps: last.steps + 1 });
+    if (last && melts(last, bar, sight.pixels, thin)) Object.assign(last, { to: Math.max(last.to, to), steps: last.steps + 1 });
     else bars.push(bar);
   }
   return bars;
 }
 
 // Two bars that could not be told apart are drawn as one.
-function melts(last, bar, pixels) {
-  const near = (bar.from - last.to) * pixels < 1 && (bar.to - bar.from) * pixels <= THIN;
-  return near && last.status === bar.status && ((last.to - last.from) * pixels <= THIN || last.steps > 1);
+function melts(last, bar, pixels, thin) {
+  const near = (bar.from - last.to) * pixels < thin / 2 && (bar.to - bar.from) * pixels <= thin;
+  return near && last.status === bar.status && ((last.to - last.from) * pixels <= thin || last.steps > thin / THIN);
 }
 
 function addBar(column, bar, row, sight, model) {

@@ -49,6 +49,7 @@ class Charts {
     document.addEventListener("state:select", ({ detail }) => this.select(detail));
     document.addEventListener("state:checkpoint", ({ detail }) => this.pick(detail.id));
     document.addEventListener("visibilitychange", () => this.paintSoon());
+    document.addEventListener("tab:show", ({ detail }) => { if (detail.tab !== "graph") this.rest(); });
     onThemeChange(() => this.change({ colours: palette(this.host) }));
     setInterval(() => this.tick(), 1000);
   }
@@ -78,8 +79,13 @@ class Charts {
 
   async start() {
     const [Plotly] = await Promise.all([loadPlotly(this.host.dataset.plotlyUrl), this.fetch()]);
+    // In tasks of their own: whoever clicks meanwhile is not kept waiting.
+    this.graph.show(this.state, Plotly);
+    await new Promise((resolve) => setTimeout(resolve, 0));
     this.Plotly = Plotly;
-    this.paint();
+    this.timeline.show(this.state, Plotly);
+    this.host.dataset.seq = this.state.model.seq;
+    this.paintSoon();
     document.dispatchEvent(new CustomEvent("charts:ready"));
   }
 
@@ -243,6 +249,14 @@ class Charts {
     this.painted = performance.now();
     this.paintCost = this.painted - began;
     this.host.dataset.seq = this.state.model.seq;
+  }
+
+  // Nobody sees them: their elements go. They are drawn again once they have a width.
+  rest() {
+    for (const chart of [this.graph, this.timeline]) {
+      chart.following = false;
+      this.Plotly?.purge(chart.plot);
+    }
   }
 
   tick() {

@@ -12,7 +12,7 @@ const LANE = 28;
 const STRIPS = { checkpoints: 30, none: 8 };
 const MARGIN = { t: 22, r: 18, b: 26 };
 const MOST_ROWS = 12;
-const OVERSCAN = 8;
+const OVERSCAN = 2;
 
 export class Timeline {
   constructor(host, actions) {

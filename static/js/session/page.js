@@ -102,8 +102,22 @@ function replace(holder, html) {
   adopt(holder);
 }
 
+// A list that nobody looks at and that shows the newest rows has nothing which its panel would not bring again.
+function letGo(shown) {
+  for (const part of page.querySelectorAll("[data-panel][data-loaded]")) {
+    if (!WINDOWS.includes(part.dataset.panel) || part.dataset.panel === shown) continue;
+    const own = [...part.querySelectorAll("[data-list]")].map((element) => lists.get(element));
+    if (!own.every((rows) => rows?.atEnd && !rows.detached)) continue;
+    part.replaceChildren();
+    part.removeAttribute("data-loaded");
+  }
+  forget();
+}
+
 async function show(tab, again = false) {
+  if (tab !== page.dataset.tab) letGo(tab);
   page.dataset.tab = tab;
+  document.dispatchEvent(new CustomEvent("tab:show", { detail: { tab } }));
   for (const part of page.querySelectorAll("[data-panel]")) part.hidden = part.dataset.panel !== tab;
   for (const link of document.querySelectorAll("[data-tab][href]")) {
     link.dataset.tab === tab ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");

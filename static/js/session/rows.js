@@ -2,7 +2,7 @@
 // the focus and what is open. Rows have a key and a place; lists are sorted by place.
 import { parse, refreshTimes } from "./fetching.js";
 
-const MOST = 400; // rows kept in the page
+const MOST = 80; // rows kept in the page
 const NEAR = 48; // pixels from the end that still count as being there
 
 export class Rows {
