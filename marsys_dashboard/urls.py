@@ -8,6 +8,7 @@ from marsys_dashboard import actions, saved_views, signin, views
 from marsys_dashboard.activity_views import urlpatterns as activity_pages
 from marsys_dashboard.clean_up_views import urlpatterns as clean_up_pages
 from marsys_dashboard.compare import urlpatterns as compare_pages
+from marsys_dashboard.finder import urlpatterns as finder_pages
 from marsys_dashboard.job_views import urlpatterns as job_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
@@ -17,6 +18,7 @@ urlpatterns = [
     path("", saved_views.home, name="home"),
     *saved_views.urlpatterns,
     path("sessions/", views.sessions, name="sessions"),
+    *finder_pages,
     *needs_pages,
     *activity_pages,
     *clean_up_pages,

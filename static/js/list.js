@@ -1,6 +1,7 @@
 // The list of sessions: live rows in place, filters without leaving the page, keys.
 // live.js tells of changes by "state:list" on document:
 // {rows: [{id, store, seq, status, html}], gone: [{id, store}], counts}.
+import { announce } from "./announce.js";
 import { key } from "./keys.js";
 import { say } from "./live.js";
 import { now, refresh } from "./time.js";
@@ -160,10 +161,20 @@ function sayShown() {
   say({ shown: rows().map((row) => [row.dataset.store, row.dataset.sessionId]) });
 }
 
+// Which of the rows that are here changed their status; a screen reader is told.
+function tellStatuses(before) {
+  const changed = rows().filter((row) => before.has(row) && before.get(row) !== row.dataset.status);
+  if (!changed.length) return;
+  const [{ dataset: { sessionId, status } }] = changed;
+  announce(`${sessionId} is ${status}.${changed.length > 1 ? ` ${changed.length - 1} more changed.` : ""}`);
+}
+
 document.addEventListener("state:list", ({ detail }) => {
+  const before = new Map(rows().map((row) => [row, row.dataset.status]));
   for (const row of detail.rows ?? []) apply(row);
   for (const gone of detail.gone ?? []) leave(gone);
   if (detail.counts) showOrAskCounts(detail.counts);
+  tellStatuses(before);
 });
 
 // Counts. Those of a frame are of all sessions; under a filter the server is asked for its own.

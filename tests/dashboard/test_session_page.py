@@ -10,6 +10,7 @@ import pytest
 from django.test import AsyncClient
 
 from marsys_dashboard import panels, session_views
+from marsys_dashboard.panels import WINDOW
 from state_core.codec import new_encryption_key
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
@@ -167,11 +168,11 @@ def _context(number: int) -> Event:
 async def test_the_log_is_shown_in_windows(manager: StateManager, client: AsyncClient) -> None:
     await add(manager, 249)
     newest = await panel(client, "log")
-    assert newest.count("<tr data-key=") == 100
+    assert newest.count("<tr data-key=") == WINDOW
     assert 'data-key="250"' in newest
-    assert 'data-earlier="151"' in newest
-    last = await panel(client, "log", before=51)
-    assert last.count("<tr data-key=") == 50
+    assert f'data-earlier="{251 - WINDOW}"' in newest
+    last = await panel(client, "log", before=21)
+    assert last.count("<tr data-key=") == 20
     assert '<p class="earlier" hidden>' in last
 
 

@@ -58,10 +58,16 @@ class Charts {
   takeKeys() {
     key("g", "Go to the graph, then to the timeline", () => this.goToCharts());
     key("c", "Centre what is selected", () => this.eachInSight((chart) => chart.centre()));
+    key("f", "Full screen", () => this.fillScreen());
     key("a", "Show active branches only, or all", () => this.eachInSight(() => {}) && this.graph.activeSwitch.input.click());
     if (document.getElementById("travel")) return;
     key("[", "Previous checkpoint", () => this.state.model && this.timeline.nextMark(-1));
     key("]", "Next checkpoint", () => this.state.model && this.timeline.nextMark(1));
+  }
+
+  fillScreen() {
+    if (document.fullscreenElement) return void document.exitFullscreen();
+    this.host.closest("[data-panel]").requestFullscreen().catch(() => this.complain("The browser does not show this in full screen."));
   }
 
   eachInSight(act) {

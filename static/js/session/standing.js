@@ -1,9 +1,9 @@
 // The head of the page: status, facts, notes, title and favicon follow the log.
+import { announce } from "../announce.js";
 import { parse, refreshTimes } from "./fetching.js";
 
 const main = document.getElementById("main");
 const standing = document.getElementById("standing");
-const announcer = document.getElementById("announcer");
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 const has = (list) => document.querySelectorAll(`[data-list="${list}"] > *`).length > 0;
 let known = [main.dataset.status, has("questions"), has("checkpoints"), Number(main.dataset.restores)].join();
@@ -17,7 +17,7 @@ export function keepStanding(frame) {
   const changed = main.dataset.status !== frame.status;
   main.dataset.status = frame.status;
   main.dataset.live = !ENDED.has(frame.status);
-  if (changed) announcer.textContent = `The session is ${frame.status}.`;
+  if (changed) announce(`The session is ${frame.status}.`);
   tellActs(frame);
   mark(frame.status);
 }

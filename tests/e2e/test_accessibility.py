@@ -1,0 +1,138 @@
+"""Every page by axe-core, light and dark; other colours, less motion, a phone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from importlib.resources import files
+
+import pytest
+from playwright.async_api import Browser, Page, expect
+
+from state_core.manager import StateManager
+from tests.e2e.conftest import COOKIE, Complaints, Server, on_the_loop
+from tests.e2e.pages import act, dialog
+from tests.e2e.seeding import seed
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+SESSION = "accessible"
+PAGES = {
+    "list": "/sessions/",
+    "no match": "/sessions/?q=nothing+is+called+that",
+    "graph": f"/sessions/default/{SESSION}/",
+    "steps": f"/sessions/default/{SESSION}/?tab=steps&branch=Researcher-2",
+    "messages": f"/sessions/default/{SESSION}/?tab=messages",
+    "checkpoints": f"/sessions/default/{SESSION}/?tab=checkpoints",
+    "state": f"/sessions/default/{SESSION}/?tab=state",
+    "log": f"/sessions/default/{SESSION}/?tab=log",
+    "compare": f"/sessions/default/{SESSION}/compare/",
+    "needs you": "/needs-you/",
+    "jobs": "/jobs/",
+    "missing": "/sessions/default/there-is-none/",
+}
+RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.flatMap((found) =>
+  found.nodes.map((node) => `${found.id}: ${node.target.join(" ")} ${node.html.slice(0, 120)}`))"""
+
+
+@on_the_loop
+async def seeded(server: Server, manager: StateManager) -> None:
+    if not await manager.list_sessions(text=SESSION):
+        await seed(server.database, SESSION)
+
+
+@on_the_loop
+async def visitor(
+    browser: Browser, server: Server, complaints: Complaints, seeded: None
+) -> AsyncIterator[Page]:
+    complaints.expected = ("404",)
+    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(15_000)
+    await context.add_cookies([{"name": COOKIE, "value": server.cookies["ana"], "url": server.url}])
+    page = await context.new_page()
+    complaints.watch(page)
+    yield page
+    await context.close()
+
+
+async def violations(page: Page) -> list[str]:
+    await page.evaluate(AXE)
+    found: list[str] = await page.evaluate(RUN)
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_no_page_has_a_violation(visitor: Page, server: Server, scheme: str) -> None:
+    await visitor.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    found = {}
+    for name, address in PAGES.items():
+        await visitor.goto(f"{server.url}{address}")
+        if name == "graph":
+            await expect(visitor.locator("#graph[data-seq]")).to_have_count(1)
+        found[name] = await violations(visitor)
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+async def test_neither_dialogs_nor_the_palette_have_a_violation(visitor: Page, server: Server) -> None:
+    found = {}
+    await visitor.goto(f"{server.url}{PAGES['log']}")
+    await act(visitor, "restore").evaluate("button => button.click()")
+    await expect(dialog(visitor)).to_be_visible()
+    found["dialog"] = await violations(visitor)
+    await visitor.keyboard.press("Escape")
+    await visitor.keyboard.press("Control+k")
+    await visitor.locator("#commands input").fill(SESSION)
+    await expect(visitor.locator("#commands li").first).to_contain_text(SESSION)
+    found["palette"] = await violations(visitor)
+    await visitor.keyboard.press("Escape")
+    await visitor.keyboard.press("?")
+    found["shortcuts"] = await violations(visitor)
+    assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+async def test_signing_in_has_no_violation(page: Page, server: Server) -> None:
+    await page.goto(f"{server.url}/accounts/login/")
+    assert await violations(page) == []
+
+
+async def test_a_phone_shows_the_session_and_pauses_it_without_scrolling_sideways(
+    visitor: Page, server: Server
+) -> None:
+    await visitor.set_viewport_size({"width": 390, "height": 844})
+    for name in ("list", "graph", "log"):
+        await visitor.goto(f"{server.url}{PAGES[name]}")
+        assert await visitor.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+    await act(visitor, "pause").click()
+    await expect(dialog(visitor)).to_be_visible()
+    assert await violations(visitor) == []
+    assert await visitor.evaluate("document.getElementById('act-dialog').offsetWidth <= innerWidth")
+
+
+@pytest.mark.parametrize("media", [{"forced_colors": "active"}, {"contrast": "more"}])
+async def test_with_colours_of_ones_own_what_is_chosen_can_still_be_seen(
+    visitor: Page, server: Server, media: dict[str, str]
+) -> None:
+    await visitor.emulate_media(**media)  # type: ignore[arg-type]
+    await visitor.goto(f"{server.url}{PAGES['steps']}")
+    assert await violations(visitor) == []
+    tab = visitor.locator('.tabs [aria-current="page"]')
+    if "forced_colors" in media:
+        assert await tab.evaluate("tab => getComputedStyle(tab).outlineStyle") == "solid"
+
+
+async def test_the_focus_is_seen_wherever_it_goes(visitor: Page, server: Server) -> None:
+    await visitor.goto(f"{server.url}{PAGES['list']}")
+    seen = []
+    for _ in range(12):
+        await visitor.keyboard.press("Tab")
+        seen.append(
+            await visitor.evaluate(
+                "() => { const e = document.activeElement, s = getComputedStyle(e);"
+                " const p = getComputedStyle(e.parentElement);"
+                " return [e.tagName, s.outlineStyle, s.boxShadow, p.outlineStyle, p.boxShadow]; }"
+            )
+        )
+    blind = [
+        each for each in seen if each[1] == "none" and each[2] == "none" and each[3:] == ["none", "none"]
+    ]
+    assert blind == []
