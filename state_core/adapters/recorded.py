@@ -200,10 +200,6 @@ class RecordedSession:
     def has_step(self, step_id: str) -> bool:
         return step_id in self._steps
 
-    def step_named(self, name: str) -> str:
-        """The step whose id ends with this name; "" where there is none."""
-        return next((step_id for step_id in self._steps if name and step_id.endswith(f":{name}")), "")
-
     # Questions that are answered where the program runs
 
     def asks(

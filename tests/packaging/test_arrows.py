@@ -40,7 +40,7 @@ LIBRARY_FLOORS = (
     {"adapters.recorder"},
     {"adapters.marsys.projection"},
     {"adapters.marsys.shelf", "adapters.marsys.states", "adapters.marsys.meanings"},
-    {"adapters.marsys.live"},
+    {"adapters.marsys.live", "adapters.marsys.v03"},
     {"adapters.marsys.control"},
     {"orchestra", "adapters", "testing", "managers"},
     {"demo", "admin", "admin_actions", "management", "checks"},

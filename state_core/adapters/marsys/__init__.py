@@ -18,6 +18,8 @@ _PLACES = {
     "MarsysStateManager": "v02",
     "MarsysCheckpointManager": "v02",
     "MarsysLive": "live",
+    "MarsysSink": "sink",
+    "MarsysSnapshotStorage": "v03",
     "watched": "control",
 }
 

@@ -16,7 +16,7 @@ import functools
 import logging
 import threading
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from state_core.adapters.marsys.live import MarsysLive, Run, Seen
@@ -24,7 +24,7 @@ from state_core.adapters.marsys.shelf import session_id_of
 from state_core.adapters.recorded import RecordedSession
 from state_core.adapters.recorder import Stopped, Target, manager_on
 from state_core.adapters.redaction import Redact, redacted
-from state_core.exceptions import CancelRequested, LeaseLost, StateError
+from state_core.exceptions import CancelRequested, ConfigurationError, LeaseLost, StateError
 from state_core.records import SessionStatus
 
 logger = logging.getLogger(__name__)
@@ -211,12 +211,26 @@ class MarsysRuns(MarsysLive):
         gate.open()
 
 
-def watched(orchestra: type, target: Any, *, redact: Redact = redacted, **options: Any) -> Any:
+def watched(
+    orchestra: type,
+    target: Any,
+    *,
+    redact: Redact = redacted,
+    checkpoint_interval: float | None = None,
+    **options: Any,
+) -> Any:
     """A subclass of MARSYS's Orchestra whose runs are sessions, live, and obey pause, resume and cancel.
 
     ``target``: a `MarsysStateManager`, a StateManager of ours, a store, or its URL. A run that is cancelled
-    returns a result without success that says so.
+    returns a result without success that says so. ``checkpoint_interval``: seconds between two snapshots
+    while a run lasts, of the 0.3 line, which can quiesce: it halts at its next boundary, writes a snapshot
+    to its storage (a `MarsysSnapshotStorage` keeps each) and goes on. Raises ConfigurationError with 0.2.1.
     """
+    if checkpoint_interval is not None and not hasattr(orchestra, "list_paused_sessions"):
+        raise ConfigurationError(
+            "checkpoint_interval needs MARSYS's 0.3 line, which can quiesce a run. With 0.2.1, use "
+            "MarsysCheckpointManager.start_auto_checkpoint."
+        )
     shelf = getattr(target, "shelf", None)
     if shelf is not None:
         shelf.projects = False  # Its outline comes from here.
@@ -237,6 +251,8 @@ def watched(orchestra: type, target: Any, *, redact: Redact = redacted, **option
             context = {} if context is None else context
             marsys_id = context["session_id"] = str(context.get("session_id") or uuid.uuid4())
             work = super().execute(task, topology, context, max_steps)
+            if checkpoint_interval is not None:
+                work = _checkpointed(self, marsys_id, checkpoint_interval, work, super().resume_session)
             return await _driven(self, runs, marsys_id, task, work)
 
         async def resume_session(self, session_id: str) -> Any:
@@ -268,6 +284,43 @@ async def _driven(orchestra: Any, runs: MarsysRuns, marsys_id: str, task: Any, w
         raise
     runs.ends(marsys_id, **_outcome(result))
     return result
+
+
+async def _checkpointed(
+    orchestra: Any, marsys_id: str, interval: float, work: Any, resume: Callable[[str], Any]
+) -> Any:
+    """Halt the run now and then for a snapshot; the caller sees one run."""
+    while True:
+        keeper = _Keeper(orchestra, marsys_id, interval)
+        try:
+            result = await work
+            if not (result.metadata or {}).get("paused") or not await keeper.has_halted():
+                return result
+        finally:
+            keeper.stop()
+        work = resume(marsys_id)
+
+
+class _Keeper:
+    """Halts a run after some seconds, so that its snapshot is written."""
+
+    def __init__(self, orchestra: Any, marsys_id: str, seconds: float) -> None:
+        self._halts = False
+        self._task = asyncio.ensure_future(self._halt(orchestra, marsys_id, seconds))
+
+    async def _halt(self, orchestra: Any, marsys_id: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        self._halts = True
+        await orchestra.pause_session(marsys_id)
+
+    async def has_halted(self) -> bool:
+        """False where somebody else did. Raises what kept the snapshot from being written."""
+        if self._halts:
+            await self._task
+        return self._halts
+
+    def stop(self) -> None:
+        self._task.cancel()
 
 
 def _outcome(result: Any) -> dict[str, Any]:

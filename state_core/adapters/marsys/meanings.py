@@ -30,6 +30,12 @@ class Course:
     numbers: dict[str, int] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
     """Agent that is about to run in parallel → the branch that invoked it."""
+    homes: dict[str, str] = field(default_factory=dict)
+    """Agent → the branch that it was last at work in."""
+    numbered: dict[tuple[str, str], str] = field(default_factory=dict)
+    """(agent, number that MARSYS gives its step) → step."""
+    spans: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Span that is still open → those that were closed within it."""
     memories: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """(branch, agent) → fingerprints of the messages that are recorded of it."""
     questions: dict[str, str] = field(default_factory=dict)
@@ -106,7 +112,9 @@ async def _branch_created(recorded: RecordedSession, course: Course, values: Val
     name = _text(values, "branch_id")
     if name.startswith("parallel_group_"):
         return  # 0.2.1 tells so of a group of branches, each of which comes by itself.
-    parent = as_id(_text(values, "parent_branch_id")) if values.get("parent_branch_id") else ""
+    parent = course.homes.get(_text(values, "source_agent"), "")
+    if values.get("parent_branch_id"):
+        parent = as_id(_text(values, "parent_branch_id"))
     agents = values.get("target_agents") or [""]
     recorded.branch(
         as_id(name),
@@ -134,6 +142,8 @@ async def _branch_status(recorded: RecordedSession, course: Course, values: Valu
 
 
 async def _parallel_group(recorded: RecordedSession, course: Course, values: Values, at: float) -> None:
+    if not values.get("branch_id"):
+        return  # The 0.3 line says who invoked them with each of their branches.
     branch_id = _branch_of(recorded, course, values, at)
     agents = [str(agent) for agent in values.get("agent_names") or ()]
     if values.get("status") == "started":
@@ -164,6 +174,9 @@ async def _agent_start(recorded: RecordedSession, course: Course, values: Values
     _end_step(recorded, course, branch_id, at)
     step_id = _step_id(course, branch_id, values) or _next_step(recorded, course, branch_id)
     course.steps[branch_id] = step_id
+    agent = _text(values, "agent_name")
+    course.homes[agent] = branch_id
+    course.numbered[agent, _text(values, "step_number")] = step_id
     recorded.step(
         branch_id, step_id, _text(values, "agent_name"), input=values.get("request_summary"), at=_moment(at)
     )
@@ -281,21 +294,18 @@ async def _llm_call(recorded: RecordedSession, course: Course, values: Values, a
 
 
 async def _trace_span(recorded: RecordedSession, course: Course, values: Values, at: float) -> None:
-    """A span of the telemetry, once it is closed; redacted by MARSYS before."""
-    step_id = next(
-        (
-            known
-            for known in (recorded.step_named(_text(values, name)) for name in ("span_id", "parent_span_id"))
-            if known
-        ),
-        "",
-    )
-    if step_id:
-        label = "step" if values.get("kind") == "step" else f"{values.get('kind')} {_text(values, 'span_id')}"
-        kept = {
-            name: values[name] for name in ("name", "status", "duration_ms", "attributes") if values.get(name)
-        }
-        recorded.detail(step_id, label, kept)
+    """A span of the telemetry, once it is closed: a step's, or one within a step, which closes before it."""
+    names = ("name", "status", "duration_ms", "attributes")
+    kept = {name: values[name] for name in names if values.get(name)}
+    if values.get("kind") != "step":
+        label = f"{_text(values, 'kind')} {_text(values, 'span_id')}"
+        course.spans.setdefault(_text(values, "parent_span_id"), {})[label] = kept
+        return
+    attributes = values.get("attributes") or {}
+    step_id = course.numbered.get((_text(attributes, "agent_name"), _text(attributes, "step_number")), "")
+    within = course.spans.pop(_text(values, "span_id"), {})
+    if recorded.has_step(step_id):
+        recorded.detail(step_id, "telemetry", {**kept, "spans": within})
 
 
 # People, plans…

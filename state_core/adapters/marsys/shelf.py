@@ -155,19 +155,19 @@ class Shelf:
     async def _write(self, session_id: str, value: Document, title: str = "") -> None:
         async for attempt in again_on_conflict():
             with attempt:
-                document = await self._created(session_id, title)
+                document = await self.created(session_id, title)
                 events = self._difference(document, value)
                 if await self._is_projected(session_id):
                     events += projected(document, value, self.manager.actor)
                 if events:
-                    await self._append(document, events)
+                    await self.append(document, events)
 
     async def _is_projected(self, session_id: str) -> bool:
         if not self.projects or session_id == OTHERS:
             return False
         return not is_held(await self.manager.storage.head(session_id))
 
-    async def _created(self, session_id: str, title: str) -> Document:
+    async def created(self, session_id: str, title: str) -> Document:
         with suppress(SessionNotFound):
             return await self.manager.log.document(session_id)
         with suppress(SessionExists):  # Somebody was faster.
@@ -180,7 +180,7 @@ class Shelf:
             return []
         return [make_event(EventKind.CONTEXT_CHANGED, changes, document=document, actor=self.manager.actor)]
 
-    async def _append(self, document: Document, events: list[Event]) -> None:
+    async def append(self, document: Document, events: list[Event]) -> None:
         await self.manager.log.append(document["session_id"], events, expected_seq=document["seq"])
 
     # Checkpoints
@@ -234,7 +234,7 @@ class Shelf:
                 place = checkpoint_event(key, state_counts(document), actor=self.manager.actor)
                 document["context"][STATE] = value
                 back = self._difference(document, present)
-                await self._append(document, [*await self._replaced(session_id, key), *there, place, *back])
+                await self.append(document, [*await self._replaced(session_id, key), *there, place, *back])
 
     async def _replaced(self, session_id: str, key: str) -> list[Event]:
         old = [p.id for p in await self.manager.list_checkpoints(session_id) if p.name == key]
