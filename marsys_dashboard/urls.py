@@ -11,6 +11,7 @@ from marsys_dashboard.compare import urlpatterns as compare_pages
 from marsys_dashboard.finder import urlpatterns as finder_pages
 from marsys_dashboard.job_views import urlpatterns as job_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
+from marsys_dashboard.overview_views import urlpatterns as overview_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
 from marsys_dashboard.travel import urlpatterns as travel_pages
 
@@ -20,6 +21,7 @@ urlpatterns = [
     path("sessions/", views.sessions, name="sessions"),
     *finder_pages,
     *needs_pages,
+    *overview_pages,
     *activity_pages,
     *clean_up_pages,
     *job_pages,

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.django_db
 PAGES = (
     "/needs-you/",
     "/jobs/",
+    "/overview/",
     "/activity/",
     "/sessions/views/",
     "/jobs/clean-up/",
@@ -122,7 +123,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
         "sessions", "session", "act", "acts", "panel", "charts", "needs", "compare", "compare-json",
         "moments",
         "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
-        "views", "save-view", "change-view", "activity", "activity-csv", "activity-jsonl",
+        "views", "save-view", "change-view", "overview", "activity", "activity-csv", "activity-jsonl",
         "state-json", "visualization-json", "event-json",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
