@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from state_core.changes import set_value
+from state_core.changes import KEEPS_RECORDS, set_value
 from state_core.events import Event, EventKind, EventRecord, Header
 from state_core.exceptions import DamagedError, TransitionError
 from state_core.fold import apply_event, empty_document
@@ -121,6 +121,8 @@ async def _prepared(log: EventLog, head: Head, place: int, actor: str) -> tuple[
     session_id, stored = head.session_id, head.counts["stored_bytes"]
     then, last = await _head_at(log, head, place)
     document = await log.document(session_id, place)
+    if document.get(KEEPS_RECORDS):
+        return _nothing(head), EventRecord(kind="")
     record = log.codec.seal(session_id, compacting_event(then, last, document, actor), bounded=False)
     _check_carries(log.codec.open(session_id, record), document)
     after = stored - then.counts["stored_bytes"] + stored_size(record)

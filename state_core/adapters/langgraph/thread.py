@@ -122,6 +122,7 @@ class Thread:
         self.memories: dict[str, list[int]] = {}
         """Branch → the items that its memory shows."""
         self.thread_id = session_id
+        self.is_named = False
         self.restored_at = 0
         """The seq of the last restore."""
 
@@ -160,6 +161,7 @@ class Thread:
         read_items(self.items, record.get("new", ()))
 
     def _named(self, record: Record, event: Event) -> None:
+        self.is_named = True
         # A fork carries the name of what it was forked from.
         if session_id_of(record["id"]) == self.session_id:
             self.thread_id = record["id"]

@@ -86,6 +86,8 @@ class Threads:
         events = compose(thread)
         if not events:
             return thread
+        if not thread.is_named:
+            events.insert(0, self.naming(thread_id))
         try:
             last = await self.manager.log.append(session_id, events, expected_seq=thread.seq)
         except SessionNotFound:
@@ -113,15 +115,10 @@ class Threads:
             await self.manager.create_session(
                 session_id, title=thread_id, workflow=self._workflow, tags=[TAG]
             )
-        thread = await self._caught_up(session_id)
-        if session_id != thread_id:
-            event = self.naming(thread_id)
-            seq = await self.manager.log.append(session_id, [event], expected_seq=thread.seq)
-            thread.apply(numbered(event, seq))
-        return thread
+        return await self._caught_up(session_id)
 
     def naming(self, thread_id: str) -> Event:
-        """Says what the framework calls the thread, where its session is called otherwise."""
+        """The first record of a thread: what the framework calls it."""
         named = keep_aside({"t": "thread", "id": thread_id})
         return Event(kind=EventKind.RECORD_KEPT, actor=self.manager.actor, changes=[named])
 

@@ -241,6 +241,16 @@ def test_a_restored_session_goes_on_from_there(saver: StateCoreSaver) -> None:
     assert [m.content for m in graph.get_state(config()).values["messages"]][::2] == ["one", "three"]
 
 
+def test_a_thread_is_not_compacted_since_no_state_carries_its_checkpoints(saver: StateCoreSaver) -> None:
+    graph = talk(saver)
+    for text in ("one", "two"):
+        say(graph, text)
+    manager = saver.state_manager.sync
+    assert manager.compact_session("thread").events == 0
+    again = talk(StateCoreSaver(saver.state_manager))
+    assert len(list(again.get_state_history(config()))) == 6
+
+
 @dataclass
 class Mine:
     name: str
