@@ -6,6 +6,7 @@ a page reads just the bodies that it shows.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -160,6 +161,17 @@ class Outline:
             if len(found) == limit:
                 break
         return found[::-1]
+
+    def has_message(self, seq: int) -> bool:
+        place = bisect_left(self.messages, seq, key=lambda place: place.seq)
+        return place < len(self.messages) and self.messages[place].seq == seq
+
+    def messages_around(self, seq: int, *, branch_id: str = "", limit: int) -> tuple[list[Place], bool, bool]:
+        """Oldest first, event ``seq`` in their middle; are there earlier ones, are there later ones?"""
+        listed = [place for place in self.messages if branch_id in ("", place.branch_id)]
+        middle = bisect_left(listed, seq, key=lambda place: place.seq)
+        first = max(0, min(middle - limit // 2, len(listed) - limit))
+        return listed[first : first + limit], first > 0, first + limit < len(listed)
 
     def newest_messages(self, *, branch_id: str = "", before: int | None = None, limit: int) -> list[Place]:
         """Oldest first; those of events before ``before``."""

@@ -18,7 +18,7 @@ from marsys_dashboard.contents import (
     whole_step,
 )
 from marsys_dashboard.frames import header_values
-from marsys_dashboard.outlines import MESSAGE_KINDS, Outline, StepKey
+from marsys_dashboard.outlines import MESSAGE_KINDS, Outline, Place, StepKey
 from marsys_dashboard.rows import Row, checkpoint_row, log_row, message_rows, question_row, step_row
 from state_core.changes import json_size
 from state_core.exceptions import DamagedError, EncryptionKeyError
@@ -40,7 +40,11 @@ class Choice:
     branch: str = ""
     step: str = ""
     before: int | None = None
+    around: int | None = None
+    """An event that is to be in the window of messages."""
     everything: bool = False
+    text: str = ""
+    """What is searched for."""
     message: str = ""
     """An event and the number of a message in it, as ``412-0``."""
 
@@ -101,14 +105,19 @@ async def _step_rows(view: View, keys: Iterable[StepKey]) -> list[Row]:
 
 
 async def messages(view: View, limit: int = WINDOW) -> dict[str, Any]:
-    places = view.outline.newest_messages(
-        branch_id=view.choice.branch, before=view.choice.before, limit=limit + 1
-    )
-    shown = places[-limit:]
+    shown, earlier, later = _messages_in_sight(view, limit)
     own = [place for place in shown if place.kind in MESSAGE_KINDS]
     contents = await read_contents(view.manager, view.session_id, own, view.choice.branch)
     rows = [row for place in shown for row in message_rows(view.outline, place, contents.get(place.seq))]
-    return _window(rows, len(places) > limit)
+    return {**_window(rows, earlier), "later": later}
+
+
+def _messages_in_sight(view: View, limit: int) -> tuple[list[Place], bool, bool]:
+    choice, outline = view.choice, view.outline
+    if choice.around:
+        return outline.messages_around(choice.around, branch_id=choice.branch, limit=limit)
+    places = outline.newest_messages(branch_id=choice.branch, before=choice.before, limit=limit + 1)
+    return places[-limit:], len(places) > limit, False
 
 
 async def log(view: View) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from django.template.loader import render_to_string
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import charts, converters, family, flags, panels, travel  # noqa: F401 - converters are named in addresses
+from marsys_dashboard import charts, converters, family, flags, panels, search, travel  # noqa: F401 - converters are named in addresses
 from marsys_dashboard.actions import toolbar_context
 from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
@@ -24,8 +24,15 @@ TABS = {
     "state": "State",
     "log": "Log",
     "lineage": "Lineage",
+    "search": "Search",
 }
-PANELS = {**panels.PANELS, "lineage": family.lineage, "travel": travel.place, "flags": flags.flags}
+PANELS = {
+    **panels.PANELS,
+    "lineage": family.lineage,
+    "travel": travel.place,
+    "flags": flags.flags,
+    "search": search.search,
+}
 
 
 @require_safe
@@ -65,12 +72,18 @@ async def _panel_html(view: panels.View, tab: str) -> str:
     return render_to_string(f"session/panels/{tab}.html", {**view.context, **await PANELS[tab](view)})
 
 
+def _number(request: HttpRequest, name: str) -> int | None:
+    value = request.GET.get(name, "")
+    return int(value) if value.isdecimal() and len(value) < 16 else None
+
+
 def _choice(request: HttpRequest) -> panels.Choice:
-    before = request.GET.get("before", "")
     return panels.Choice(
         branch=request.GET.get("branch", "")[:128],
         step=request.GET.get("step", "")[:128],
-        before=int(before) if before.isdecimal() and len(before) < 16 else None,
+        before=_number(request, "before"),
+        around=_number(request, "around"),
+        text=request.GET.get("q", "")[: search.LONGEST],
         everything=request.GET.get("all") == "1",
         message=request.GET.get("message", "")[:40],
     )

@@ -245,3 +245,26 @@ async def test_a_fork_from_the_past_is_a_session_of_its_own_in_the_family(travel
     await page.locator(".relative").get_by_role("link", name=travel.session_id, exact=True).click()
     await page.get_by_role("link", name="Lineage").click()
     await expect(page.locator(".relative").last).to_contain_text(f"forked at event {third - 1} by ana")
+
+
+async def test_a_search_leads_to_the_message_and_to_the_step(travel: Travel) -> None:
+    page = travel.page
+    await travel.gets_to(12)
+    await open_live(page, travel.url)
+    await page.keyboard.press("/")
+    await expect(page.get_by_label("Search inside this session")).to_be_focused()
+    await page.keyboard.type("SAID 3")
+    await page.keyboard.press("Enter")
+    hits = page.locator(".hit")
+    await expect(hits.last.locator("mark")).to_have_text("said 3")
+    assert "q=SAID+3" in page.url
+    await hits.last.locator(".snippet").click()
+    found = page.locator("#conversation .is-found")
+    await expect(found).to_contain_text("said 3")
+    await expect(found).to_be_in_viewport()
+    await page.get_by_label("Search inside this session").fill("made 2")
+    await page.keyboard.press("Enter")
+    await expect(hits.first).to_contain_text("output")
+    await hits.last.locator(".snippet").click()
+    await expect(page.locator('#inspector [data-step-id="one:2"]')).to_contain_text("made 2")
+    assert await not_reloaded(page)

@@ -18,6 +18,7 @@ const STATE_KINDS = new Set(["context.changed", "result.changed", "session.saved
 
 const report = unlessOvertaken((error) => toast(`This part could not be loaded. ${error.message}`, "error"));
 
+let around = 0; // the event of a message that was searched for
 let filter = selection.branch; // the branch that the lists are narrowed to
 
 // Lists
@@ -82,7 +83,8 @@ async function load(name) {
 
 function queryOf(name) {
   if (name === "inspector") return selection;
-  if (name === "conversation") return { branch: selection.branch };
+  if (name === "conversation") return { branch: selection.branch, around };
+  if (name === "search") return { q: new URLSearchParams(location.search).get("q") };
   return WINDOWS.includes(name) ? { branch: filter } : {};
 }
 
@@ -136,6 +138,7 @@ document.querySelector(".tabs").addEventListener("click", (event) => {
 });
 
 main.addEventListener("rows:reload", (event) => {
+  around = 0;
   const holder = event.target.closest("[data-panel], #conversation");
   load(holder.dataset.panel ?? holder.id).catch(report);
 });
@@ -143,6 +146,7 @@ main.addEventListener("rows:reload", (event) => {
 // Selection
 
 onSelect((before, by) => {
+  if (by !== "search") around = 0;
   if (before.branch !== selection.branch) load("conversation").catch(report);
   load("inspector").then(showInspector).catch(report);
   mark();
@@ -203,6 +207,41 @@ function followState(frame) {
   stating = setTimeout(() => load("state").catch(report), 800);
 }
 
+// Search
+
+const searchHolder = holderOf("search");
+
+searchHolder.addEventListener("submit", (event) => {
+  event.preventDefault();
+  setQuery({ tab: "search", q: event.target.elements.q.value.trim() });
+  load("search").then(() => searchHolder.querySelector("[name=q]").focus()).catch(report);
+});
+
+async function searchOn(button) {
+  button.setAttribute("aria-busy", "true");
+  const more = parse(await panel("search", { ...queryOf("search"), before: button.dataset.searchOn }));
+  searchHolder.querySelector(".hits").append(...more.querySelectorAll(".hit"));
+  searchHolder.querySelector("[role=status]").replaceWith(more.querySelector("[role=status]"));
+  const next = more.querySelector("[data-search-on]");
+  next ? button.replaceWith(next) : button.parentElement.remove();
+  refreshTimes(searchHolder);
+}
+
+// The conversation beside the results shows the message among its neighbours.
+function showMessage(link) {
+  around = Number(link.dataset.messageAt);
+  const { branchId } = link.dataset;
+  if (branchId !== selection.branch) select(branchId, "", "search");
+  else load("conversation").catch(report);
+  if (innerWidth <= 1000) holders.conversation.scrollIntoView();
+}
+
+key("/", "Search inside this session", async () => {
+  setQuery({ tab: "search" });
+  await show("search");
+  searchHolder.querySelector("[name=q]").select();
+});
+
 // Clicks
 
 main.addEventListener("click", (event) => {
@@ -211,6 +250,11 @@ main.addEventListener("click", (event) => {
     event.preventDefault();
     const chosen = new URL(link.href).searchParams;
     return select(chosen.get("branch"), chosen.get("step"), link.closest("tr") ? "row" : "page");
+  }
+  const message = event.target.closest("[data-message-at]");
+  if (message && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+    event.preventDefault();
+    return showMessage(message);
   }
   const button = event.target.closest("button");
   const act = button && Object.keys(BUTTONS).find((name) => button.dataset[name] !== undefined);
@@ -223,6 +267,7 @@ const BUTTONS = {
   unselect: () => select(),
   earlier: loadEarlier,
   whole: showWhole,
+  searchOn: (button) => searchOn(button).catch(report),
   inspectAll: () => panel("inspector", { ...selection, all: "1" }).then((html) => replace(holders.inspector, html)).catch(report),
   pick: (button) => {
     const open = button.getAttribute("aria-expanded") === "true";

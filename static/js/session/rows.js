@@ -12,13 +12,16 @@ export class Rows {
     this.newestFirst = list.dataset.newestFirst !== undefined;
     this.unseen = 0;
     this.follows = true;
-    this.detached = false; // newer rows than the last one here were let go
+    this.detached = list.dataset.later !== undefined; // newer rows than the last one here were let go
     this.byKey = new Map([...list.children].map((row) => [row.dataset.key, row]));
     if (this.scroller) this.follow();
   }
 
   follow() {
-    this.settle();
+    if (this.detached) this.sayUnseen(0);
+    else this.settle();
+    const found = this.scroller.dataset.found && this.list.querySelector(`:scope > [data-seq="${this.scroller.dataset.found}"]`);
+    if (found) this.mark(found);
     this.scroller.addEventListener("scroll", () => { if (this.scroller.isConnected && this.atEnd && !this.detached) this.sayUnseen(0); }, { passive: true });
   }
 
@@ -143,6 +146,12 @@ export class Rows {
       host.append(jump);
     }
     jump.textContent = count ? `Jump to live · ${count} new` : "Jump to live";
+  }
+
+  // What somebody searched for.
+  mark(row) {
+    row.classList.add("is-found");
+    this.show(row);
   }
 
   show(row) {
