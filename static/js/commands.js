@@ -51,7 +51,9 @@ async function find(query) {
 
 function show() {
   const query = field.value.trim();
-  shown = [...sessions, ...here().filter((each) => matches(each, query))].slice(0, MOST);
+  const found = [...sessions, ...here().filter((each) => matches(each, query))];
+  const begins = ({ text }) => text.toLowerCase().startsWith(query.toLowerCase());
+  shown = [...found.filter(begins), ...found.filter((each) => !begins(each))].slice(0, MOST);
   at = Math.min(at, Math.max(0, shown.length - 1));
   list.replaceChildren(...shown.map(option));
   note.textContent = shown.length ? `${shown.length} to choose from` : "Nothing is called that.";
