@@ -147,6 +147,16 @@ class DatabaseStorageBackend(StorageBackend):
         """``work`` gets a connection and the models, on a thread of the pool."""
         return await self._connected(lambda connection: work(connection, self._tables(connection)))
 
+    async def _read(self, work: Callable[[Any, Tables], T]) -> T:
+        """As `_run`, for what changes nothing."""
+
+        def on_thread() -> T:
+            with translated(self._place):
+                self._prepare()
+                return self._threads.read(lambda connection: work(connection, self._tables(connection)))
+
+        return await self._threads.run(on_thread)
+
     async def _connected(self, work: Callable[[Any], T]) -> T:
         def on_thread() -> T:
             with translated(self._place):
@@ -231,23 +241,23 @@ class DatabaseStorageBackend(StorageBackend):
                 _name_unreadable(session_id, found)
                 raise
 
-        return await self._run(read)
+        return await self._read(read)
 
     # Heads
 
     async def head(self, session_id: str) -> Head:
         check_id(session_id)
-        return await self._run(lambda connection, tables: to_head(_head_row(connection, tables, session_id)))
+        return await self._read(lambda connection, tables: to_head(_head_row(connection, tables, session_id)))
 
     async def heads(self, query: HeadQuery) -> list[Head]:
         def read(connection: Any, tables: Tables) -> list[Head]:
             found = headquery.page(tables.session.objects.using(connection.alias), query)
             return [to_head(row) for row in found.values_list(*HEAD_COLUMNS)]
 
-        return await self._run(read)
+        return await self._read(read)
 
     async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
-        return await self._run(
+        return await self._read(
             lambda connection, tables: headquery.status_counts(
                 tables.session.objects.using(connection.alias), query
             )
@@ -261,7 +271,7 @@ class DatabaseStorageBackend(StorageBackend):
             heads = tables.session.objects.using(connection.alias).values_list("session_id", "last_seq")
             return {name: seq for part in parts for name, seq in heads.filter(session_id__in=part)}
 
-        return await self._run(read)
+        return await self._read(read)
 
     async def usage(self) -> Usage:
         def read(connection: Any, tables: Tables) -> Usage:
@@ -277,7 +287,7 @@ class DatabaseStorageBackend(StorageBackend):
                 by_status={row["status"]: row["sessions"] for row in rows},
             )
 
-        return await self._run(read)
+        return await self._read(read)
 
     # Checkpoints and snapshots
 
@@ -289,7 +299,7 @@ class DatabaseStorageBackend(StorageBackend):
             with readable(session_id, "a checkpoint"):
                 return [to_checkpoint(row) for row in found.order_by("seq").values_list(*CHECKPOINT_COLUMNS)]
 
-        return await self._run(read)
+        return await self._read(read)
 
     async def checkpoint(self, checkpoint_id: str) -> Checkpoint:
         if not _is_id(checkpoint_id):
@@ -303,7 +313,7 @@ class DatabaseStorageBackend(StorageBackend):
             with readable(session_id, f"checkpoint {checkpoint_id}"):
                 return to_checkpoint(found.values_list(*CHECKPOINT_COLUMNS).get())
 
-        return await self._run(read)
+        return await self._read(read)
 
     async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
         if not _is_id(session_id):
@@ -334,7 +344,7 @@ class DatabaseStorageBackend(StorageBackend):
             row = found.values_list("seq", "body", "encoding").first()
             return None if row is None else Snapshot(row[0], bytes(row[1]), row[2])
 
-        return await self._run(read)
+        return await self._read(read)
 
     # Leases
 

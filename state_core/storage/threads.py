@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any, TypeVar
 from weakref import WeakSet
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 T = TypeVar("T")
 
@@ -67,6 +67,19 @@ class ConnectionThreads:
             self._local.used_at = time.monotonic()
             if connection.errors_occurred:
                 self._look_after(connection)
+
+    def read(self, work: Callable[[Any], T]) -> T:
+        """``work`` on this thread's connection; once more where that turns out to be broken, since its server
+        may have been started anew. For reading only: of a write it is not known whether it was done."""
+        kept = connections[self._alias].connection
+        try:
+            with self.connection() as connection:
+                return work(connection)
+        except (OperationalError, InterfaceError):
+            if kept is None or connections[self._alias].connection is kept:
+                raise
+        with self.connection() as connection:
+            return work(connection)
 
     def _open(self, connection: Any) -> None:
         # Read before it connects: an outage that begins meanwhile is then noticed at the next use.

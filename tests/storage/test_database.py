@@ -281,6 +281,17 @@ async def test_it_survives_that_postgresql_goes_away_and_comes_back(opened, own_
     await hints.aclose()
 
 
+async def test_a_reader_does_not_notice_that_postgresql_was_started_anew(opened, own_server):
+    store = opened(own_server.new_database("state"))
+    await create(store, "s")
+    await asyncio.gather(*(store.head("s") for _ in range(20)))  # several connections are open
+    await asyncio.to_thread(own_server.stop, "immediate")
+    await asyncio.to_thread(own_server.start)
+    found = await asyncio.gather(*(store.head("s") for _ in range(20)), store.last_seqs(["s"]))
+    assert {head.last_seq for head in found[:-1]} == {1}
+    assert found[-1] == {"s": 1}
+
+
 async def test_a_lock_that_lasts_too_long_is_an_outage(opened, tmp_path):
     store = opened(f"sqlite:///{tmp_path}/x.db?timeout=0.1")
     await create(store, "s")
