@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from typing import Any
 
 from playwright.async_api import Locator, Page, expect
@@ -34,6 +35,18 @@ def dialog(page: Page) -> Locator:
 
 def confirm(page: Page) -> Locator:
     return dialog(page).locator("[data-confirm]")
+
+
+AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.flatMap((found) =>
+  found.nodes.map((node) => `${found.id}: ${node.target.join(" ")} ${node.html.slice(0, 120)}`))"""
+
+
+async def violations(page: Page) -> list[str]:
+    """What axe-core finds wrong with the page for people who do not see, hear or point as others do."""
+    await page.evaluate(AXE)
+    found: list[str] = await page.evaluate(RUN)
+    return found
 
 
 async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 30) -> None:

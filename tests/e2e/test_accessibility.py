@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from importlib.resources import files
 
 import pytest
 from playwright.async_api import Browser, Page, expect
 
 from state_core.manager import StateManager
 from tests.e2e.conftest import COOKIE, Complaints, Server, on_the_loop
-from tests.e2e.pages import act, dialog
+from tests.e2e.pages import act, dialog, violations
 from tests.e2e.seeding import seed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 SESSION = "accessible"
 PAGES = {
     "list": "/sessions/",
@@ -29,10 +27,12 @@ PAGES = {
     "compare": f"/sessions/default/{SESSION}/compare/",
     "needs you": "/needs-you/",
     "jobs": "/jobs/",
+    "clean up": "/jobs/clean-up/",
+    "views": "/sessions/views/",
+    "activity": "/activity/",
+    "overview": "/overview/",
     "missing": "/sessions/default/there-is-none/",
 }
-RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.flatMap((found) =>
-  found.nodes.map((node) => `${found.id}: ${node.target.join(" ")} ${node.html.slice(0, 120)}`))"""
 
 
 @on_the_loop
@@ -53,12 +53,6 @@ async def visitor(
     complaints.watch(page)
     yield page
     await context.close()
-
-
-async def violations(page: Page) -> list[str]:
-    await page.evaluate(AXE)
-    found: list[str] = await page.evaluate(RUN)
-    return found
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

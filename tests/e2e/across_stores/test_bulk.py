@@ -8,8 +8,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
 from state_core.events import Event, EventKind
-from tests.e2e.across import *  # noqa: F403 - its fixtures
-from tests.e2e.across import Stores, TwoStores, open_page, picture
+from tests.e2e.across_stores.conftest import Stores, TwoStores, look, open_page
 from tests.e2e.conftest import Complaints, sign_in
 from tests.e2e.pages import confirm, dialog, row, until
 
@@ -42,15 +41,15 @@ async def test_rows_of_two_stores_are_selected_with_keys_and_a_range_and_paused_
     await expect(page.locator("#bulk")).to_contain_text("1 selected")
     await row(page, names[3]).locator(".pick input").click(modifiers=["Shift"])
     await expect(page.locator("#bulk")).to_contain_text("4 selected")
-    await picture(page, "bulk")
+    await look(page, "bulk")
     await page.locator("#bulk").get_by_role("button", name="Pause…").click()
     await expect(dialog(page)).to_contain_text("Selected: 4 sessions")
     await dialog(page).get_by_label("Reason").fill("night")
-    await picture(page, "bulk-dialog")
+    await look(page, "bulk-dialog")
     await confirm(page).click()
     await expect(page.locator("[data-label]")).to_have_text("Completed")
     await expect(page.locator('tr[data-outcome="done"]')).to_have_count(4)
-    await picture(page, "job")
+    await look(page, "job")
     assert await statuses(stores, names) == ["paused"] * 4 + ["pending"] * 2
 
 
@@ -81,11 +80,11 @@ async def test_a_job_goes_on_without_the_browser_and_is_continued_after_the_serv
     two_stores: TwoStores,
     stores: Stores,
 ):
-    names = await make(stores, "kill", 300)
+    names = await make(stores, "kill", 200)
     await sign_in(context, two_stores, "ana")
     await open_page(page, two_stores, "/sessions/?q=kill-&sort=session_id")
     await page.get_by_label("Select all on this page").check()
-    await page.get_by_role("button", name="Select all 300 matching").click()
+    await page.get_by_role("button", name="Select all 200 matching").click()
     await page.locator("#bulk").get_by_role("button", name="Cancel…").click()
     await dialog(page).get_by_label("Reason").fill("stop")
     await confirm(page).click()
@@ -123,7 +122,7 @@ async def test_a_filter_is_set_saved_and_taken_off_and_what_changes_is_asked_of_
     await open_page(page, two_stores, "/sessions/?q=find-")
     await page.get_by_text("Filters").click()
     await page.get_by_label("Error").fill("moon")
-    await picture(page, "filters")
+    await look(page, "filters")
     await page.get_by_role("button", name="Filter", exact=True).last.click()
     await expect(page).to_have_url(f"{two_stores.url}/sessions/?q=find-&error=moon")
     await expect(row(page, "find-1")).to_be_visible()
@@ -132,7 +131,7 @@ async def test_a_filter_is_set_saved_and_taken_off_and_what_changes_is_asked_of_
     await expect(row(page, "find-2")).to_be_visible()
     await page.get_by_text("Views", exact=True).click()
     await page.get_by_label("Save what is shown as").fill("Moonless")
-    await picture(page, "views")
+    await look(page, "views")
     await page.get_by_role("button", name="Save view").click()
     await expect(page.locator(".toast")).to_have_text("The view “Moonless” is saved.")
     await page.locator(".chip.pill", has_text="moon").click()

@@ -6,8 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
 from state_core.events import Event, EventKind
-from tests.e2e.across import *  # noqa: F403 - its fixtures
-from tests.e2e.across import Stores, TwoStores, asking, card, open_page, picture
+from tests.e2e.across_stores.conftest import Stores, TwoStores, asking, card, look, open_page
 from tests.e2e.conftest import Complaints, Orchestrators, sign_in
 from tests.e2e.pages import confirm, dialog, not_reloaded, until
 
@@ -47,7 +46,7 @@ async def test_questions_of_two_stores_appear_live_and_are_answered_in_place(
     await card(page, "trip-1").get_by_text("What was said before").click()
     await expect(card(page, "trip-1")).to_contain_text("Three days are left.")
     await card(page, "trip-3").get_by_label("Answer").fill("half typed")
-    await picture(page, "needs")
+    await look(page, "needs")
 
     await card(page, "trip-2").get_by_role("button", name="Answer").click()
     await expect(card(page, "trip-2").locator("[data-problem]")).to_contain_text("Days")
@@ -119,7 +118,7 @@ async def test_an_interrupted_session_is_resumed_from_the_inbox(
     await expect(changes).to_have_text(
         ['topic is changed"tides""moon"', "drop is removed1", "new is added[1]"]
     )
-    await picture(page, "resume")
+    await look(page, "resume")
     await confirm(page).click()
     await expect(dialog(page)).to_be_hidden()
     state = await stores.files.get_session_state("left")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from tests.e2e.across import *  # noqa: F403 - its fixtures
-from tests.e2e.across import ON_FILES, Stores, TwoStores, open_page, picture
+from tests.e2e.across_stores.conftest import ON_FILES, Stores, TwoStores, look, open_page
 from tests.e2e.conftest import Orchestrators, sign_in
 from tests.e2e.pages import not_reloaded
 
@@ -44,7 +43,7 @@ async def test_charts_are_drawn_from_their_tables_and_follow_what_happens(
     await expect(failures.locator(".plot")).to_contain_text("ValueError: no more <b>m…")
     await failures.get_by_text("As a table").click()
     await expect(failures.locator("tbody")).to_contain_text("ValueError: no more <b>moons</b>")
-    await picture(page, "overview")
+    await look(page, "overview")
     steps = page.locator(".tile", has_text="Steps ended").locator("dd")
     before = await steps.text_content()
     programs.start(ON_FILES + WORK, "files").wait(60)

@@ -14,7 +14,7 @@ from playwright.async_api import Locator, Page
 from state_core import DatabaseStorageBackend, FileStorageBackend
 from state_core.manager import StateManager
 from tests.e2e.conftest import Orchestrators, Server, on_the_loop
-from tests.e2e.pages import open_live
+from tests.e2e.pages import open_live, violations
 
 
 class TwoStores(Server):
@@ -97,16 +97,14 @@ def card(page: Page, session_id: str) -> Locator:
     return page.locator(f'#inbox [data-session-id="{session_id}"]')
 
 
-async def picture(page: Page, name: str) -> None:
-    """Where PICTURES names a folder: the page in light and dark, wide and as wide as a phone."""
+async def look(page: Page, name: str) -> None:
+    """axe-core finds nothing wrong, in light and in dark. Where PICTURES names a folder, there are pictures
+    then, wide and as wide as a phone."""
     folder = os.environ.get("PICTURES")
-    if not folder:
-        return
-    for width, height in ((1280, 900), (390, 844)):
-        await page.set_viewport_size({"width": width, "height": height})
-        for scheme in ("light", "dark"):
-            await page.emulate_media(color_scheme=scheme)
+    for scheme in ("dark", "light"):
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        assert await violations(page) == [], f"{name}, {scheme}"
+        for width, height in ((390, 844), (1280, 900)) if folder else ():
+            await page.set_viewport_size({"width": width, "height": height})
             await page.wait_for_timeout(150)
             await page.screenshot(path=f"{folder}/{name}-{scheme}-{width}.png", full_page=True)
-    await page.emulate_media(color_scheme="light")
-    await page.set_viewport_size({"width": 1280, "height": 900})

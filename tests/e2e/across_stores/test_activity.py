@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
-from tests.e2e.across import *  # noqa: F403 - its fixtures
-from tests.e2e.across import Stores, TwoStores, asking, open_page, picture
+from tests.e2e.across_stores.conftest import Stores, TwoStores, asking, look, open_page
 from tests.e2e.conftest import Complaints, Orchestrators, sign_in
 from tests.e2e.pages import act, confirm, dialog
 
@@ -35,7 +34,7 @@ async def test_what_people_and_programs_do_appears_while_it_is_looked_at_and_is_
     await expect(line).to_contain_text("to look at it")
     programs.start(asking("acts", choices=["a"]))
     await expect(page.locator("tr[data-verb='start']", has_text="acts")).to_be_visible()
-    await picture(page, "activity")
+    await look(page, "activity")
     await page.get_by_label("People or programs").select_option("People")
     await page.get_by_role("button", name="Filter").click()
     await expect(page.locator("tbody tr").first).to_be_visible()
