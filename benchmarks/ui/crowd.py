@@ -12,12 +12,15 @@ import time
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidMessage
 
 FRAME = re.compile(r'"after":(\d+),"seq":(\d+)')
 ACK_EVERY = 16
 """Frames; as the page does it."""
-AT_ONCE = 50
+AT_ONCE = 20
 """Connections that are being opened at a time."""
+TRIES = 5
+"""As a page does, a viewer tries again where a busy server let it wait for too long."""
 
 
 class Viewer:
@@ -29,12 +32,24 @@ class Viewer:
         """When, and after which event a frame began and with which it ended."""
 
     async def open(self, gate: asyncio.Semaphore) -> ClientConnection:
-        headers = {"Cookie": self.cookie} if self.cookie else {}
         async with gate:
-            return await connect(
-                self.address, additional_headers=headers, origin="http://127.0.0.1", compression=None,  # type: ignore[arg-type]
-                ping_interval=None, open_timeout=120, max_queue=None if self.reads else 1,
-            )  # fmt: skip
+            for _ in range(TRIES - 1):
+                try:
+                    return await self._connect()
+                except (InvalidMessage, OSError, TimeoutError):
+                    await asyncio.sleep(1)
+            return await self._connect()
+
+    async def _connect(self) -> ClientConnection:
+        return await connect(
+            self.address,
+            additional_headers={"Cookie": self.cookie} if self.cookie else {},
+            origin="http://127.0.0.1",  # type: ignore[arg-type]
+            compression=None,
+            ping_interval=None,
+            open_timeout=120,
+            max_queue=None if self.reads else 1,
+        )
 
     async def watch(self, connection: ClientConnection) -> None:
         await connection.send('{"after":0}')

@@ -30,6 +30,7 @@ async def lone_events(site: Site, sizes: Sizes) -> list[Figure]:
         (page, site.session_url("lone", "?tab=steps")),
         (listing, f"{site.list_url}?q=lone"),
     ):
+        await shown.bring_to_front()  # what is behind is painted once a second
         await shown.goto(url)
         await live(shown)
         recorded = await _one_by_one(site, sizes)
@@ -84,8 +85,8 @@ async def crowd(site: Site, sizes: Sizes) -> list[Figure]:
     names = [f"crowd-{n}" for n in range(sizes.running)]
     for name in names:
         await record(site.manager, name, history(5, 20, 20))
-    context = await site.visitor()
-    page, listing = await new_page(context, "session"), await new_page(context, "list")
+    windows = [await site.visitor(), await site.visitor()]
+    page, listing = await new_page(windows[0], "session"), await new_page(windows[1], "list")
     await page.goto(site.session_url(names[0], "?tab=steps"))
     await listing.goto(site.list_url)
     await live(page)
@@ -96,7 +97,8 @@ async def crowd(site: Site, sizes: Sizes) -> list[Figure]:
     own = delays(recorded[names[0]], await seen(page), names[0])
     rows = await seen(listing)
     listed = [delay for name in names for delay in delays(recorded[name], rows, name)]
-    await context.close()
+    for window in windows:
+        await window.close()
     what = f"{sizes.running} sessions at {sizes.rate} events/s together"
     note = f"the server took {spent:.0%} of a processor."
     return [

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -428,3 +430,79 @@ async def test_a_session_of_the_same_name_is_another(manager: StateManager) -> N
     await manager.create_session(SESSION)
     await manager.log.append(SESSION, [_context(1), _context(2)])
     assert (await cache.outline("default", manager, SESSION)).document["branches"] == {}
+
+
+# How large it may get
+
+
+class Asked:
+    """How often a store was asked, by what."""
+
+    def __init__(self, storage: StorageBackend, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times: Counter[str] = Counter()
+        self.ids: set[str] = set()
+        for name in ("read_events", "head", "heads", "last_seqs", "checkpoints"):
+            monkeypatch.setattr(storage, name, self._counting(name, getattr(storage, name)))
+
+    def _counting(self, name: str, method: Any) -> Any:
+        async def counted(asked: Any, *args: Any, **kwargs: Any) -> Any:
+            self.times[name] += 1
+            self.ids |= {asked} if isinstance(asked, str) else set(asked) if name == "last_seqs" else set()
+            return await method(asked, *args, **kwargs)
+
+        return counted
+
+
+async def test_the_feeds_cost_grows_with_what_is_watched_not_with_what_exists(
+    feed: Feed,
+    manager: StateManager,
+    storage: StorageBackend,
+    listener: Listening,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await manager.create_session(SESSION)
+    for number in range(50):
+        await manager.create_session(f"unwatched-{number}")
+    async with watching(feed, listener):
+        await manager.log.append(SESSION, [_context(0)])
+        await listener.until(lambda: listener.seqs[-1:] == [2])
+        asked = Asked(storage, monkeypatch)
+        for number in range(50):
+            await manager.log.append(f"unwatched-{number}", [_context(number)])
+        await manager.log.append(SESSION, [_context(1)])
+        await listener.until(lambda: listener.seqs[-1:] == [3])
+    assert not {each for each in asked.ids if each.startswith("unwatched")}
+    assert asked.times["read_events"] <= 2
+    assert asked.times["head"] <= 2
+
+
+async def test_what_a_look_costs_does_not_depend_on_how_many_sessions_there_are(
+    feed: Feed,
+    manager: StateManager,
+    storage: StorageBackend,
+    listener: Listening,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for number in range(120):
+        await manager.log.append(
+            f"old-{number:03}", [Event(kind="session.created", at=LONG_AGO + number * HOUR)]
+        )
+    await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
+    feed.look_after(listener, {("default", "old-007")})
+    found: list[int] = []
+    heads = storage.heads
+
+    async def counted(query: Any) -> Any:
+        answer = await heads(query)
+        found.append(len(answer))
+        return answer
+
+    monkeypatch.setattr(storage, "heads", counted)
+    await manager.create_session("new")
+    await listener.until(lambda: "new" in _statuses(listener))
+    feed.leave(LIST, listener)
+    assert max(found) <= 2
+
+
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)

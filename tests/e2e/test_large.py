@@ -1,0 +1,51 @@
+"""Large sessions in a browser: the page stays small whatever is looked at. `make bench-ui` has the full sizes."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from benchmarks.ui.histories import history, record
+from state_core.manager import StateManager
+from tests.e2e.conftest import Server
+from tests.e2e.pages import open_live
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ELEMENTS = "document.querySelectorAll('*').length"
+SENT = """performance.getEntriesByType("resource").concat(performance.getEntriesByType("navigation"))
+  .filter((entry) => !entry.name.includes("plotly")).reduce((sum, entry) => sum + entry.transferSize, 0)"""
+
+
+async def test_the_page_of_a_large_session_stays_small_whatever_is_looked_at(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await record(manager, "large", history(300, 3000, 3000))
+    await open_live(page, f"{server.url}/sessions/default/large/")
+    await expect(page.locator("#graph[data-seq]")).to_have_count(1)
+    assert await page.evaluate(SENT) < 1_000_000
+    seen = [await page.evaluate(ELEMENTS)]
+    for tab in ("Steps", "Messages", "Log"):
+        await page.get_by_role("link", name=tab, exact=True).click()
+        await expect(page.locator(f'[data-panel="{tab.lower()}"] [data-list] > *')).to_have_count(50)
+        seen.append(await page.evaluate(ELEMENTS))
+    await page.get_by_role("link", name="Timeline & graph").click()
+    await expect(page.locator("#timeline .main-svg").first).to_be_visible()
+    seen.append(await page.evaluate(ELEMENTS))
+    assert max(seen) < 2000, seen
+
+
+async def test_a_tab_that_is_read_further_up_is_as_it_was_when_somebody_comes_back(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await record(manager, "place-kept", history(3, 200, 0))
+    await open_live(page, f"{server.url}/sessions/default/place-kept/?tab=steps")
+    await page.locator('[data-panel="steps"] .earlier button').click()
+    first = page.locator('[data-list="steps"] > tr').first
+    await expect(first).to_have_attribute("data-step-id", "s100")
+    await page.locator('[data-scroller="steps"]').evaluate("scroller => { scroller.scrollTop = 0; }")
+    for tab in ("Log", "Timeline & graph", "Steps"):
+        await page.get_by_role("link", name=tab, exact=True).click()
+    await expect(first).to_have_attribute("data-step-id", "s100")
