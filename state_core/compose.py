@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import traceback
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -39,7 +38,11 @@ def _without_blanks(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def numbered(event: Event, seq: int) -> Event:
-    return replace(event, seq=seq)
+    """At its place. Once for each event that is recorded: `dataclasses.replace` takes twice the time."""
+    return Event(**{**{name: getattr(event, name) for name in _FIELDS}, "seq": seq})
+
+
+_FIELDS = tuple(Event.__dataclass_fields__)
 
 
 def error_line(error: BaseException | str) -> str:

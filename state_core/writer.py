@@ -41,10 +41,11 @@ async def acquire_when_let_go(storage: StorageBackend, session_id: str, owner: s
         await asyncio.sleep(0.02)
 
 
-@dataclass
+@dataclass(slots=True)
 class _Waiting:
-    events: list[Event]
+    events: tuple[Event, ...]
     records: list[EventRecord]
+    expected_seq: int | None
     done: asyncio.Future[int]
 
     @property
@@ -78,6 +79,7 @@ class Writer:
         self._on_foreign = on_foreign
         self._fence = 0
         self._pending: list[_Waiting] = []
+        self._write_task: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
         self._unsnapshotted = 0
 
@@ -103,37 +105,46 @@ class Writer:
         and ConflictError where the log has moved on from ``expected_seq``."""
         if self.lost:
             raise self.lost
-        records = [self.log.codec.seal(self.session_id, event) for event in events]
-        waiting = _Waiting(list(events), records, asyncio.get_running_loop().create_future())
+        waiting = _Waiting(
+            events,
+            [self.log.codec.seal(self.session_id, event) for event in events],
+            expected_seq,
+            asyncio.get_running_loop().create_future(),
+        )
         self._pending.append(waiting)
-        # Shielded: a caller that is cancelled must not leave the others' outcome unknown.
-        await asyncio.shield(asyncio.ensure_future(self._write_pending(waiting, expected_seq)))
+        # In a task of its own: a caller that is cancelled must not leave the others' outcome unknown.
+        if self._write_task is None:
+            self._write_task = asyncio.create_task(self._write_pending())
         return await waiting.done
 
-    async def _write_pending(self, mine: _Waiting, expected_seq: int | None) -> None:
-        async with self._writing:
-            while not mine.done.done():
-                batch = self._next_batch()
-                try:
-                    await self._write(batch, expected_seq)
-                except Exception as error:  # noqa: BLE001 - handed to every caller whose events were in it
-                    for waiting in batch:
-                        if not waiting.done.done():
-                            waiting.done.set_exception(error)
-                            waiting.done.exception()
+    async def _write_pending(self) -> None:
+        try:
+            async with self._writing:
+                while self._pending:
+                    await self._write_or_tell(self._next_batch())
+        finally:
+            self._write_task = None
+
+    async def _write_or_tell(self, batch: list[_Waiting]) -> None:
+        try:
+            await self._write(batch)
+        except Exception as error:  # noqa: BLE001 - handed to every caller whose events were in it
+            for waiting in batch:
+                if not waiting.done.done():
+                    waiting.done.set_exception(error)
 
     def _next_batch(self) -> list[_Waiting]:
         size, count = 0, 0
         for waiting in self._pending:
             size += waiting.bytes
-            if count and size > self.log.storage.max_append_bytes:
+            if count and (size > self.log.storage.max_append_bytes or waiting.expected_seq is not None):
                 break
             count += 1
         batch, self._pending = self._pending[:count], self._pending[count:]
         return batch
 
-    async def _write(self, batch: list[_Waiting], expected_seq: int | None) -> None:
-        last = await self._append_through_outages(batch, expected_seq)
+    async def _write(self, batch: list[_Waiting]) -> None:
+        last = await self._append_through_outages(batch)
         seq = last - sum(len(waiting.events) for waiting in batch)
         if seq > self.seq:
             async for attempt in self._attempts():
@@ -143,19 +154,20 @@ class Writer:
             for event in waiting.events:
                 seq += 1
                 self._fold(numbered(event, seq))
-            waiting.done.set_result(seq)
+            if not waiting.done.done():
+                waiting.done.set_result(seq)
         self._snapshot_if_due()
 
-    async def _append_through_outages(self, batch: list[_Waiting], expected_seq: int | None) -> int:
+    async def _append_through_outages(self, batch: list[_Waiting]) -> int:
         try:
-            return await self._append_once(batch, expected_seq)
+            return await self._append_once(batch)
         except StorageUnavailable as error:
             logger.warning("Session %s: %s Trying again.", self.session_id, error)
         async for attempt in self._attempts():
             with attempt:
                 # What landed before the connection broke is recognised and not written twice.
                 landed = await self._find_landed(batch)
-                return landed or await self._append_once(batch, expected_seq)
+                return landed or await self._append_once(batch)
         raise AssertionError("tenacity re-raises the last error")
 
     def _attempts(self) -> AsyncRetrying:
@@ -166,19 +178,19 @@ class Writer:
             reraise=True,
         )
 
-    async def _append_once(self, batch: list[_Waiting], expected_seq: int | None) -> int:
+    async def _append_once(self, batch: list[_Waiting]) -> int:
         try:
-            return await self._store(batch, expected_seq)
+            return await self._store(batch)
         except LeaseLost:
             await self._reclaim()
-            return await self._store(batch, expected_seq)
+            return await self._store(batch)
 
-    async def _store(self, batch: list[_Waiting], expected_seq: int | None) -> int:
+    async def _store(self, batch: list[_Waiting]) -> int:
         return await self.log.commits.append(
             AppendRequest(
                 session_id=self.session_id,
                 events=[record for waiting in batch for record in waiting.records],
-                expected_seq=expected_seq,
+                expected_seq=batch[0].expected_seq,
                 fence=self._fence,
                 head={"agents": sorted(set(filter(None, self.at_work.values())))},
             )

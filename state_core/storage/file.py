@@ -21,7 +21,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -68,6 +67,7 @@ from state_core.storage.fileindex import INDEX, FileIndex, put_aside
 from state_core.storage.filelog import BinaryFrames, JsonLines, LogFile
 from state_core.storage.filerewrite import LogRewrite
 from state_core.storage.sqlitecodes import is_damage, lasting_trouble
+from state_core.storage.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def in_thread(function: Callable[P, R]) -> Callable[P, Any]:
     async def call(*args: P.args, **kwargs: P.kwargs) -> R:
         store: Any = args[0]
         work = functools.partial(store._translated, function, *args, **kwargs)
-        found: R = await asyncio.get_running_loop().run_in_executor(store._threads(), work)
+        found: R = await store._threads().run(work)
         return found
 
     return call
@@ -119,17 +119,17 @@ class FileStorageBackend(StorageBackend):
         self._lock = threading.Lock()
         self._opening = threading.Lock()
         self._index: FileIndex | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._pool: Workers | None = None
 
     def __repr__(self) -> str:
         return f"<FileStorageBackend {self.base_path}>"
 
     # Opening
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> Workers:
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(8, thread_name_prefix="state_core.file")
+                self._pool = Workers(8, "state_core.file")
             return self._pool
 
     def _translated(self, function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
@@ -509,7 +509,7 @@ class FileStorageBackend(StorageBackend):
         """By inotify, or what the system has like it."""
         from watchfiles import awatch
 
-        await asyncio.get_running_loop().run_in_executor(self._threads(), self._make_folders)
+        await self._threads().run(self._make_folders)
         async for changes in awatch(self._folders.path, recursive=True, step=20, debounce=50):
             for session_id in {self._changed_session(path) for _, path in changes} - {""}:
                 yield session_id
@@ -524,7 +524,7 @@ class FileStorageBackend(StorageBackend):
             pool, self._pool = self._pool, None
             index, self._index = self._index, None
         if pool:
-            await asyncio.to_thread(pool.shutdown)
+            await asyncio.to_thread(pool.close)
         if index:
             index.close()
 

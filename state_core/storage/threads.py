@@ -6,18 +6,18 @@ and SQLite loses writes where a child inherits an open file: locks do not surviv
 
 from __future__ import annotations
 
-import asyncio
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TypeVar
 from weakref import WeakSet
 
 from django.db import InterfaceError, OperationalError, connections
+
+from state_core.storage.workers import Workers
 
 T = TypeVar("T")
 
@@ -34,24 +34,24 @@ class ConnectionThreads:
         self._alias = alias
         self._size = size
         self._lock = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
+        self._workers: Workers | None = None
         self._opened: list[Any] = []
         self._outages = 0
         self._local = threading.local()
         _pools.add(self)
 
     async def run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads(), work)
+        return await self._threads().run(work)
 
     def submit(self, work: Callable[[], None]) -> None:
         """Without waiting for it."""
         self._threads().submit(work)
 
-    def _threads(self) -> ThreadPoolExecutor:
+    def _threads(self) -> Workers:
         with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(self._size, thread_name_prefix=self._alias)
-            return self._executor
+            if self._workers is None:
+                self._workers = Workers(self._size, self._alias)
+            return self._workers
 
     @contextmanager
     def connection(self) -> Iterator[Any]:
@@ -111,7 +111,7 @@ class ConnectionThreads:
         """Close, and let nobody open until `let_go`."""
         self.close()
         self._lock.acquire()
-        while self._executor is not None:
+        while self._workers is not None:
             self._lock.release()
             self.close()
             self._lock.acquire()
@@ -122,9 +122,9 @@ class ConnectionThreads:
     def close(self) -> None:
         """Waits for work under way. Blocks."""
         with self._lock:
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=True)
+            workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close()
         with self._lock:
             opened, self._opened = self._opened, []
         for connection in opened:
