@@ -542,9 +542,9 @@ def _events(log: LogFile, query: EventQuery) -> Iterator[EventRecord]:
     after = query.after
     upto = log.last_seq if query.before is None else min(query.before - 1, log.last_seq)
     if not query.newest_first:
-        yield from log.read(after, upto)
+        yield from log.read(after, upto, query.kinds)
         return
     while upto > after:
         start = max(after, upto - WINDOW)
-        yield from reversed(list(log.read(start, upto)))
+        yield from reversed(list(log.read(start, upto, query.kinds)))
         upto = start

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 from state_core.heads import short
-from state_core.records import COUNTS, HELD, Checkpoint, CheckpointKind, Head, SessionStatus, parse_time
+from state_core.records import CHECKPOINT_KINDS, COUNTS, HELD, Checkpoint, Head, SessionStatus, parse_time
 from state_core.storage.base import HeadQuery
 
 TIMES = ("created_at", "started_at", "ended_at", "updated_at", "lease_expires_at")
@@ -299,6 +299,6 @@ def _load_head(data: str) -> Head:
 
 def _load_checkpoint(data: str) -> Checkpoint:
     values = orjson.loads(data)
-    values["kind"] = CheckpointKind(values["kind"])
+    values["kind"] = CHECKPOINT_KINDS[values["kind"]]
     values["created_at"] = datetime.fromisoformat(values["created_at"])
     return Checkpoint(**values)

@@ -13,7 +13,7 @@ from state_core.codec import FORMAT
 from state_core.events import EventRecord
 from state_core.exceptions import DamagedError
 from state_core.heads import CheckpointChange, HeadChange
-from state_core.records import COUNTS, Checkpoint, CheckpointKind, Head, SessionStatus
+from state_core.records import CHECKPOINT_KINDS, COUNTS, Checkpoint, Head, SessionStatus
 from state_core.storage.base import Guard, HeadQuery
 from state_core.storage.places import body_at
 from state_core.storage.rows import checked
@@ -208,7 +208,7 @@ def read_checkpoint(
     """``name`` and ``pinned``: where they were changed since. Raises DamagedError."""
     try:
         return _checkpoint(checkpoint_id, session_id, content, name, pinned)
-    except (ValueError, TypeError, OverflowError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
         raise DamagedError(session_id, f"checkpoint {checkpoint_id}", "it cannot be read") from error
 
 
@@ -224,7 +224,7 @@ def _checkpoint(
         seq=int(seq),
         created_at=_read_moment(at),
         size_bytes=size,
-        kind=CheckpointKind(kind),
+        kind=CHECKPOINT_KINDS[kind],
         actor=actor,
         reason=reason,
         pinned=first_pinned if pinned is None else pinned == b"1",

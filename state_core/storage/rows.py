@@ -8,7 +8,7 @@ from typing import Any
 
 from state_core.events import EventRecord
 from state_core.exceptions import DamagedError, InvalidValue
-from state_core.records import COUNTS, Checkpoint, CheckpointKind, Head, SessionStatus
+from state_core.records import CHECKPOINT_KINDS, COUNTS, Checkpoint, Head, SessionStatus
 from state_core.storage.places import body_at
 
 HEAD_FIELDS = (
@@ -84,9 +84,9 @@ def to_record(session_id: str, row: Sequence[Any]) -> EventRecord:
 
 
 def to_checkpoint(row: Sequence[Any]) -> Checkpoint:
-    values = dict(zip(CHECKPOINT_COLUMNS, row, strict=True))
-    session_id, kind = values.pop("session__session_id"), CheckpointKind(values.pop("kind"))
-    return Checkpoint(**values, session_id=session_id, kind=kind)
+    """Once for each of thousands in a list. `CHECKPOINT_COLUMNS` are its fields in order."""
+    checkpoint_id, session_id, name, seq, created_at, size, kind, *others = row
+    return Checkpoint(checkpoint_id, session_id, name, seq, created_at, size, CHECKPOINT_KINDS[kind], *others)
 
 
 @contextmanager
@@ -96,7 +96,7 @@ def readable(session_id: str, what: str) -> Iterator[None]:
         yield
     except DamagedError:
         raise
-    except ValueError as error:
+    except (ValueError, KeyError) as error:
         raise DamagedError(session_id, what, f"it cannot be read: {error}") from error
 
 

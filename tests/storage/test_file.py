@@ -304,6 +304,7 @@ def test_any_frame_comes_back_from_its_bytes(framing, frame):
     data = framing.pack(frame)
     assert framing.end(data + b"more", 0) == len(data)
     assert framing.unpack(data) == frame
+    assert framing.place(data) == (frame.record.seq, frame.left)
 
 
 async def test_stores_that_know_a_head_see_each_others_appends_and_leases(tmp_path):
