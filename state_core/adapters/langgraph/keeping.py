@@ -23,6 +23,7 @@ async def keep_put(threads: Threads, thread_id: str, put: Put, serializer: Seria
         record = put_record(thread, put, number)
         serializer.check(number.new)
         showing = _showing(threads, thread, put.ns, serializer)
+        showing.at = put.at if put.imported else None
         showing.put(put, record, number)
         return [*showing.with_record(with_new_items(thread, record, number), at=put.at)]
 
@@ -39,8 +40,9 @@ async def keep_writes(threads: Threads, thread_id: str, writes: Writes, serializ
             return []
         serializer.check(number.new)
         showing = _showing(threads, thread, writes.ns, serializer)
+        showing.at = writes.at
         showing.writes(writes, record, number, _began(threads, thread, writes))
-        return showing.with_record(with_new_items(thread, record, number))
+        return showing.with_record(with_new_items(thread, record, number), at=writes.at)
 
     await threads.append(thread_id, compose)
 

@@ -177,7 +177,7 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         """Raises ConflictError where somebody else has written to the thread since this run read it."""
-        put = self._put(config, checkpoint, metadata, new_versions)
+        put = self.encoded_put(config, checkpoint, metadata, new_versions)
         shared.run(keep_put(self.threads, config["configurable"]["thread_id"], put, Serializer(self.serde)))
         return _place(config, checkpoint["id"])
 
@@ -188,13 +188,13 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        put = self._put(config, checkpoint, metadata, new_versions)
+        put = self.encoded_put(config, checkpoint, metadata, new_versions)
         await _elsewhere(
             keep_put(self.threads, config["configurable"]["thread_id"], put, Serializer(self.serde))
         )
         return _place(config, checkpoint["id"])
 
-    def _put(
+    def encoded_put(
         self,
         config: RunnableConfig,
         checkpoint: Checkpoint,
@@ -237,7 +237,7 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         """Raises ConflictError as `put` does."""
-        encoded = self._writes(config, writes, task_id, task_path)
+        encoded = self.encoded_writes(config, writes, task_id, task_path)
         shared.run(
             keep_writes(self.threads, config["configurable"]["thread_id"], encoded, Serializer(self.serde))
         )
@@ -249,12 +249,12 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
         task_id: str,
         task_path: str = "",
     ) -> None:
-        encoded = self._writes(config, writes, task_id, task_path)
+        encoded = self.encoded_writes(config, writes, task_id, task_path)
         await _elsewhere(
             keep_writes(self.threads, config["configurable"]["thread_id"], encoded, Serializer(self.serde))
         )
 
-    def _writes(
+    def encoded_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Writes:
         _, ns = _address(config)

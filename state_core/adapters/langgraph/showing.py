@@ -61,6 +61,8 @@ class Showing:
     loads: Loads
     driven: bool
     """Is a live session at work on it, that says itself how the session stands?"""
+    at: datetime | None = None
+    """When it happened, where that is long ago."""
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -72,6 +74,8 @@ class Showing:
         return branch_id_of(self.ns)
 
     def add(self, kind: str, changes: Changes | None = None, **header: Any) -> None:
+        if self.at:
+            header = {"at": self.at, **header}
         self.events.append(make_event(kind, changes, actor=self.actor, **header))
 
     # Checkpoints
@@ -325,7 +329,8 @@ class _Step:
             self._add(EventKind.STEP_RETRIED, StepStatus.RUNNING, at=began, data=data)
 
     def _elapsed(self) -> float:
-        return round(max(0.0, (utc_now() - self._began).total_seconds()), 6)
+        ended = self.showing.at or utc_now()
+        return round(max(0.0, (ended - self._began).total_seconds()), 6)
 
     def complete(self, output: Document) -> None:
         changes = [set_value(self._path("output"), output)] if output else []

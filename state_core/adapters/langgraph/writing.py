@@ -83,12 +83,16 @@ class Put:
 
     at: datetime = field(default_factory=utc_now)
     """When it was made, as far as its ``ts`` is to be believed."""
+    only_changes: bool = False
+    """``values`` has all channels: those of its parent's versions are left out."""
+    imported: bool = False
+    """It was made long ago: what people see of it is of then."""
 
     @property
     def begins(self) -> bool:
         """Is it the first checkpoint of a graph's thread, as far as who puts it knows?"""
         is_of_graph = START in self.versions or self.step < 0
-        return self.parent is None and not self.ns and is_of_graph
+        return self.parent is None and not self.ns and is_of_graph and self.reader is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,8 @@ class Writes:
     writes: Sequence[tuple[int, str, Encoded]]
     """Index, channel, value."""
     overwrites: bool
+    at: datetime | None = None
+    """When, where that was long ago."""
 
 
 def put_record(thread: Thread, put: Put, number: Numbering) -> Record:
@@ -117,6 +123,7 @@ def put_record(thread: Thread, put: Put, number: Numbering) -> Record:
     values = {
         channel: difference(_present(thread, base, channel), value, number)
         for channel, value in put.values.items()
+        if not (put.only_changes and base and base.versions.get(channel) == put.versions[channel])
     }
     rest = number(put.rest)
     record: Record = {"t": "put", "id": put.id, "values": values}
