@@ -7,7 +7,7 @@ a page reads just the bodies that it shows.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -47,6 +47,7 @@ class Place:
     kind: str
     branch_id: str
     size: int
+    agent: str = ""
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class Outline:
                 raise
             pass_over(self.document, event)  # it is about a branch or a step that is not known here
             return
-        place = Place(event.seq, event.kind, event.branch_id, event.size)
+        place = Place(event.seq, event.kind, event.branch_id, event.size, event.agent)
         if event.kind in STEP_KINDS:
             key = (event.branch_id, event.step_id)
             self.steps[key] = [*self.steps.get(key, ()), place]
@@ -166,23 +167,37 @@ class Outline:
         place = bisect_left(self.messages, seq, key=lambda place: place.seq)
         return place < len(self.messages) and self.messages[place].seq == seq
 
-    def messages_around(self, seq: int, *, branch_id: str = "", limit: int) -> tuple[list[Place], bool, bool]:
+    def message_agents(self) -> dict[str, int]:
+        """Who wrote or got messages, and in how many events."""
+        return dict(Counter(place.agent for place in self.messages if place.agent))
+
+    def messages_around(
+        self, seq: int, *, branch_id: str = "", agent: str = "", limit: int
+    ) -> tuple[list[Place], bool, bool]:
         """Oldest first, event ``seq`` in their middle; are there earlier ones, are there later ones?"""
-        listed = [place for place in self.messages if branch_id in ("", place.branch_id)]
+        listed = [place for place in self.messages if is_of_conversation(place, branch_id, agent)]
         middle = bisect_left(listed, seq, key=lambda place: place.seq)
         first = max(0, min(middle - limit // 2, len(listed) - limit))
         return listed[first : first + limit], first > 0, first + limit < len(listed)
 
-    def newest_messages(self, *, branch_id: str = "", before: int | None = None, limit: int) -> list[Place]:
+    def newest_messages(
+        self, *, branch_id: str = "", agent: str = "", before: int | None = None, limit: int
+    ) -> list[Place]:
         """Oldest first; those of events before ``before``."""
         found: list[Place] = []
         for place in reversed(self.messages):
-            if (branch_id and place.branch_id != branch_id) or (before and place.seq >= before):
+            if not is_of_conversation(place, branch_id, agent) or (before and place.seq >= before):
                 continue
             found.append(place)
             if len(found) == limit:
                 break
         return found[::-1]
+
+
+def is_of_conversation(place: Place, branch_id: str, agent: str) -> bool:
+    """What a fork carries may be anybody's: its messages say themselves whose they are."""
+    is_of_agent = agent in ("", place.agent) or place.kind in CARRYING_KINDS
+    return is_of_agent and branch_id in ("", place.branch_id)
 
 
 def copy_document(document: Document) -> Document:

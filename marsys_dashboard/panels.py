@@ -29,6 +29,8 @@ from state_core.records import ENDED, Document, Head, parse_time
 WINDOW = 50
 """Rows of one window: first paint shows the newest, "load earlier" the one before."""
 SIDE_MESSAGES = 30
+MOST_AGENTS = 200
+"""Agents that can be chosen from."""
 STATE_VALUES = 500
 """Values of the state that one page lists."""
 
@@ -39,6 +41,8 @@ class Choice:
 
     branch: str = ""
     step: str = ""
+    agent: str = ""
+    """Whose messages are to be shown."""
     before: int | None = None
     around: int | None = None
     """An event that is to be in the window of messages."""
@@ -109,14 +113,25 @@ async def messages(view: View, limit: int = WINDOW) -> dict[str, Any]:
     own = [place for place in shown if place.kind in MESSAGE_KINDS]
     contents = await read_contents(view.manager, view.session_id, own, view.choice.branch)
     rows = [row for place in shown for row in message_rows(view.outline, place, contents.get(place.seq))]
+    if view.choice.agent:
+        rows = [row for row in rows if view.choice.agent in (row.values["agent"], "") or row.values["note"]]
     return {**_window(rows, earlier), "later": later}
+
+
+async def conversations(view: View) -> dict[str, Any]:
+    """The messages of all, of a branch, or of an agent."""
+    return {**await messages(view), "agents": sorted(view.outline.message_agents().items())[:MOST_AGENTS]}
 
 
 def _messages_in_sight(view: View, limit: int) -> tuple[list[Place], bool, bool]:
     choice, outline = view.choice, view.outline
     if choice.around:
-        return outline.messages_around(choice.around, branch_id=choice.branch, limit=limit)
-    places = outline.newest_messages(branch_id=choice.branch, before=choice.before, limit=limit + 1)
+        return outline.messages_around(
+            choice.around, branch_id=choice.branch, agent=choice.agent, limit=limit
+        )
+    places = outline.newest_messages(
+        branch_id=choice.branch, agent=choice.agent, before=choice.before, limit=limit + 1
+    )
     return places[-limit:], len(places) > limit, False
 
 
@@ -285,7 +300,7 @@ async def _conversation_panel(view: View) -> dict[str, Any]:
 
 PANELS: Mapping[str, Callable[[View], Awaitable[dict[str, Any]]]] = {
     "steps": steps,
-    "messages": messages,
+    "messages": conversations,
     "log": log,
     "checkpoints": checkpoint_panel,
     "questions": question_panel,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from zlib import crc32
 
 from django.template.loader import render_to_string
 
@@ -25,6 +26,8 @@ from marsys_dashboard.structure import structure
 from state_core.events import Event, EventKind, Header
 from state_core.records import Checkpoint, Document, parse_time
 
+HUES = 8
+"""Colours that tell speakers apart; their names do, too."""
 MESSAGES_OF_EVENT = 200
 """Rows for one event at most."""
 
@@ -100,12 +103,16 @@ def _message_row(
     outline: Outline, place: Place, index: int, message: Document, *, note: str = "", rewritten: str = ""
 ) -> Row:
     branch = outline.document["branches"].get(place.branch_id)
+    who = message.get("agent") or message.get("name") or message.get("role") or ""
     values = {
         "seq": place.seq,
         "index": index,
         "branch_id": place.branch_id,
         "branch_name": branch["name"] if branch else "",
-        "who": message.get("agent") or message.get("name") or message.get("role") or "",
+        "who": who,
+        "agent": message.get("agent") or "",
+        "initial": who[:1].upper(),
+        "hue": crc32(who.encode("utf-8", "replace")) % HUES,
         "role": message.get("role", ""),
         "name": message.get("name") or "",
         "at": parse_time(message.get("created_at")) or message.get("at"),

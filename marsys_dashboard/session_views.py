@@ -81,6 +81,7 @@ def _choice(request: HttpRequest) -> panels.Choice:
     return panels.Choice(
         branch=request.GET.get("branch", "")[:128],
         step=request.GET.get("step", "")[:128],
+        agent=request.GET.get("agent", "")[:128],
         before=_number(request, "before"),
         around=_number(request, "around"),
         text=request.GET.get("q", "")[: search.LONGEST],

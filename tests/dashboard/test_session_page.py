@@ -393,3 +393,52 @@ async def test_the_family_of_a_session_is_shown_with_who_and_why(
     assert "a better start" in shown
     assert "What it changed" in shown
     assert "this session" in await text(client, PAGE.replace(SESSION, "second"), tab="lineage")
+
+
+# Conversations
+
+
+async def test_the_conversation_of_one_agent_can_be_asked_for(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("one")
+        for number in range(3):
+            await branch.add_message("assistant", f"draft {number}", agent="Writer")
+            await branch.add_message("assistant", f"critique {number}", agent="<b>Critic</b>")
+        await session.remember("Writer", Message("assistant", "kept for later", agent="Writer"))
+    shown = await panel(client, "messages", agent="Writer")
+    assert '<option value="Writer" selected>Writer (4)</option>' in shown
+    assert "&lt;b&gt;Critic&lt;/b&gt; (3)" in shown
+    assert "draft 2" in shown
+    assert "kept for later" in shown
+    assert "critique" not in shown
+    assert "critique 2" in await panel(client, "messages", branch="one")
+
+
+async def test_a_fork_is_read_by_agent_too(manager: StateManager, client: AsyncClient) -> None:
+    async with manager.session("origin") as session:
+        branch = await session.open_branch("one")
+        await branch.add_message("assistant", "draft", agent="Writer")
+        await branch.add_message("assistant", "critique", agent="Critic")
+    await manager.fork_session("origin", SESSION)
+    shown = await panel(client, "messages", agent="Critic")
+    assert "critique" in shown
+    assert "draft" not in shown
+
+
+async def test_a_window_around_a_message_says_whether_there_are_later_ones(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("one")
+        for number in range(120):
+            await branch.add_message("assistant", f"message {number}")
+    seqs = [event.seq for event in await manager.log.read(SESSION, kinds=[EventKind.MESSAGE_ADDED])]
+    middle = await panel(client, "messages", around=seqs[60])
+    assert "message 60" in middle
+    assert "data-later" in middle
+    assert '<p class="earlier">' in middle
+    end = await panel(client, "messages", around=seqs[119])
+    assert "message 119" in end
+    assert "data-later" not in end

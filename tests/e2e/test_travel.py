@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from playwright.async_api import Page, expect
@@ -10,6 +11,7 @@ from playwright.async_api import Page, expect
 from state_core.manager import StateManager
 from tests.e2e.conftest import Orchestrators, Server
 from tests.e2e.pages import act, confirm, dialog, not_reloaded, open_live, until
+from tests.e2e.seeding import History
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -268,3 +270,31 @@ async def test_a_search_leads_to_the_message_and_to_the_step(travel: Travel) -> 
     await hits.last.locator(".snippet").click()
     await expect(page.locator('#inspector [data-step-id="one:2"]')).to_contain_text("made 2")
     assert await not_reloaded(page)
+
+
+async def test_a_long_conversation_is_read_in_both_directions_in_a_page_that_stays_small(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    past = History(minutes_ago=30)
+    past.add("session.created")
+    past.open("talk")
+    for number in range(300):
+        past.say("talk", ["Writer", "Critic"][number % 2], f"said {number}")
+    await manager.log.append("long-talk", past.events)
+    await open_live(page, f"{server.url}/sessions/default/long-talk/?tab=messages")
+    articles = page.locator('[data-panel="messages"] article')
+    scroller = page.locator('[data-panel="messages"] .scroller')
+    await expect(articles.last).to_contain_text("said 299")
+
+    async def reads(edge: str, wanted: str) -> bool:
+        await scroller.evaluate(f"s => {{ s.scrollTop = {edge}; }}")
+        assert await articles.count() <= 100
+        return await articles.filter(has_text=re.compile(rf"{wanted}\b")).count() > 0
+
+    await until(lambda: reads("0", "said 40"))
+    await until(lambda: reads("s.scrollHeight", "said 299"))
+    await page.get_by_label("Conversation of").select_option("Critic")
+    await expect(page.locator('[data-panel="messages"] [data-agent="Writer"]')).to_have_count(0)
+    await expect(articles.last).to_contain_text("said 299")
+    assert "agent=Critic" in page.url

@@ -39,8 +39,12 @@ function forget() {
 function wanted(name, frame) {
   const rows = frame.rows[LISTED[name]] ?? [];
   const branch = name === "conversation" ? selection.branch : filter;
-  if (!FILTERED.has(name) || !branch) return rows;
-  return rows.filter(({ html }) => html && parse(html).firstElementChild.dataset.branchId === branch);
+  const agent = name === "messages" ? agentShown() : "";
+  if (!FILTERED.has(name) || !(branch || agent)) return rows;
+  return rows.filter(({ html }) => {
+    const { branchId, agent: writer } = html ? parse(html).firstElementChild.dataset : {};
+    return html && (!branch || branchId === branch) && (!agent || writer === agent);
+  });
 }
 
 document.addEventListener("state:frame", ({ detail: frame }) => {
@@ -85,6 +89,7 @@ function queryOf(name) {
   if (name === "inspector") return selection;
   if (name === "conversation") return { branch: selection.branch, around };
   if (name === "search") return { q: new URLSearchParams(location.search).get("q") };
+  if (name === "messages") return { branch: filter, agent: agentShown() };
   return WINDOWS.includes(name) ? { branch: filter } : {};
 }
 
@@ -207,6 +212,37 @@ function followState(frame) {
   stating = setTimeout(() => load("state").catch(report), 800);
 }
 
+// The conversation of one agent
+
+function agentShown() {
+  return new URLSearchParams(location.search).get("agent") ?? "";
+}
+
+main.addEventListener("change", (event) => {
+  if (!event.target.matches("[data-agent-filter]")) return;
+  setQuery({ agent: event.target.value });
+  load("messages").then(() => holderOf("messages").querySelector("[data-agent-filter]")?.focus()).catch(report);
+});
+
+// Who scrolls to the beginning of what is there gets what was before; to the end, what came after.
+main.addEventListener("scroll", ({ target }) => {
+  if (!target.matches?.("[data-scroller]")) return;
+  const earlier = target.querySelector(".earlier:not([hidden]) button:not([aria-busy])");
+  if (earlier && target.scrollTop < 60 && target.scrollHeight > target.clientHeight) loadEarlier(earlier);
+}, { capture: true, passive: true });
+
+main.addEventListener("rows:later", async ({ target, detail }) => {
+  const holder = target.closest("[data-panel], #conversation");
+  const name = holder.dataset.panel ?? holder.id;
+  if (LISTED[name] !== "messages") return;
+  try {
+    replace(holder, await panel(name, { ...queryOf(name), around: detail.seq }));
+    holder.querySelector(".is-found")?.classList.remove("is-found");
+  } catch (error) {
+    report(error);
+  }
+});
+
 // Search
 
 const searchHolder = holderOf("search");
@@ -281,7 +317,7 @@ async function loadEarlier(button) {
   const rows = lists.get(scroller.querySelector("[data-list]"));
   button.setAttribute("aria-busy", "true");
   try {
-    const html = await panel(name, { branch: name === "messages" && scroller.dataset.scroller === "conversation" ? selection.branch : filter, before: button.dataset.earlier }, `earlier ${scroller.dataset.scroller}`);
+    const html = await panel(name, { ...queryOf(scroller.dataset.scroller), around: 0, before: button.dataset.earlier }, `earlier ${scroller.dataset.scroller}`);
     rows.prepend(parse(html));
     refreshTimes(scroller);
     mark();

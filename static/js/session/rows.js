@@ -22,7 +22,17 @@ export class Rows {
     else this.settle();
     const found = this.scroller.dataset.found && this.list.querySelector(`:scope > [data-seq="${this.scroller.dataset.found}"]`);
     if (found) this.mark(found);
-    this.scroller.addEventListener("scroll", () => { if (this.scroller.isConnected && this.atEnd && !this.detached) this.sayUnseen(0); }, { passive: true });
+    this.scroller.addEventListener("scroll", () => this.scrolled(), { passive: true });
+  }
+
+  scrolled() {
+    if (!this.scroller.isConnected || !this.atEnd) return;
+    if (!this.detached) return this.sayUnseen(0);
+    const seq = this.list.lastElementChild?.dataset.seq;
+    if (seq && this.scroller.clientHeight && !this.asked) {
+      this.asked = true;
+      this.scroller.dispatchEvent(new CustomEvent("rows:later", { bubbles: true, detail: { seq } }));
+    }
   }
 
   get atEnd() {
