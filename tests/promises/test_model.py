@@ -4,13 +4,15 @@ import asyncio
 import shutil
 import tempfile
 from copy import deepcopy
+from datetime import timedelta
 from functools import partial
 from itertools import count
 from pathlib import Path
+from random import Random
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, assume, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
@@ -21,7 +23,10 @@ from state_core import (
     StateManager,
     new_encryption_key,
 )
-from state_core.exceptions import ConflictError
+from state_core.codec import Key
+from state_core.copying import CopyOutcome, copy_session, copy_sessions
+from state_core.exceptions import ConflictError, HistoryCompacted
+from state_core.retention import Limits
 from state_core.storage.file import FileStorageBackend
 from state_core.storage.redis import RedisStorageBackend
 from tests.conftest import EMPTY
@@ -67,13 +72,15 @@ class Sessions(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.key = new_encryption_key()
-        self.open({})
+        self.keys = [new_encryption_key()]
+        self.store = self.make_store()
+        self.manage({})
         self.sessions: dict[str, Model] = {}
         self.checkpoints: dict[str, tuple[str, Model]] = {}
+        self.ended: set[str] = set()
 
-    def open(self, options) -> None:
-        self.store = self.make_store()
+    def manage(self, options) -> None:
+        self.options = options
         self.manager = StateManager(self.store, **options)
 
     def do(self, coroutine):
@@ -97,6 +104,12 @@ class Sessions(RuleBasedStateMachine):
             await session.pause_point()
 
     def chosen(self, data) -> str:
+        """One that can go on."""
+        going = sorted(self.sessions.keys() - self.ended)
+        assume(going)
+        return data.draw(st.sampled_from(going))
+
+    def any_of(self, data) -> str:
         return data.draw(st.sampled_from(sorted(self.sessions)))
 
     @rule(data=st.data(), key=keys, value=values)
@@ -153,7 +166,7 @@ class Sessions(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def make_a_checkpoint(self, data):
-        name = self.chosen(data)
+        name = self.any_of(data)
         checkpoint = self.do(self.manager.create_checkpoint(name, "kept"))
         self.checkpoints[checkpoint] = (name, deepcopy(self.sessions[name]))
 
@@ -165,6 +178,22 @@ class Sessions(RuleBasedStateMachine):
         name, model = self.checkpoints[checkpoint]
         self.do(self.manager.restore_checkpoint(checkpoint, session_id=name))
         self.sessions[name] = deepcopy(model)
+        self.ended.discard(name)
+
+    @rule(data=st.data(), seed=st.integers(0, 9))
+    def try_something_and_give_it_up(self, data, seed):
+        """The place that is gone back to has no name then, and there is much history for little state."""
+        chance = Random(seed)
+        name = self.chosen(data)
+        checkpoint = self.do(self.manager.create_checkpoint(name, "for a moment"))
+
+        async def work(session):
+            for _ in range(4):
+                await session.set_context({"tried": chance.randbytes(500).hex()})
+
+        self.do(self.live(name, work))
+        self.do(self.manager.restore_checkpoint(checkpoint, session_id=name))
+        self.do(self.manager.delete_checkpoint(checkpoint))
 
     @rule(data=st.data())
     def fork(self, data):
@@ -182,30 +211,91 @@ class Sessions(RuleBasedStateMachine):
             self.do(self.manager.delete_checkpoint(checkpoint))
             del self.checkpoints[checkpoint]
 
-    @rule(level=st.sampled_from([None, 9]), encrypted=st.booleans())
-    def open_again_with_other_settings(self, level, encrypted):
+    @rule(data=st.data())
+    def end(self, data):
+        name = self.chosen(data)
+        self.do(self.manager.cancel_execution(name))
+        self.ended.add(name)
+
+    @rule(data=st.data())
+    def compact(self, data):
+        name = self.any_of(data)
+        found = self.do(self.manager.compact_session(name))
+        assert self.do(self.manager.get_head(name)).first_seq == found.first_seq
+        if found.first_seq > 1:
+            with pytest.raises(HistoryCompacted):
+                self.do(self.manager.get_session_state(name, found.first_seq - 1))
+
+    @rule()
+    def prune(self):
+        """Whatever is old goes, and all of it is."""
+        limits = Limits(history_age=timedelta(0), checkpoint_age=timedelta(0))
+        retention = self.manager.retention
+        report = self.do(retention.carry_out(self.do(retention.plan(limits))))
+        assert not report.skipped
+
+    @rule(data=st.data())
+    def delete(self, data):
+        if len(self.sessions) == 1:
+            return
+        name = self.any_of(data)
+        self.do(self.manager.delete_session(name))
+        self.forget(name)
+
+    def forget(self, name) -> None:
+        del self.sessions[name]
+        self.ended.discard(name)
+        self.checkpoints = {c: kept for c, kept in self.checkpoints.items() if kept[0] != name}
+
+    @rule(new=st.booleans())
+    def rotate(self, new):
+        """To a new key, which is the only one that is given then; or away from all."""
+        keys = [new_encryption_key(), *self.keys]
+        self.manage({**self.options, "encryption_key": keys})
+        report = self.do(self.manager.rotate_keys(decrypt=not new))
+        assert not report.unreadable
+        assert report.unneeded == [Key(key).id for key in (keys[1:] if new else keys)]
+        self.keys = keys[:1]
+        self.manage({**self.options, "encryption_key": self.keys if new else None})
+
+    @rule(data=st.data())
+    def copy_to_another_store_and_back(self, data):
+        other = MemoryStorageBackend()
+        results = self.do(copy_sessions(self.store, other))
+        assert {result.outcome for result in results} == {CopyOutcome.COPIED}
+        self.check(StateManager(other, **self.options))
+        name = self.any_of(data)
+        self.do(self.store.delete(name))
+        assert self.do(copy_session(other, self.store, name)).outcome == CopyOutcome.COPIED
+
+    @rule(level=st.sampled_from([None, 9]))
+    def open_again_with_other_settings(self, level):
         if not self.survives:
             return
         self.do(self.manager.close())
+        self.store = self.make_store()
         # Once a key was used it has to be given, also where it encrypts nothing new.
-        self.open({"compression": level is not None, "encryption_key": self.key})
+        self.manage({"compression": level is not None, "encryption_key": self.keys})
 
-    @invariant()
-    def present_states_are_as_the_model_says(self):
+    def check(self, manager) -> None:
         for name, model in self.sessions.items():
-            assert seen(self.do(self.manager.get_session_state(name))) == model
-
-    @invariant()
-    def kept_checkpoints_are_what_they_were(self):
-        for checkpoint, (_, model) in self.checkpoints.items():
-            assert seen(self.do(self.manager.get_checkpoint_state(checkpoint))) == model
-
-    @invariant()
-    def heads_count_what_is_there(self):
-        for name, model in self.sessions.items():
-            head = self.do(self.manager.get_head(name))
+            assert seen(self.do(manager.get_session_state(name))) == model
+            head = self.do(manager.get_head(name))
             assert head.counts["steps"] == len(model.outputs)
             assert head.counts["messages"] == len(model.memory)
+        for checkpoint, (_, model) in self.checkpoints.items():
+            assert seen(self.do(manager.get_checkpoint_state(checkpoint))) == model
+
+    @invariant()
+    def states_and_kept_checkpoints_are_what_the_model_says(self):
+        self.check(self.manager)
+
+    @invariant()
+    def logs_have_no_gap(self):
+        for name in self.sessions:
+            head = self.do(self.manager.get_head(name))
+            seqs = [event.seq for event in self.do(self.manager.log.read(name))]
+            assert seqs == list(range(head.first_seq, head.last_seq + 1))
 
     def teardown(self) -> None:
         self.do(self.manager.close())
@@ -257,7 +347,7 @@ def redis_stores(redis_server, redis_prefix):
     )
 
 
-EXAMPLES = {"memory": 12, "file": 12, "binary_file": 8, "sqlite": 8, "postgres": 8, "redis": 8}
+EXAMPLES = {"memory": 25, "file": 12, "binary_file": 8, "sqlite": 8, "postgres": 8, "redis": 8}
 
 
 @pytest.mark.parametrize("store", EXAMPLES)
