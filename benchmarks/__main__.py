@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from benchmarks import growth, places, steps
+from benchmarks import graphs, growth, places, steps
 from benchmarks.figures import Figure, table
 from benchmarks.machine import KINDS, QUICK, Machine, Sizes
 
@@ -29,6 +29,7 @@ def _of(measure: Callable[..., Awaitable[list[Figure]]], kind: str) -> Measure:
 
 ROWS: dict[str, Measure] = {
     **{f"growth-{kind}": _of(growth.growth, kind) for kind in KINDS},
+    **{f"langgraph-{kind}": _of(graphs.graph, kind) for kind in KINDS},
     **{f"steps-{kind}": _of(steps.one_after_another, kind) for kind in KINDS},
     **{f"flat-{kind}": _of(steps.flat, kind) for kind in KINDS},
     "crowd-postgresql": steps.crowd,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import operator
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from itertools import islice
 from typing import Annotated, Any, TypedDict
@@ -53,4 +55,38 @@ def _graph(checkpointer: Any) -> Any:
     builder = module.StateGraph(State)
     builder.add_node("agent", lambda state: {})
     builder.add_edge(module.START, "agent")
+    return builder.compile(checkpointer=checkpointer)
+
+
+# A conversation, with any saver
+
+
+def our_saver(place: Place) -> AbstractContextManager[Any]:
+    saver: AbstractContextManager[Any] = _load("state_core.adapters.langgraph").StateCoreSaver.from_url(
+        place.url
+    )
+    return saver
+
+
+@contextmanager
+def postgresql_saver(place: Place) -> Iterator[Any]:
+    saver = _load("langgraph.checkpoint.postgres").PostgresSaver
+    with saver.from_conn_string(place.url) as checkpointer:
+        checkpointer.setup()
+        yield checkpointer
+
+
+@contextmanager
+def sqlite_saver(place: Place) -> Iterator[Any]:
+    saver = _load("langgraph.checkpoint.sqlite").SqliteSaver
+    with saver.from_conn_string(str(place.folder / "peer.sqlite3")) as checkpointer:
+        yield checkpointer
+
+
+def talk(checkpointer: Any, answers: Iterator[str]) -> Any:
+    """A graph with the framework's own state for messages, that gives these answers."""
+    module = import_module("langgraph.graph")
+    builder = module.StateGraph(module.MessagesState)
+    builder.add_node("chat", lambda state: {"messages": [("ai", next(answers))]})
+    builder.add_edge(module.START, "chat")
     return builder.compile(checkpointer=checkpointer)
