@@ -57,7 +57,7 @@ MOVES = frozenset({K.INPUT_REQUESTED, K.BRANCH_RESUMED, K.BRANCH_WAITING})
 PAGE = 100
 OVERLAP = timedelta(minutes=2)
 """Sessions carry the time of the machine that wrote last; clocks may differ by this much."""
-BUDGET = 1.5
+BUDGET = 0.5
 """Seconds that one look spends on gathering."""
 EVENTS = 2000
 """Headers read at once."""

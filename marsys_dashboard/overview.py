@@ -38,7 +38,7 @@ BUCKETS: Mapping[str, timedelta] = {
 MOST_HEADS = 5000
 """Sessions of each store that are read, those that changed last."""
 PAGE = 500
-BUDGET = 1.5
+BUDGET = 0.8
 """Seconds for reading steps, of all stores together."""
 MOST_STEPS = 2000
 """Steps of one session that are read, the newest."""

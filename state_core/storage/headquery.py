@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Count, DurationField, ExpressionWrapper, F, Q, QuerySet, Value
+from django.db.models import Count, F, FloatField, Func, Q, QuerySet, Value
 from django.db.models.functions import Now, StrIndex
 
 from state_core.fields import needle
@@ -54,20 +54,35 @@ def _labelled(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
     return heads
 
 
+class Seconds(Func):
+    """From the second moment to the first, by the database's own functions: Django's would call Python for
+    each row of SQLite."""
+
+    output_field = FloatField()
+    arg_joiner = " - "
+    template = "EXTRACT(EPOCH FROM (%(expressions)s))"
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        days = "((julianday(%(expressions)s)) * 86400.0)"
+        return self.as_sql(compiler, connection, template=days, arg_joiner=") - julianday(", **context)
+
+
 def _lasting(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
     """Until now where it has not ended; what has not started has not lasted."""
     bounds = {"gte": query.min_duration, "lte": query.max_duration}
-    asked = {sign: timedelta(seconds=n) for sign, n in bounds.items() if n is not None}
+    asked = {sign: seconds for sign, seconds in bounds.items() if seconds is not None}
     if not asked:
         return heads
-    took = ExpressionWrapper(F("ended_at") - F("started_at"), DurationField())
     now = utc_now()
-    ended = Q(**{f"took__{sign}": length for sign, length in asked.items()})
+    ended = Q(**{f"took__{sign}": seconds for sign, seconds in asked.items()})
     # The longer it lasts, the earlier it began.
     begun = {"gte": "lte", "lte": "gte"}
-    lasts = Q(ended_at=None, **{f"started_at__{begun[sign]}": now - n for sign, n in asked.items()})
+    lasts = Q(
+        ended_at=None,
+        **{f"started_at__{begun[sign]}": now - timedelta(seconds=n) for sign, n in asked.items()},
+    )
     started = heads.filter(started_at__isnull=False)
-    found: QuerySet[Any] = started.alias(took=took).filter(ended | lasts)
+    found: QuerySet[Any] = started.alias(took=Seconds("ended_at", "started_at")).filter(ended | lasts)
     return found
 
 
