@@ -9,7 +9,14 @@ from state_core.adapters.langgraph.showing import Showing
 from state_core.adapters.langgraph.thread import Thread
 from state_core.adapters.langgraph.threads import Threads
 from state_core.adapters.langgraph.values import Numbering
-from state_core.adapters.langgraph.writing import Put, Writes, put_record, with_new_items, writes_record
+from state_core.adapters.langgraph.writing import (
+    Put,
+    Writes,
+    is_kept,
+    put_record,
+    with_new_items,
+    writes_record,
+)
 from state_core.events import Event
 from state_core.records import utc_now
 
@@ -19,6 +26,8 @@ async def keep_put(threads: Threads, thread_id: str, put: Put, serializer: Seria
     back a thread that was deleted: it raises SessionNotFound."""
 
     def compose(thread: Thread) -> list[Event]:
+        if is_kept(thread, put):
+            return []
         number = Numbering(thread.items)
         record = put_record(thread, put, number)
         serializer.check(number.new)

@@ -100,7 +100,10 @@ class Showing:
 
     def _root_if(self, *, ended: bool) -> list[str]:
         root = self.outline["branches"].get(ROOT)
-        return [ROOT] if root and (root["status"] in BRANCH_ENDED) == ended else []
+        has_ended = (
+            root["status"] in BRANCH_ENDED if root else not any(e.branch_id == ROOT for e in self.events)
+        )
+        return [ROOT] if has_ended == ended else []
 
     def _end_branch(self, branch_id: str, status: BranchStatus, **data: Any) -> None:
         branch = self.outline["branches"].get(branch_id)

@@ -12,7 +12,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
+from tenacity import (
+    AsyncRetrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random,
+    wait_random_exponential,
+)
 
 from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.thread import Thread
@@ -20,7 +27,7 @@ from state_core.adapters.langgraph.writing import Reader
 from state_core.changes import keep_aside
 from state_core.compose import numbered
 from state_core.events import Event, EventKind
-from state_core.exceptions import ConflictError, SessionExists, SessionNotFound
+from state_core.exceptions import ConflictError, SessionExists, SessionNotFound, StorageUnavailable
 from state_core.log import Range
 from state_core.manager import StateManager
 from state_core.records import Head, parse_time, utc_now
@@ -28,6 +35,8 @@ from state_core.storage.base import HeadQuery
 
 TAG = "langgraph"
 PAGE = 200
+READ_PATIENCE = 5.0
+"""Seconds for which a store that is away is asked again by who only reads: nothing is lost by an error."""
 READERS = 1000
 """Runs whose beginning is remembered, for the durations of their first tasks."""
 
@@ -61,24 +70,41 @@ class Threads:
         return await self.read_session(session_id_of(thread_id))
 
     async def read_session(self, session_id: str) -> Thread | None:
+        patience = min(READ_PATIENCE, self.manager.config.outage_patience)
         async with self._locked(session_id):
-            try:
-                return await self._caught_up(session_id)
-            except SessionNotFound:
-                self._kept.pop(session_id, None)
-                return None
+            async for attempt in _through_outages(patience):
+                with attempt:
+                    return await self._caught_up_if_there(session_id)
+        raise AssertionError("tenacity re-raises the last error")
+
+    async def _caught_up_if_there(self, session_id: str) -> Thread | None:
+        try:
+            return await self._caught_up(session_id)
+        except SessionNotFound:
+            self._kept.pop(session_id, None)
+            return None
 
     async def append(self, thread_id: str, compose: Compose, *, create: bool = True) -> Thread:
-        """Durably append what ``compose`` makes; nothing where it makes nothing.
+        """Durably append what ``compose`` makes; nothing where it makes nothing. A store that is away is
+        asked again, for as long as the configuration's ``outage_patience``; what had landed before it went
+        away, ``compose`` finds in the thread.
 
         Raises what ``compose`` raises, and SessionNotFound where the thread is not there and is not to be
         made.
         """
         session_id = session_id_of(thread_id)
         async with self._locked(session_id):
-            async for attempt in _again():
+            async for attempt in _through_outages(self.manager.config.outage_patience):
                 with attempt:
-                    return await self._append(session_id, thread_id, compose, create)
+                    return await self._append_to_newest(session_id, thread_id, compose, create)
+        raise AssertionError("tenacity re-raises the last error")
+
+    async def _append_to_newest(
+        self, session_id: str, thread_id: str, compose: Compose, create: bool
+    ) -> Thread:
+        async for attempt in _again():
+            with attempt:
+                return await self._append(session_id, thread_id, compose, create)
         raise AssertionError("tenacity re-raises the last error")
 
     async def _append(self, session_id: str, thread_id: str, compose: Compose, create: bool) -> Thread:
@@ -201,6 +227,15 @@ class _MovedOn(ConflictError):
 def _is_of(thread: Thread, head: Head) -> bool:
     """Not one that was deleted and made again meanwhile."""
     return thread.seq <= head.last_seq and parse_time(thread.outline["created_at"]) == head.created_at
+
+
+def _through_outages(patience: float) -> AsyncRetrying:
+    return AsyncRetrying(
+        retry=retry_if_exception_type(StorageUnavailable),
+        wait=wait_random_exponential(multiplier=0.1, max=5),
+        stop=stop_after_delay(patience),
+        reraise=True,
+    )
 
 
 def _again() -> AsyncRetrying:

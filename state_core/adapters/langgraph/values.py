@@ -185,6 +185,15 @@ def difference(old: Numbers, new: Encoded | None, number: Numbering) -> list[Any
     return _dict_change(old, {key: number(item) for key, item in new.items.items()})
 
 
+def difference_of(numbers: Numbers) -> list[Any]:
+    """From nothing to these."""
+    if numbers is None:
+        return ["e"]
+    if isinstance(numbers, int):
+        return ["w", numbers]
+    return ["l", numbers] if isinstance(numbers, list) else ["D", numbers]
+
+
 def _list_parts(old: list[int], new: list[int]) -> list[Any]:
     same = next(
         (i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new))

@@ -29,6 +29,7 @@ from state_core.adapters.langgraph.values import (
     Numbering,
     Typed,
     difference,
+    difference_of,
     shown_items,
 )
 from state_core.codec import plain_json
@@ -142,6 +143,19 @@ def put_record(thread: Thread, put: Put, number: Numbering) -> Record:
     if put.updated != updated_by(values):
         record["uc"] = put.updated
     return record
+
+
+def is_kept(thread: Thread, put: Put) -> bool:
+    """Is the same put there already?"""
+    kept = thread.namespace(put.ns).checkpoints.get(put.id)
+    if kept is None or kept.parent != put.parent or kept.versions != put.versions or kept.seen != put.seen:
+        return False
+    metadata = put.metadata if put.plain_metadata is None else put.plain_metadata
+    number = Numbering(thread.items)
+    return kept.metadata == metadata and all(
+        difference(None, value, number) == difference_of(thread.resolve(kept.values.get(channel)))
+        for channel, value in put.values.items()
+    )
 
 
 def _where(namespace: Namespace, writer: str) -> Record:

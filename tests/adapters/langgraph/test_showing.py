@@ -67,6 +67,18 @@ def test_messages_follow_the_channel_through_removals_and_edits(saver: StateCore
     assert saver.state_manager.sync.get_head("thread").counts["messages"] == len(channel)
 
 
+def test_saved_at_its_exit_alone_a_run_is_completed_with_its_branch(saver: StateCoreSaver) -> None:
+    graph = talk(saver)
+    graph.invoke({"messages": [HumanMessage("hello")]}, config(), durability="exit")
+    state = seen(saver)
+    assert (state.status, state.branches[0].status, len(state.branches[0].memory)) == (
+        "completed",
+        "completed",
+        2,
+    )
+    assert saver.state_manager.sync.get_head("thread").counts["branches_ended"] == 1
+
+
 def test_a_node_that_fails_is_a_failed_step_and_the_next_run_tries_again(saver: StateCoreSaver) -> None:
     class State(TypedDict, total=False):
         tries: int
