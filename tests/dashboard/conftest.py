@@ -72,7 +72,7 @@ async def feed(manager: StateManager) -> AsyncIterator[Feed]:
     assert not made.running
 
 
-@pytest.fixture(params=["memory", "file", "redis"])
+@pytest.fixture(params=["memory", "redis"])
 def store(request: pytest.FixtureRequest) -> StorageBackend:
     found: StorageBackend = request.getfixturevalue(f"{request.param}_store")
     return found

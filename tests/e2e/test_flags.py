@@ -16,7 +16,7 @@ FAN = """
 async def main():
     async with manager.session("fan") as session:
         plan = await session.open_branch("plan")
-        readers = [await session.open_branch(f"Reader-{n}", parent=plan) for n in range(60)]
+        readers = [await session.open_branch(f"Reader-{n}", parent=plan) for n in range(42)]
         merge = await session.open_branch("merge", parent=readers, status=BranchStatus.WAITING)
         await plan.complete()
         for reader in readers[1:]:
@@ -38,7 +38,7 @@ async def test_what_goes_in_circles_is_flagged_while_it_happens(
     await open_live(page, f"{server.url}/sessions/default/fan/")
     orchestrator.start(FAN)
     flag = page.locator('#flags [data-branch-id="debate"]')
-    await expect(flag.filter(has_text="Writer and Critic have taken turns")).to_be_visible(timeout=30_000)
+    await expect(flag.filter(has_text="Writer and Critic have taken turns")).to_be_visible(timeout=60_000)
     await expect(flag.filter(has_text="The same message")).to_be_visible()
     graph = page.locator("#graph")
     await expect(graph.locator(".annotation-text").filter(has_text="⚠ ◐ debate")).to_have_count(1)
@@ -46,8 +46,8 @@ async def test_what_goes_in_circles_is_flagged_while_it_happens(
     await expect(page.locator("#inspector h2")).to_have_text("debate")
 
     note = page.locator("[data-graph-note]")
-    await expect(note).to_contain_text("59 of 60 arrived at merge, waiting for Reader-0, ")
-    group = graph.locator(".annotation-text").filter(has_text="Reader ×60")
+    await expect(note).to_contain_text("41 of 42 arrived at merge, waiting for Reader-0, ")
+    group = graph.locator(".annotation-text").filter(has_text="Reader ×42")
     await expect(group).to_have_count(1)
     await group.click(force=True)
     await expect(group).to_have_count(0)

@@ -202,7 +202,7 @@ async def _checkpoint(travel: Travel, name: str) -> str:
     return found[name]
 
 
-@on_both
+@on_postgres
 async def test_going_back_says_what_it_does_and_is_undone(travel: Travel) -> None:
     page = travel.page
     await travel.gets_to(7)

@@ -117,7 +117,8 @@ class Charts {
   // What rules say of branches: id → words.
   flag(branches) {
     this.flags = branches;
-    if (this.state.model) this.state.model.flags = branches;
+    if (!this.state.model) return;
+    this.state.model.flags = branches;
     this.paintSoon();
   }
 

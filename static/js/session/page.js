@@ -226,7 +226,7 @@ main.addEventListener("change", (event) => {
 
 // Who scrolls to the beginning of what is there gets what was before; to the end, what came after.
 main.addEventListener("scroll", ({ target }) => {
-  if (!target.matches?.("[data-scroller]")) return;
+  if (LISTED[target.dataset?.scroller] !== "messages") return;
   const earlier = target.querySelector(".earlier:not([hidden]) button:not([aria-busy])");
   if (earlier && target.scrollTop < 60 && target.scrollHeight > target.clientHeight) loadEarlier(earlier);
 }, { capture: true, passive: true });
@@ -312,6 +312,7 @@ const BUTTONS = {
 };
 
 async function loadEarlier(button) {
+  if (button.getAttribute("aria-busy") === "true") return;
   const scroller = button.closest("[data-scroller]");
   const name = LISTED[scroller.dataset.scroller];
   const rows = lists.get(scroller.querySelector("[data-list]"));
