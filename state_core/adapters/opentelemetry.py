@@ -36,6 +36,7 @@ except ImportError as error:
 TRACES = 10_000
 """Traces whose session is remembered after their last span."""
 FAILED = "the span ended with an error"
+MISSED = "its end was missed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,9 @@ class _Open:
 class _Course:
     """A session that is open here."""
 
-    open_spans: int = 0
+    open_spans: set[int] = field(default_factory=set)
+    has_gap: bool = False
+    """Ends may have been missed."""
     error: str = ""
     """Of the last top span."""
     idle_since: float = field(default_factory=time.monotonic)
@@ -174,10 +177,10 @@ class SpanRecorder(Recorder[_Began | _Ended]):
         else:
             await self._ends(item)
 
-    async def record_gap(self, key: str, count: int) -> None:
+    async def record_gap(self, key: str, count: int, reason: str) -> None:
         session_id = self._traces.get(int(key, 16)) or _session_of_trace(int(key, 16))
-        await super().record_gap(session_id, count)
-        self._courses.setdefault(session_id, _Course())
+        await super().record_gap(session_id, count, reason)
+        self._course(session_id).has_gap = True
 
     async def settle(self) -> None:
         idle = time.monotonic() - self._linger
@@ -205,7 +208,7 @@ class SpanRecorder(Recorder[_Began | _Ended]):
         session_id = above.session_id if above else self._session_id(span)
         name = genai.agent(attributes, span.name)
         recorded = await self.session(session_id, Description(title=name, workflow=name))
-        self._course(session_id).open_spans += 1
+        self._course(session_id).open_spans.add(span.span_id)
         place = _branch(span, name) if _is_agent(attributes) else _step(span, attributes, above)
         place.session_id = session_id
         self._spans[span.span_id] = place
@@ -232,9 +235,22 @@ class SpanRecorder(Recorder[_Began | _Ended]):
         else:
             await self._branch_ends(recorded, place, span, attributes, (error, detail))
         course = self._course(place.session_id)
-        course.open_spans -= 1
+        course.open_spans.discard(began.span_id)
         if place.is_top:
             course.error = error
+            self._end_what_was_missed(recorded, course)
+
+    def _end_what_was_missed(self, recorded: RecordedSession, course: _Course) -> None:
+        """A top span has ended, and no other is open: what still is within it has ended too."""
+        if not course.has_gap or any(self._spans[span_id].is_top for span_id in course.open_spans):
+            return
+        for span_id in course.open_spans:
+            place = self._spans.pop(span_id)
+            recorded.session.step_left(place.branch_id)
+        recorded.end_open_steps(MISSED)
+        recorded.end_open_branches(BranchStatus.COMPLETED)
+        course.open_spans.clear()
+        course.has_gap = False
 
     async def _step_ends(
         self,

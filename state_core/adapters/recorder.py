@@ -24,8 +24,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
 from state_core.adapters.recorded import RecordedSession
-from state_core.exceptions import ConfigurationError, LeaseHeld, LeaseLost, StateError
+from state_core.exceptions import ConfigurationError, LeaseHeld, LeaseLost, StateError, StorageUnavailable
 from state_core.manager import StateManager
 from state_core.storage import from_url
 from state_core.storage.base import StorageBackend
@@ -43,6 +45,7 @@ OUTSIDE = ("pause", "resume", "cancel", "answer", "restore", "fork")
 LOOKS = 2.0
 """Seconds between two looks at the log of a session that takes no commands."""
 FULL = "the queue of the recorder was full"
+FAULTY = "it could not be recorded; the program's log says why"
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class Recorder(ABC, Generic[Item]):
             if len(self._queue) >= self._capacity:
                 self._missed[key] += 1
                 return
-            self._queue.append(item)
+            self._queue.append((key, item))
             self._put += 1
             if self._thread is None:
                 self._start_thread()
@@ -136,10 +139,10 @@ class Recorder(ABC, Generic[Item]):
     async def record(self, item: Item) -> None:
         """Compose the events of an item. Called in the recorder's thread, one item after another."""
 
-    async def record_gap(self, key: str, count: int) -> None:
-        """So many items with this key were not taken. By default the key is a session's id."""
+    async def record_gap(self, key: str, count: int, reason: str) -> None:
+        """So many items with this key are not recorded. By default the key is a session's id."""
         if key:
-            (await self.session(key)).missed(count, FULL)
+            (await self.session(key)).missed(count, reason)
 
     async def settle(self) -> None:
         """About once a second: the adapter may leave sessions in which nothing happens any more."""
@@ -153,7 +156,11 @@ class Recorder(ABC, Generic[Item]):
         """The session of this id, entered where it is not open here."""
         found = self._open.get(session_id)
         if found is None:
-            found = self._open[session_id] = await self._enter(session_id, description or Description())
+            async for attempt in self._through_outages():
+                with attempt:
+                    found = await self._enter(session_id, description or Description())
+            assert found is not None, "tenacity raises the last error"
+            self._open[session_id] = found
         self._touched[session_id] = found
         return found
 
@@ -190,7 +197,7 @@ class Recorder(ABC, Generic[Item]):
 
     def _start_anew(self) -> None:
         self._lock = threading.Condition()
-        self._queue: deque[Item] = deque()
+        self._queue: deque[tuple[str, Item]] = deque()
         self._missed: Counter[str] = Counter()
         self._put: int = 0
         self._done: int = 0
@@ -232,7 +239,7 @@ class Recorder(ABC, Generic[Item]):
         await self._guarded(self.leave_all())
         await self._manager.close() if self._closes_store else await self._manager.log.flush()
 
-    def _take(self) -> tuple[list[Item], Counter[str]]:
+    def _take(self) -> tuple[list[tuple[str, Item]], Counter[str]]:
         with self._lock:
             items = [self._queue.popleft() for _ in range(min(BATCH, len(self._queue)))]
             # What was missed came after everything in the queue.
@@ -242,11 +249,14 @@ class Recorder(ABC, Generic[Item]):
             self._asleep = not items and not missed
             return items, missed
 
-    async def _record_all(self, items: list[Item], missed: Counter[str]) -> None:
-        for item in items:
-            await self._guarded(self.record(item))
-        for key, count in missed.items():
-            await self._guarded(self.record_gap(key, count))
+    async def _record_all(self, items: list[tuple[str, Item]], missed: Counter[str]) -> None:
+        failed = Counter[str]()
+        for key, item in items:
+            failed[key] += not await self._guarded(self.record(item))
+        for gaps, reason in ((failed, FAULTY), (missed, FULL)):
+            for key, count in gaps.items():
+                if count:
+                    await self._guarded(self.record_gap(key, count, reason))
         touched, self._touched = self._touched, {}
         await asyncio.gather(*(self._flush_one(recorded) for recorded in touched.values()))
         with self._lock:
@@ -254,14 +264,17 @@ class Recorder(ABC, Generic[Item]):
             self._lock.notify_all()
         self._recorded.set()
 
-    async def _guarded(self, work: Any) -> None:
-        """One item that cannot be recorded does not stop the others."""
+    async def _guarded(self, work: Any) -> bool:
+        """One item that cannot be recorded does not stop the others. False where it could not."""
         try:
             await work
         except StateError as error:
             logger.error("Something could not be recorded: %s", error)
+            return False
         except Exception:
             logger.exception("Something could not be recorded.")
+            return False
+        return True
 
     async def _sleep(self) -> None:
         self._wake.clear()
@@ -271,6 +284,15 @@ class Recorder(ABC, Generic[Item]):
             self._asleep = True
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), max(0.05, min(1.0, self._linger)))
+
+    def _through_outages(self) -> AsyncRetrying:
+        """What comes meanwhile waits in the queue."""
+        return AsyncRetrying(
+            retry=retry_if_exception_type(StorageUnavailable),
+            wait=wait_random_exponential(multiplier=0.1, max=5),
+            stop=stop_after_delay(self._manager.config.outage_patience),
+            reraise=True,
+        )
 
     async def _enter(self, session_id: str, description: Description) -> RecordedSession:
         try:

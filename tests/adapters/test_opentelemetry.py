@@ -298,6 +298,52 @@ async def test_what_a_store_that_stays_away_did_not_take_is_a_gap(make_traced):
     assert [step.agent for step in steps][-1] == "fetch"
 
 
+async def test_a_run_whose_ends_were_missed_still_comes_to_its_end(make_traced):
+    store = Slow()
+    traced = make_traced(store, capacity=3)
+    with traced.span("invoke_agent", "Planner", conversation__id="c"):
+        traced.processor.force_flush()
+        with traced.span("execute_tool", "search"):
+            traced.processor.force_flush()
+            store.free.clear()
+            for _ in range(20):
+                with traced.span("execute_tool", "more"):
+                    pass
+        store.free.set()
+        traced.processor.force_flush()
+    traced.provider.shutdown()
+    state = await traced.manager.get_session_state("c")
+    assert state.status == "completed"
+    assert "running" not in {step.status for step in state.branches[0].steps}
+
+
+async def test_a_store_that_is_away_at_the_start_is_waited_for(make_traced):
+    store = Away()
+    store.fails = True
+    traced = make_traced(store)
+    with traced.span("invoke_agent", "Planner", conversation__id="c"):
+        await asyncio.sleep(0.3)
+        store.fails = False
+    assert EventKind.EVENTS_MISSED not in await traced.kinds("c")
+    assert [branch.name for branch in (await traced.state("c")).branches] == ["Planner"]
+
+
+async def test_what_cannot_be_recorded_is_a_gap_and_stops_nothing(traced, monkeypatch, caplog):
+    with traced.span("invoke_agent", "Planner", conversation__id="c"):
+        traced.processor.force_flush()
+        monkeypatch.setattr("state_core.adapters.genai.worker", lambda *_: 1 / 0)
+        with traced.span("execute_tool", "search"):
+            pass
+        traced.processor.force_flush()
+        monkeypatch.undo()
+        with traced.span("execute_tool", "fetch"):
+            pass
+    state = await traced.state("c")
+    assert [step.agent for step in state.branches[0].steps] == ["fetch"]
+    assert EventKind.EVENTS_MISSED in await traced.kinds("c")
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_two_processes_in_one_conversation_do_not_mix_up_each_others_part(make_traced):
     store = MemoryStorageBackend()
     here, there = make_traced(store), make_traced(store)

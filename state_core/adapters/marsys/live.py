@@ -109,8 +109,8 @@ class MarsysLive(Recorder[Seen]):
         if course.ended:
             await self._finish(item.marsys_id)
 
-    async def record_gap(self, key: str, count: int) -> None:
-        await super().record_gap(session_id_of(key), count)
+    async def record_gap(self, key: str, count: int, reason: str) -> None:
+        await super().record_gap(session_id_of(key), count, reason)
 
     @staticmethod
     def _title(item: Seen) -> str:
