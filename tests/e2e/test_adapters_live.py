@@ -1,9 +1,10 @@
-"""Spans of a program that knows nothing of the dashboard, live in a browser."""
+"""Programs of other frameworks, live in a browser."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from playwright.async_api import Page, expect
 
 from state_core.manager import StateManager
 from tests.e2e.conftest import Orchestrators, Server
-from tests.e2e.pages import act, not_reloaded, open_live, row, until
+from tests.e2e.pages import act, confirm, not_reloaded, open_live, row, until
+from tests.marsys_python import marsys_python  # noqa: F401
+from tests.server import ROOT
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -93,3 +96,49 @@ async def test_spans_of_another_process_are_on_the_page_while_they_last(
         ("Planner", "completed"),
         ("Scout", "completed"),
     ]
+
+
+async def test_a_real_marsys_run_pauses_at_its_next_agent_and_goes_on_from_the_browser(
+    signed_in_page: Page,
+    server: Server,
+    manager: StateManager,
+    marsys_python: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    page = signed_in_page
+    kept = {name: value for name, value in server.environment.items() if name != "DJANGO_SETTINGS_MODULE"}
+    script = Path(__file__).parent / "marsys_run.py"
+    program = subprocess.Popen(
+        [marsys_python, script, "marsys-live", tmp_path],
+        env={**kept, "PYTHONPATH": str(ROOT), "DATABASE_URL": server.database},
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        await open_live(page, f"{server.url}/sessions/")
+        await expect(row(page, "marsys-live")).to_contain_text("Explain tides")
+        await open_live(page, f"{server.url}/sessions/default/marsys-live/?tab=steps")
+        status = page.locator("#standing .status")
+        running = page.locator('[data-list="steps"] > tr[data-status="running"]')
+        await expect(running).to_contain_text("Planner")
+        await act(page, "pause").click()
+        await confirm(page).click()
+        await expect(status).to_have_attribute("data-status", "pausing")
+        (tmp_path / "1").touch()
+        (tmp_path / "2").touch()
+        await expect(status).to_have_attribute("data-status", "paused")
+        assert len((await manager.get_session_state("marsys-live")).branches) == 1, "nobody went on"
+        if folder := os.environ.get("PICTURES"):
+            await page.screenshot(path=f"{folder}/marsys-paused.png", full_page=True)
+        await act(page, "resume").click()
+        await confirm(page).click()
+        await expect(status).to_have_attribute("data-status", "completed")
+        await until(lambda: asyncio.to_thread(lambda: program.poll() is not None))
+        assert program.returncode == 0
+        assert await not_reloaded(page)
+        if folder:
+            await open_live(page, f"{server.url}/sessions/default/marsys-live/")
+            await page.wait_for_timeout(2500)
+            await page.screenshot(path=f"{folder}/marsys-done.png", full_page=True)
+    finally:
+        program.kill()
+        program.wait(20)

@@ -255,10 +255,12 @@ async def _remember(
 
 def _message(entry: Values, agent: str) -> Message:
     extra = {name: entry[name] for name in ("tool_calls", "tool_call_id") if entry.get(name)}
-    name = entry.get("name")
+    name, content = entry.get("name"), entry.get("content")
+    if content is None and "tool_calls" in extra:
+        content = {"tool_calls": extra.pop("tool_calls")}
     return Message(
         str(entry.get("role") or "assistant"),
-        entry.get("content"),
+        content,
         agent=agent or None,
         name=None if name is None or name == agent else str(name),
         metadata=extra,
@@ -271,6 +273,8 @@ def _said(role: str, *names: str) -> Meaning:
     async def meaning(recorded: RecordedSession, course: Course, values: Values, at: float) -> None:
         branch_id = _branch_of(recorded, course, values, at)
         kept = {name: values[name] for name in names if values.get(name) not in (None, "", [])}
+        if "duration" in kept:
+            kept["duration"] = round(float(kept["duration"]), 3)
         content = next(iter(kept.values())) if len(names) == 1 and kept else kept
         message = Message(role, content, agent=_text(values, "agent_name") or None)
         recorded.add_messages(branch_id, [message], _moment(at))
