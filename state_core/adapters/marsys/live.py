@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from state_core.adapters.marsys.meanings import MEANINGS, Course
-from state_core.adapters.marsys.shelf import TAG, session_id_of
+from state_core.adapters.marsys.shelf import TAG, session_id_of, title_of
 from state_core.adapters.recorder import Description, Recorder, Target
 from state_core.adapters.redaction import Redact, bounded, redacted
-from state_core.heads import short
 from state_core.records import BranchStatus
 
 ATTACHED = "_state_core_live"
@@ -99,7 +98,10 @@ class MarsysLive(Recorder[Seen]):
 
     async def record(self, item: Seen) -> None:
         description = Description(
-            title=self._title(item), workflow="MARSYS", tags=(TAG,), metadata=self._metadata(item)
+            title=title_of(item.marsys_id, item.values.get("task")),
+            workflow="MARSYS",
+            tags=(TAG,),
+            metadata=self._metadata(item),
         )
         recorded = await self.session(session_id_of(item.marsys_id), description)
         course = self._courses.setdefault(item.marsys_id, Course())
@@ -111,11 +113,6 @@ class MarsysLive(Recorder[Seen]):
 
     async def record_gap(self, key: str, count: int, reason: str) -> None:
         await super().record_gap(session_id_of(key), count, reason)
-
-    @staticmethod
-    def _title(item: Seen) -> str:
-        derived = session_id_of(item.marsys_id) != item.marsys_id
-        return item.marsys_id if derived else short(item.values.get("task") or "", 120)
 
     def _metadata(self, item: Seen) -> dict[str, Any] | None:
         task = item.values.get("task")

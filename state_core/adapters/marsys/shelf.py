@@ -23,6 +23,7 @@ from state_core.control import again_on_conflict, is_held
 from state_core.events import Event, EventKind
 from state_core.exceptions import InvalidId, SessionExists, SessionNotFound
 from state_core.fold import state_counts
+from state_core.heads import short
 from state_core.records import Checkpoint, CheckpointKind, Document, check_id
 from state_core.storage.base import HeadQuery
 
@@ -44,6 +45,11 @@ def session_id_of(marsys_id: str) -> str:
     except InvalidId:
         digest = hashlib.blake2b(str(marsys_id).encode("utf-8", "replace"), digest_size=12).hexdigest()
         return f"{TAG}-{digest}"
+
+
+def title_of(marsys_id: str, task: Any) -> str:
+    """The task, save where the title has to tell the id."""
+    return short(task or marsys_id, 120) if session_id_of(marsys_id) == marsys_id else marsys_id
 
 
 class Shelf:
@@ -132,7 +138,7 @@ class Shelf:
         return session_id in await self.manager.storage.last_seqs([session_id])
 
     async def save_state(self, marsys_id: str, value: Document) -> None:
-        await self._write(session_id_of(marsys_id), value, title=marsys_id)
+        await self._write(session_id_of(marsys_id), value, title=title_of(marsys_id, value.get("task")))
 
     async def load_state(self, marsys_id: str) -> Document | None:
         return await self._state(session_id_of(marsys_id))
