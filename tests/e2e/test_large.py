@@ -1,4 +1,4 @@
-"""Large sessions in a browser: the page stays small whatever is looked at. `make bench-ui` has the full sizes."""
+"""Large sessions in a browser: the page stays small whatever is looked at. `make bench-ui` has full sizes."""
 
 from __future__ import annotations
 
