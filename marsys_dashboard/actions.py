@@ -32,11 +32,12 @@ from marsys_dashboard.forms import ActForm, answer_fields
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
+from marsys_dashboard.travel import outline_at
 from state_core.control import open_question
 from state_core.exceptions import CheckpointNotFound, StateError
 from state_core.manager import StateManager
 from state_core.managers import why_unreadable
-from state_core.preview import RestorePreview
+from state_core.preview import RestorePreview, preview_of
 from state_core.records import Checkpoint, Head, Question
 from state_core.words import STATUSES, Action
 
@@ -193,7 +194,10 @@ class Dialog:
         """What going back would do; of a session that cannot be read, nothing is said."""
         if self.action.verb not in GOING_BACK or checkpoint is None or self.unreadable:
             return None
-        return await self.manager.preview_restore(checkpoint.id, session_id=self.head.session_id)
+        present, target = [
+            await outline_at(self.store, self.manager, self.head, at) for at in (None, checkpoint.seq)
+        ]
+        return preview_of(present.document, target.document, checkpoint, self.head.counts["messages"])
 
     async def _present_context(self) -> context_edit.Present | None:
         """What can be edited before the session is resumed."""

@@ -14,9 +14,11 @@ from state_core.records import Head, parse_time
 
 LEAST_STRIDE = 1_000
 """Events between places that are kept, at least …"""
-PLACES = 32
+PLACES = 8
 """… and so many places in a log at most."""
-KEPT_EVENTS = 200_000
+VISITED = 3
+"""Other places of a session that are kept: where somebody is now."""
+KEPT_EVENTS = 300_000
 """Events that all kept outlines together were folded from; about half a kilobyte each."""
 
 Key = tuple[str, str, int]
@@ -53,6 +55,8 @@ class PastOutlines:
                 del self._kept[key]  # of a session that had this id before, or compacted away
             elif found is None or key[2] > found.seq:
                 found = outline
+        if found:
+            self._kept.move_to_end((store, head.session_id, found.seq))
         return found
 
     async def _moved(
@@ -64,10 +68,13 @@ class PastOutlines:
         else:
             moved = base.copy()
             fold_forward(moved, events)
-        self._keep((store, head.session_id, seq), moved)
+        self._keep((store, head.session_id, seq), moved, stride_of(head.last_seq))
         return moved
 
-    def _keep(self, key: Key, outline: Outline) -> None:
+    def _keep(self, key: Key, outline: Outline, stride: int) -> None:
+        others = [k for k in self._kept if k[:2] == key[:2] and k[2] % stride]
+        if key[2] % stride and len(others) >= VISITED:
+            del self._kept[others[0]]
         self._kept[key] = outline
         self._kept.move_to_end(key)
         while len(self._kept) > 1 and sum(kept.weight for kept in self._kept.values()) > self._events:
