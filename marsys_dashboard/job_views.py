@@ -116,8 +116,14 @@ async def jobs(request: HttpRequest) -> HttpResponse:
     """The newest, with how far each is."""
     found = [job async for job in Job.objects.order_by("-created_at", "-id")[:RECENT]]
     rows = [{"job": job, **await _progress(job)} for job in found]
-    context = {"section": "jobs", "rows": rows, "may": await permissions_of(request.user), "most": RECENT}
-    return await page(request, "jobs/jobs.html", context)
+    context = {
+        "section": "jobs",
+        "rows": rows,
+        "at_work": any(job.is_at_work for job in found),
+        "may": await permissions_of(request.user),
+    }
+    template = "jobs/_jobs.html" if FRAGMENT in request.headers else "jobs/jobs.html"
+    return await page(request, template, context)
 
 
 @require_safe

@@ -50,7 +50,11 @@ class NeedsWatch:
     async def _watch(self) -> None:
         while True:
             before = self.count, self.more
-            await self._look()
+            try:
+                await self._look()
+            except Exception:
+                # Nothing that goes wrong in one look ends the others.
+                logger.exception("Open questions could not be counted; it is tried again.")
             if before != (self.count, self.more):
                 for listener in list(self._listeners):
                     listener.tell(self._frame())

@@ -1,4 +1,4 @@
-// A job's page follows its job while it is at work; nothing is asked once it has ended.
+// A job's page, and the list of jobs, follow what is at work; nothing is asked once it has ended.
 import { refresh } from "./time.js";
 
 const job = document.getElementById("job");

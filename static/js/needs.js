@@ -1,6 +1,7 @@
 // The inbox: answered in place, and kept as it is by what happens elsewhere. What somebody is typing into is
 // never replaced; a question that somebody else answered says so, and the text stays where it is.
 import { firstProblem, showProblem } from "./dialogs.js";
+import { key } from "./keys.js";
 import { refresh as refreshTimes } from "./time.js";
 import { toast } from "./toast.js";
 
@@ -68,6 +69,20 @@ function focusBeside(card) {
   const target = next?.querySelector("form button, form textarea, form input:not([type=hidden])") ?? document.getElementById("main");
   target.focus({ preventScroll: true });
 }
+
+// Keys: from card to card, into the field or on the button that comes first.
+
+function move(step) {
+  const cards = [...inbox.querySelectorAll("[data-inbox] > [data-key]")];
+  const at = cards.findIndex((card) => card.contains(document.activeElement));
+  const card = cards[at === -1 ? (step > 0 ? 0 : cards.length - 1) : Math.min(cards.length - 1, Math.max(0, at + step))];
+  const target = card?.querySelector("form button, .acts button, a");
+  target?.focus();
+  card?.scrollIntoView({ block: "nearest" });
+}
+
+key("j", "Next that waits", () => move(1));
+key("k", "Previous that waits", () => move(-1));
 
 // What was said before a question, when somebody asks for it
 

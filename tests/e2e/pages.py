@@ -41,10 +41,15 @@ AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
 RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.flatMap((found) =>
   found.nodes.map((node) => `${found.id}: ${node.target.join(" ")} ${node.html.slice(0, 120)}`))"""
 
+STANDS_STILL = """() => Promise.all(document.getAnimations()
+  .filter((each) => each.effect.getComputedTiming().endTime !== Infinity).map((each) => each.finished))"""
+"""What fades in has less contrast until it is there."""
+
 
 async def violations(page: Page) -> list[str]:
     """What axe-core finds wrong with the page for people who do not see, hear or point as others do."""
     await page.evaluate(AXE)
+    await page.evaluate(STANDS_STILL)
     found: list[str] = await page.evaluate(RUN)
     return found
 

@@ -275,6 +275,14 @@ def test_jobs_are_listed_and_an_empty_list_says_where_they_come_from(ana: Client
     assert "&lt;i&gt;" in text
 
 
+def test_the_list_of_jobs_says_whether_to_look_again(ana: Client, manager):
+    job = Job.objects.create(verb="pause", actor="bo", status=JobStatus.RUNNING)
+    assert 'data-at-work="1"' in ana.get("/jobs/", headers={"X-Fragment": "job"}).content.decode()
+    job.status = JobStatus.COMPLETED
+    job.save()
+    assert 'data-at-work=""' in ana.get("/jobs/").content.decode()
+
+
 def test_a_job_that_is_not_there_says_so(ana: Client, manager):
     assert ana.get("/jobs/99/").status_code == 404
 

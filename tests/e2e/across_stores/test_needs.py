@@ -45,6 +45,8 @@ async def test_questions_of_two_stores_appear_live_and_are_answered_in_place(
     await expect(page.locator("[data-needs-count]")).to_have_text("3")
     await card(page, "trip-1").get_by_text("What was said before").click()
     await expect(card(page, "trip-1")).to_contain_text("Three days are left.")
+    await page.keyboard.press("j")
+    await expect(page.locator("#inbox :focus")).to_have_count(1)
     await card(page, "trip-3").get_by_label("Answer").fill("half typed")
     await look(page, "needs")
 

@@ -1,4 +1,7 @@
-// The number beside "Needs you", on every page that has a live line.
+// The navigation: the present page's name is in view on a phone too, and the number beside "Needs you"
+// follows on every page that has a live line.
+document.querySelector(".top nav [aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+
 const place = document.querySelector("[data-needs-count]");
 const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
