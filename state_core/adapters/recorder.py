@@ -14,6 +14,7 @@ import asyncio
 import atexit
 import logging
 import os
+import secrets
 import threading
 import time
 import weakref
@@ -86,6 +87,7 @@ class Recorder(ABC, Generic[Item]):
         self._closes_store = isinstance(target, str)
         self._capacity = capacity
         self._linger = linger
+        self._mark = secrets.token_hex(3)
         self._start_anew()
         # A fork has neither the thread nor the right to the sessions.
         os.register_at_fork(after_in_child=_calling(weakref.ref(self), "_start_anew"))
@@ -94,6 +96,11 @@ class Recorder(ABC, Generic[Item]):
         register = getattr(threading, "_register_atexit", atexit.register)
         with suppress(RuntimeError):  # It is on its way out already.
             register(_calling(weakref.ref(self), "close"))
+
+    @property
+    def manager(self) -> StateManager:
+        """On the store that is recorded in."""
+        return self._manager
 
     # Called from anywhere…
 
@@ -299,7 +306,7 @@ class Recorder(ABC, Generic[Item]):
             return await self._entered(session_id, description)
         except LeaseHeld:
             # Another process records it, too, or runs it: what comes from here gets a session of its own.
-            part = f"{session_id[:100]}.{self._manager.owner.rpartition('.')[2]}"
+            part = f"{session_id[:100]}.{self._mark}"
             tags = (*description.tags, f"part of {session_id}")
             return await self._entered(part, replace(description, tags=tags))
 

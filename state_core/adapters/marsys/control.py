@@ -22,7 +22,7 @@ from typing import Any
 from state_core.adapters.marsys.live import MarsysLive, Run, Seen
 from state_core.adapters.marsys.shelf import session_id_of
 from state_core.adapters.recorded import RecordedSession
-from state_core.adapters.recorder import Stopped, Target, manager_on
+from state_core.adapters.recorder import Stopped, Target
 from state_core.adapters.redaction import Redact, redacted
 from state_core.exceptions import CancelRequested, ConfigurationError, LeaseLost, StateError
 from state_core.records import SessionStatus
@@ -52,6 +52,11 @@ class Gate:
 
     def watch(self, working: asyncio.Task[Any]) -> None:
         self._working = working
+
+    async def result(self) -> Any:
+        """Of the run, once it has ended; who stops waiting does not stop it."""
+        assert self._working is not None, "a run is watched from its beginning"
+        return await asyncio.shield(self._working)
 
     async def enter(self) -> None:
         """Wait while it is closed. Raises CancelledError where the run was cancelled meanwhile."""
@@ -119,6 +124,9 @@ class MarsysRuns(MarsysLive):
         super().__init__(target, redact=redact, **options)
         self._gates: dict[str, Gate] = {}
         self._controllers: dict[str, asyncio.Task[None]] = {}
+
+    def is_running(self, marsys_id: str) -> bool:
+        return marsys_id in self._gates
 
     def gate(self, marsys_id: str) -> Gate:
         """Of a run under way."""
@@ -226,7 +234,7 @@ def watched(
     while a run lasts, of the 0.3 line, which can quiesce: it halts at its next boundary, writes a snapshot
     to its storage (a `MarsysSnapshotStorage` keeps each) and goes on. Raises ConfigurationError with 0.2.1.
     """
-    if checkpoint_interval is not None and not hasattr(orchestra, "list_paused_sessions"):
+    if checkpoint_interval is not None and not _can_quiesce(orchestra):
         raise ConfigurationError(
             "checkpoint_interval needs MARSYS's 0.3 line, which can quiesce a run. With 0.2.1, use "
             "MarsysCheckpointManager.start_auto_checkpoint."
@@ -234,33 +242,58 @@ def watched(
     shelf = getattr(target, "shelf", None)
     if shelf is not None:
         shelf.projects = False  # Its outline comes from here.
-    runs = MarsysRuns(target if shelf is None else manager_on(shelf.manager), redact=redact, **options)
+    runs = MarsysRuns(target if shelf is None else shelf.manager, redact=redact, **options)
+    parts = {"recorder": runs, "checkpoint_interval": checkpoint_interval}
+    return type(orchestra.__name__, (_Watched, orchestra), parts)
 
-    class Watched(orchestra):
-        recorder = runs
-        """Its `flush` waits until everything is in the store; at the program's end that is done by itself."""
 
-        def _initialize_components(self) -> None:
-            super()._initialize_components()
-            run = runs.attach(self)
-            self.step_executor.execute_step = _gated(self.step_executor.execute_step, run, runs)
+class _Watched:
+    """What `watched` puts in front of an Orchestra's own methods."""
 
-        async def execute(
-            self, task: Any, topology: Any, context: dict[str, Any] | None = None, max_steps: int = 100
-        ) -> Any:
-            context = {} if context is None else context
-            marsys_id = context["session_id"] = str(context.get("session_id") or uuid.uuid4())
-            work = super().execute(task, topology, context, max_steps)
-            if checkpoint_interval is not None:
-                work = _checkpointed(self, marsys_id, checkpoint_interval, work, super().resume_session)
-            return await _driven(self, runs, marsys_id, task, work)
+    recorder: MarsysRuns
+    """Its `flush` waits until everything is in the store; at the program's end that is done by itself."""
+    checkpoint_interval: float | None
 
-        async def resume_session(self, session_id: str) -> Any:
-            work = super().resume_session(session_id)
-            return await _driven(self, runs, session_id, None, work)
+    def _initialize_components(self) -> None:
+        orchestra: Any = self
+        super()._initialize_components()  # type: ignore[misc]
+        run = self.recorder.attach(self)
+        step = orchestra.step_executor.execute_step
+        orchestra.step_executor.execute_step = _gated(step, run, self.recorder)
 
-    Watched.__name__ = Watched.__qualname__ = orchestra.__name__
-    return Watched
+    async def execute(
+        self, task: Any, topology: Any, context: dict[str, Any] | None = None, max_steps: int = 100
+    ) -> Any:
+        parent: Any = super()
+        context = {} if context is None else context
+        marsys_id = context["session_id"] = str(context.get("session_id") or uuid.uuid4())
+        work = parent.execute(task, topology, context, max_steps)
+        if self.checkpoint_interval is not None:
+            work = _checkpointed(self, marsys_id, self.checkpoint_interval, work, parent.resume_session)
+        return await _driven(self, self.recorder, marsys_id, task, work)
+
+    async def pause_session(self, session_id: str) -> Any:
+        """0.2.1 only notes a pause; here the run pauses, as when the dashboard asks."""
+        parent: Any = super()
+        if _can_quiesce(type(self)) or not self.recorder.is_running(session_id):
+            return await parent.pause_session(session_id)
+        await self.recorder.manager.pause_execution(session_id_of(session_id), reason="its program asked")
+        return True
+
+    async def resume_session(self, session_id: str) -> Any:
+        """The result of the run that goes on. 0.2.1 itself cannot go on with a run that it has left."""
+        parent: Any = super()
+        if _can_quiesce(type(self)):
+            return await _driven(self, self.recorder, session_id, None, parent.resume_session(session_id))
+        if not self.recorder.is_running(session_id):
+            return await parent.resume_session(session_id)
+        await self.recorder.manager.resume_execution(session_id_of(session_id), reason="its program asked")
+        return await self.recorder.gate(session_id).result()
+
+
+def _can_quiesce(orchestra: type) -> bool:
+    """The 0.3 line halts a run by itself, and goes on with it from a snapshot."""
+    return hasattr(orchestra, "list_paused_sessions")
 
 
 async def _driven(orchestra: Any, runs: MarsysRuns, marsys_id: str, task: Any, work: Any) -> Any:

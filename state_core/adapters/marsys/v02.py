@@ -11,7 +11,7 @@ from state_core.adapters.marsys.shelf import Shelf, key_of, session_id_of
 from state_core.adapters.recorder import Target
 from state_core.control import is_held
 from state_core.exceptions import MissingExtra
-from state_core.records import Checkpoint, CheckpointKind
+from state_core.records import Checkpoint, CheckpointKind, SessionStatus
 
 try:
     from marsys.agents.exceptions import CheckpointError, SessionNotFoundError
@@ -96,14 +96,15 @@ class MarsysStateManager(StateManager):
         return [one for one in found if include_paused or not one["paused"]]
 
     async def _listed(self) -> Any:
-        async for _, marsys_id in self.shelf.sessions():
+        async for session_id, marsys_id in self.shelf.sessions():
             data = await self.shelf.load_state(marsys_id)
             if data is not None:
                 metadata = data.get("metadata") or {}
+                head = await self.shelf.manager.get_head(session_id)
                 yield {
                     "session_id": marsys_id,
                     "timestamp": data.get("timestamp"),
-                    "paused": bool(metadata.get("paused")),
+                    "paused": bool(metadata.get("paused")) or head.status == SessionStatus.PAUSED,
                     "branches_count": len(data.get("branches") or ()),
                     "completed_count": len(data.get("completed_branches") or ()),
                     "metadata": metadata,

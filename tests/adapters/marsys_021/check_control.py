@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 import pytest
+from marsys.agents.registry import AgentRegistry
 from marsys.coordination import Orchestra
 from scripted import TEAM, a_team, final, invoke, until
 
@@ -65,7 +66,7 @@ async def asked_to_stop(orchestra):
     """Until the run knows: whoever begins a step now waits."""
 
     async def is_closed():
-        return orchestra.recorder.gate("s").closed
+        return orchestra.recorder.is_running("s") and orchestra.recorder.gate("s").closed
 
     await until(is_closed)
 
@@ -183,6 +184,27 @@ async def check_what_was_saved_and_what_is_live_agree_about_a_pause(ours):
     kinds = [event.kind for event in await ours.log.read("s") if event.kind.startswith("session.")]
     assert kinds == [f"session.{kind}" for kind in ("created", "started", "paused", "resumed", "completed")]
     orchestra.recorder.close()
+
+
+async def check_its_own_pause_and_resume_do_the_same(ours):
+    state_manager = MarsysStateManager(ours)
+    watching = watched(Orchestra, state_manager)
+    work = Work(invoke("Writer", "Editor"))
+    agents = a_team(work, final("done"))
+    orchestra = watching(AgentRegistry, state_manager=state_manager)
+    working = asyncio.create_task(orchestra.execute("Go", TEAM, {"session_id": "s"}, 30))
+    await at_work(watching, work)
+    assert await orchestra.pause_session("s")
+    await asked_to_stop(watching)
+    work.go.set()
+    await status(ours, "paused")
+    assert [one["paused"] for one in await state_manager.list_sessions()] == [True]
+    result = await orchestra.resume_session("s")
+    assert result is await working
+    assert result.final_response == "done"
+    assert agents
+    watching.recorder.close()
+    await status(ours, "completed")
 
 
 async def check_what_it_cannot_do_is_refused(ours, orchestra):
