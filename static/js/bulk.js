@@ -73,7 +73,7 @@ function unselect() {
 // What leaves the page is selected no more: nothing is acted on that nobody sees.
 let due = 0;
 function forgetMissingSoon() {
-  due ||= requestAnimationFrame(forgetMissing);
+  if (!due) due = requestAnimationFrame(forgetMissing);
 }
 
 function forgetMissing() {

@@ -85,7 +85,8 @@ function arrive(fresh) {
 let again = 0;
 
 function lookAgain() {
-  again ||= setTimeout(() => {
+  if (again) return;
+  again = setTimeout(() => {
     again = 0;
     if (!document.hidden) go(location.href, { push: false });
   }, COUNTS_EVERY);
@@ -203,7 +204,7 @@ let asking = 0;
 
 function showOrAskCounts(counts) {
   if (!list.dataset.narrowed) showCounts(counts);
-  asking ||= setTimeout(askCounts, COUNTS_EVERY);
+  if (!asking) asking = setTimeout(askCounts, COUNTS_EVERY);
 }
 
 async function askCounts() {

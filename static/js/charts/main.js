@@ -102,7 +102,8 @@ class Charts {
   // Data
 
   async fetch() {
-    const began = this.fetched = performance.now();
+    const began = performance.now();
+    this.fetched = began;
     const address = new URL(this.host.dataset.chartsUrl, location.href);
     if (this.at !== null) address.searchParams.set("at", this.at);
     if (!this.grouped) address.searchParams.set("groups", "open");

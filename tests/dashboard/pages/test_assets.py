@@ -18,11 +18,17 @@ ROOT = Path(__file__).parents[3]
 STATIC = ROOT / "static"
 
 
-@pytest.mark.parametrize("path", ["css/base.css", "js/list.js", "icons/sprite.svg", "admin/css/base.css"])
+@pytest.mark.parametrize("path", ["css/base.css", "js/list.js", "icons/favicon.svg", "admin/css/base.css"])
 def test_files_are_served_by_the_dashboard_itself_and_checked_for_changes(path):
     response = Client().get(f"/static/{path}")
     assert response.status_code == 200
     assert response.headers["Cache-Control"] == "max-age=0, public"
+    response.close()
+
+
+def test_the_icons_are_kept_for_some_minutes():
+    response = Client().get("/static/icons/sprite.svg")
+    assert response.headers["Cache-Control"] == "max-age=600, public"
     response.close()
 
 
