@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 from zlib import crc32
@@ -111,7 +112,7 @@ def _message_row(
         "branch_name": branch["name"] if branch else "",
         "who": who,
         "agent": message.get("agent") or "",
-        "initial": who[:1].upper(),
+        "initial": initial(who),
         "hue": crc32(who.encode("utf-8", "replace")) % HUES,
         "role": message.get("role", ""),
         "name": message.get("name") or "",
@@ -123,6 +124,15 @@ def _message_row(
         "rewritten": rewritten,
     }
     return Row("message", f"{place.seq}-{index}", place.seq + index / 1_000_000, values)
+
+
+def initial(name: str) -> str:
+    """``R`` of Researcher, ``R2`` of Researcher-2."""
+    number = _NUMBER.search(name)
+    return name[:1].upper() + (number[0] if number and len(name) > len(number[0]) else "")
+
+
+_NUMBER = re.compile(r"\d{1,2}$")
 
 
 def log_row(event: Header) -> Row:

@@ -24,6 +24,9 @@ PAGES = {
     "checkpoints": f"/sessions/default/{SESSION}/?tab=checkpoints",
     "state": f"/sessions/default/{SESSION}/?tab=state",
     "log": f"/sessions/default/{SESSION}/?tab=log",
+    "past": f"/sessions/default/{SESSION}/?tab=steps&at=412",
+    "lineage": f"/sessions/default/{SESSION}/?tab=lineage",
+    "search": f"/sessions/default/{SESSION}/?tab=search&q=codes",
     "compare": f"/sessions/default/{SESSION}/compare/",
     "needs you": "/needs-you/",
     "jobs": "/jobs/",
@@ -69,6 +72,7 @@ async def test_no_page_has_a_violation(visitor: Page, server: Server, scheme: st
 
 async def test_neither_dialogs_nor_the_palette_have_a_violation(visitor: Page, server: Server) -> None:
     found = {}
+    await visitor.emulate_media(reduced_motion="reduce")
     await visitor.goto(f"{server.url}{PAGES['log']}")
     await act(visitor, "restore").evaluate("button => button.click()")
     await expect(dialog(visitor)).to_be_visible()
