@@ -90,8 +90,10 @@ def travel(
 @on_both
 async def test_what_is_looked_at_stays_while_the_session_goes_on(travel: Travel) -> None:
     page = travel.page
-    await travel.gets_to(7)
+    await travel.gets_to(0)
     await open_live(page, f"{travel.url}?tab=steps")
+    await travel.gets_to(7)
+    await expect(page.locator("#checkpoints .checkpoint")).to_have_count(2)
     await page.keyboard.press("[")
     sixth = await travel.place_of("sixth")
     await expect(travel.banner).to_contain_text(f"You are looking at event {sixth} of")

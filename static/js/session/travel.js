@@ -16,7 +16,7 @@ const report = unlessOvertaken((error) => toast(`This event could not be loaded.
 
 const place = {
   at: Number(main.dataset.at) || null,
-  now: Number(bar?.dataset.now ?? main.dataset.seq),
+  now: Number(bar.dataset.now),
   loading: false,
   again: false,
 };
@@ -27,7 +27,7 @@ export const here = () => place.at ?? place.now;
 
 document.addEventListener("state:frame", (event) => {
   place.now = Math.max(place.now, event.detail.last ?? event.detail.seq);
-  if (bar) showPlace();
+  showPlace();
   if (place.at === null) return;
   event.stopImmediatePropagation();
   document.dispatchEvent(new CustomEvent("state:status", { detail: { state: "live", status: event.detail.status } }));
@@ -88,6 +88,8 @@ function put(holder, html) {
 
 function showPlace() {
   const range = bar.querySelector("[type=range]");
+  bar.hidden = place.now === Number(bar.dataset.first);
+  bar.querySelector(".places").style.setProperty("--span", Math.max(1, place.now - Number(bar.dataset.first)));
   range.max = place.now;
   range.value = here();
   bar.querySelector("[data-here]").textContent = place.at === null ? number(place.now) : `${number(place.at)} / ${number(place.now)}`;
@@ -105,7 +107,7 @@ function showCheckpoints() {
   const first = Number(bar.dataset.first);
   const marks = checkpoints().slice(-200).map(({ seq }) => {
     const mark = document.createElement("span");
-    mark.style.left = `${(100 * (seq - first)) / Math.max(1, place.now - first)}%`;
+    mark.style.setProperty("--seq", seq - first);
     return mark;
   });
   bar.querySelector(".places").replaceChildren(...marks);
@@ -145,33 +147,31 @@ const replay = new Replay({
 
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("[data-travel], [data-back-to-live]");
-  if (!bar || !link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();
   replay.stop();
   go(link.dataset.travel ? Number(link.dataset.travel) : null);
 });
 
-if (bar) {
-  const range = bar.querySelector("[type=range]");
-  range.addEventListener("input", () => {
-    replay.stop();
-    go(Number(range.value), { keep: false });
-  });
-  range.addEventListener("change", () => setQuery({ at: place.at }));
-  range.addEventListener("keydown", (event) => {
-    const turn = { "[": -1, "]": 1 }[event.key];
-    if (turn) step(turn);
-    if (event.key === "Escape") leave();
-  });
-  bar.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
-  for (const button of bar.querySelectorAll("[data-go]")) button.addEventListener("click", () => step(button.dataset.go === "next" ? 1 : -1));
-  bar.querySelector("[data-play]").addEventListener("click", () => replay.toggle(bar.querySelector("[data-speed]").value));
-  bar.querySelector("[data-speed]").addEventListener("change", (event) => replay.change(event.target.value));
-  key("[", "Look at the previous checkpoint", () => step(-1));
-  key("]", "Look at the next checkpoint, then the present", () => step(1));
-  key(",", "Look at the event before", () => go(here() - 1));
-  key(".", "Look at the event after", () => place.at !== null && (place.at < place.now ? go(place.at + 1) : leave()));
-  new MutationObserver(showCheckpoints).observe(document.querySelector("#checkpoints [data-list]"), { childList: true });
-  showCheckpoints();
-  showPlace();
-}
+const range = bar.querySelector("[type=range]");
+range.addEventListener("input", () => {
+  replay.stop();
+  go(Number(range.value), { keep: false });
+});
+range.addEventListener("change", () => setQuery({ at: place.at }));
+range.addEventListener("keydown", (event) => {
+  const turn = { "[": -1, "]": 1 }[event.key];
+  if (turn) step(turn);
+  if (event.key === "Escape") leave();
+});
+bar.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
+for (const button of bar.querySelectorAll("[data-go]")) button.addEventListener("click", () => step(button.dataset.go === "next" ? 1 : -1));
+bar.querySelector("[data-play]").addEventListener("click", () => replay.toggle(bar.querySelector("[data-speed]").value));
+bar.querySelector("[data-speed]").addEventListener("change", (event) => replay.change(event.target.value));
+key("[", "Look at the previous checkpoint", () => step(-1));
+key("]", "Look at the next checkpoint, then the present", () => step(1));
+key(",", "Look at the event before", () => go(here() - 1));
+key(".", "Look at the event after", () => place.at !== null && (place.at < place.now ? go(place.at + 1) : leave()));
+new MutationObserver(showCheckpoints).observe(document.querySelector("#checkpoints [data-list]"), { childList: true });
+showCheckpoints();
+showPlace();
