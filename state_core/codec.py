@@ -1,7 +1,8 @@
 """Bytes: how events and snapshots are written, sealed, compressed and encrypted. No pickle.
 
-An encoding is named by its parts: ``j1`` (JSON, format version 1), ``s`` (zstandard) or ``z`` (zlib, which
-is only read), ``e:<key id>`` (AES-256-GCM), joined with ``+``. Every body is bound to its session and its
+An encoding is named by its parts: ``j1`` (JSON, format version 1), ``s`` (zstandard), ``d`` (zstandard with
+our dictionary, for short bodies) or ``z`` (zlib, which is only read), ``e:<key id>`` (AES-256-GCM), joined
+with ``+``. Every body is bound to its session and its
 header: as associated data where it is encrypted, by a checksum in front of it where it is not, so that a
 body that was flipped, cut, or moved to another event is reported as damage.
 """
@@ -25,6 +26,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from state_core.dictionary import FIRST
 from state_core.events import Event, EventRecord, Header
 from state_core.exceptions import ConfigurationError, DamagedError, EncryptionKeyError, InvalidValue, TooLarge
 from state_core.records import Document
@@ -32,8 +34,10 @@ from state_core.records import Document
 FORMAT = "j1"
 CHECKSUM_BYTES = 8
 NONCE_BYTES = 12
-COMPRESS_FROM_BYTES = 256
+COMPRESS_FROM_BYTES = 128
 """Smaller bodies hardly shrink."""
+DICTIONARY_UPTO_BYTES = 4096
+"""Larger bodies have enough in themselves that repeats."""
 
 _SUPPORTED = "text, numbers, booleans, None, lists, dicts, dates, UUIDs, enums, dataclasses, sets"
 
@@ -206,9 +210,10 @@ class Codec:
     def _pack(self, payload: bytes, place: bytes) -> tuple[bytes, str]:
         encoding = FORMAT
         if self._level and len(payload) >= COMPRESS_FROM_BYTES:
-            smaller = _compressor(self._level).compress(payload)
+            part = "d" if len(payload) < DICTIONARY_UPTO_BYTES else "s"
+            smaller = _compressor(self._level, part).compress(payload)
             if len(smaller) < len(payload):
-                payload, encoding = smaller, f"{encoding}+s"
+                payload, encoding = smaller, f"{encoding}+{part}"
         return self._sealed(payload, encoding, place, self._keys[:1])
 
     @staticmethod
@@ -305,21 +310,30 @@ def _checksum(payload: bytes, place: bytes) -> bytes:
 _of_thread = threading.local()
 
 
-def _compressor(level: int) -> zstandard.ZstdCompressor:
-    kept: dict[int, zstandard.ZstdCompressor] = _of_thread.__dict__.setdefault("compressors", {})
-    if level not in kept:
-        kept[level] = zstandard.ZstdCompressor(level=level)
-    return kept[level]
+_dictionary = zstandard.ZstdCompressionDict(FIRST, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
+_DICTIONARIES: Mapping[str, zstandard.ZstdCompressionDict | None] = {"s": None, "d": _dictionary}
 
 
-def _from_zstandard(payload: bytes) -> bytes:
-    if not hasattr(_of_thread, "decompressor"):
-        _of_thread.decompressor = zstandard.ZstdDecompressor()
-    plain: bytes = _of_thread.decompressor.decompress(payload, allow_extra_data=False)
+def _compressor(level: int, part: str) -> zstandard.ZstdCompressor:
+    kept: dict[tuple[int, str], zstandard.ZstdCompressor] = _of_thread.__dict__.setdefault("compressors", {})
+    if (level, part) not in kept:
+        kept[level, part] = zstandard.ZstdCompressor(level=level, dict_data=_DICTIONARIES[part])
+    return kept[level, part]
+
+
+def _from_zstandard(payload: bytes, part: str) -> bytes:
+    kept: dict[str, zstandard.ZstdDecompressor] = _of_thread.__dict__.setdefault("decompressors", {})
+    if part not in kept:
+        kept[part] = zstandard.ZstdDecompressor(dict_data=_DICTIONARIES[part])
+    plain: bytes = kept[part].decompress(payload, allow_extra_data=False)
     return plain
 
 
-_DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = {"s": _from_zstandard, "z": zlib.decompress}
+_DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
+    "s": lambda payload: _from_zstandard(payload, "s"),
+    "d": lambda payload: _from_zstandard(payload, "d"),
+    "z": zlib.decompress,
+}
 
 
 def _decompress(payload: bytes, parts: Sequence[str], session_id: str, what: str) -> bytes:

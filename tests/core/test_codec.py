@@ -1,3 +1,4 @@
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state_core.codec import Codec, Key, new_encryption_key, plain
+from state_core.dictionary import FIRST
 from state_core.events import Event
 from state_core.exceptions import ConfigurationError, DamagedError, EncryptionKeyError, InvalidValue, TooLarge
 
@@ -65,9 +67,24 @@ def test_compression_makes_it_smaller():
 
 @pytest.mark.parametrize("level", range(1, 10))
 def test_every_level_reads_back(level):
-    record = Codec(compression_level=level).seal("s", EVENT)
-    assert record.encoding == "j1+s"
-    assert Codec(compression_level=None).open("s", record) == EVENT
+    long = replace(EVENT, changes=[["set", ["context", "text"], "long " * 2000]])
+    for event, encoding in ((EVENT, "j1+d"), (long, "j1+s")):
+        record = Codec(compression_level=level).seal("s", event)
+        assert record.encoding == encoding
+        assert Codec(compression_level=None).open("s", record) == event
+
+
+def test_the_dictionary_of_what_is_stored_never_changes():
+    assert (
+        hashlib.sha256(FIRST).hexdigest()
+        == "bbae20c7f27757b18603a9d9f9293168d6b125734a0371f88e5d621f829e5fd7"
+    )
+
+
+def test_a_short_body_costs_what_is_new_in_it():
+    said = {"role": "user", "content": "What comes next?", "created_at": "2026-02-03T04:05:06.789+00:00"}
+    event = replace(EVENT, changes=[["append", ["branches", "main", "memory"], [said]]])
+    assert len(Codec().seal("s", event).body) < 0.6 * len(Codec(compression_level=None).seal("s", event).body)
 
 
 def test_threads_share_a_codec():

@@ -91,7 +91,8 @@ async def test_a_message_of_a_long_conversation_costs_what_the_first_did(storage
             before = await stored(manager)
             await branch.add_message("user", "z" * 100)
             costs.append(await stored(manager) - before)
-    assert costs[0] == costs[1]
+    # Bodies are compressed: the digits of their moments make a byte or two of difference.
+    assert abs(costs[0] - costs[1]) <= 4
     await manager.close()
 
 
