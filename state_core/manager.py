@@ -29,6 +29,9 @@ from state_core.saving import saving_events
 from state_core.session import Session
 from state_core.walk import OnProgress
 
+FINISHED_KEPT = 1000
+"""Sessions that a manager remembers as completed by itself."""
+
 
 class StateManager(History):
     """State of sessions in one store.
@@ -83,6 +86,8 @@ class StateManager(History):
     def _session_left(self, session: Session) -> None:
         if session.status == SessionStatus.COMPLETED:
             self._finished_here[session.session_id] = parse_time(session.document["ended_at"])
+            while len(self._finished_here) > FINISHED_KEPT:
+                del self._finished_here[next(iter(self._finished_here))]
         self._housekeeping.start_if_due()
 
     async def create_session(

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, TypeAlias, TypeVar
@@ -20,12 +21,17 @@ from weakref import WeakSet, finalize
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Work: TypeAlias = "SimpleQueue[Callable[[], None] | None]"
+Inbox: TypeAlias = "SimpleQueue[Work | None]"
+"""What one thread is to do; None: to end."""
+Work: TypeAlias = Callable[[Inbox], None]
 
 
 class Workers:
     """At most ``size`` threads, each started when all others are at work. They end with `close`, with this
-    object, or with the process."""
+    object, or with the process.
+
+    Work goes to the thread that was at work last: what it and its connection hold is still at hand.
+    """
 
     def __init__(self, size: int, name: str) -> None:
         self._size = size
@@ -36,24 +42,24 @@ class Workers:
 
     def begin(self) -> None:
         """Without threads: at first, and in a forked process, which inherits none."""
-        self._work: Work = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
-        self._busy = 0
-        finalize(self, _dismiss, self._work, self._size)
+        self._idle: list[Inbox] = []
+        self._waiting: deque[Work] = deque()
+        finalize(self, _dismiss, self._idle)
 
     async def run(self, work: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
-        def act() -> None:
+        def act(inbox: Inbox) -> None:
             try:
                 outcome: tuple[T | None, BaseException | None] = work(), None
             except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                 outcome = None, error
             # Free before it is known: who goes on with the next piece of work finds this thread, and no
             # further one is started.
-            self._free()
+            self._free(inbox)
             with contextlib.suppress(RuntimeError):  # its loop is closed, so nobody waits
                 loop.call_soon_threadsafe(_settle, done, *outcome)
 
@@ -63,49 +69,61 @@ class Workers:
     def submit(self, work: Callable[[], None]) -> None:
         """Without waiting for it."""
 
-        def act() -> None:
+        def act(inbox: Inbox) -> None:
             try:
                 work()
             except Exception:
                 logger.exception("Work in the background failed.")
-            self._free()
+            self._free(inbox)
 
         self._take(act)
 
-    def _take(self, act: Callable[[], None]) -> None:
+    def _take(self, act: Work) -> None:
         with self._lock:
             if self._is_closed:
                 raise RuntimeError("These threads are closed.")
-            self._busy += 1
-            if self._busy > len(self._threads) < self._size:
-                thread = threading.Thread(target=_serve, args=[self._work], name=self._name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
-            self._work.put(act)
+            if self._idle:
+                self._idle.pop().put(act)
+            elif len(self._threads) < self._size:
+                self._start(act)
+            else:
+                self._waiting.append(act)
 
-    def _free(self) -> None:
+    def _start(self, act: Work) -> None:
+        inbox: Inbox = SimpleQueue()
+        inbox.put(act)
+        thread = threading.Thread(target=_serve, args=[inbox], name=self._name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _free(self, inbox: Inbox) -> None:
         with self._lock:
-            self._busy -= 1
+            if self._waiting:
+                inbox.put(self._waiting.popleft())
+            elif self._is_closed:
+                inbox.put(None)
+            else:
+                self._idle.append(inbox)
 
     def close(self) -> None:
         """Waits for work under way. Blocks."""
         with self._lock:
             self._is_closed = True
             threads, self._threads = self._threads, []
-        _dismiss(self._work, len(threads))
+            _dismiss(self._idle)
         for thread in threads:
             thread.join()
 
 
-def _serve(work: Work) -> None:
-    while act := work.get():
-        act()
+def _serve(inbox: Inbox) -> None:
+    while act := inbox.get():
+        act(inbox)
         del act  # what it holds is not kept until the next comes
 
 
-def _dismiss(work: Work, threads: int) -> None:
-    for _ in range(threads):
-        work.put(None)
+def _dismiss(idle: list[Inbox]) -> None:
+    while idle:
+        idle.pop().put(None)
 
 
 def _settle(done: asyncio.Future[Any], value: Any, error: BaseException | None) -> None:
