@@ -24,6 +24,8 @@ from state_core.records import Head
 
 PAGE = 200
 """Events in one frame at most."""
+PAGES_KEPT = 4
+"""Of those made last for who fell behind."""
 LONGEST_REST = 30.0
 """Seconds until a session that could not be read is tried again, at most."""
 
@@ -38,6 +40,8 @@ class Watched:
         self._moving = asyncio.Lock()
         self._failures = 0
         self._rests_until = 0.0
+        self._pages: dict[tuple[int, int], asyncio.Task[Frame]] = {}
+        """(after, seq of the session) → what was made for who fell behind there."""
 
     @property
     def seq(self) -> int:
@@ -94,10 +98,22 @@ class Watched:
         publish(session_frame(beat, after, events[-1].seq))
 
     async def page(self, after: int) -> Frame:
-        """The events that follow ``after``, for who fell behind; at most PAGE of them.
+        """The events that follow ``after``, for who fell behind; at most PAGE of them. Made once for all who
+        ask from the same place, as everybody does whose line was cut at the same time.
 
         Raises SessionNotFound when they are there no more."""
         outline, head = self._opened()
+        key = (after, outline.seq)
+        if key not in self._pages:
+            self._pages = dict([*self._pages.items()][1 - PAGES_KEPT :])
+            self._pages[key] = asyncio.ensure_future(self._page(outline, head, after))
+        try:
+            return await asyncio.shield(self._pages[key])
+        except Exception:
+            self._pages.pop(key, None)
+            raise
+
+    async def _page(self, outline: Outline, head: Head, after: int) -> Frame:
         events = await self._headers(after, outline.seq)
         if not events:
             raise SessionNotFound(self.session_id)
@@ -111,6 +127,7 @@ class Watched:
         lease = (head.owner, head.lease_expires_at)
         if head.last_seq == outline.seq == self.seq and lease != (known.owner, known.lease_expires_at):
             self.head = head
+            self._pages.clear()
             beat = Beat(self.store, head, outline, [], {}, [])
             publish(session_frame(beat, outline.seq, outline.seq))
 

@@ -51,8 +51,9 @@ class Viewer:
             max_queue=None if self.reads else 1,
         )
 
-    async def watch(self, connection: ClientConnection) -> None:
-        await connection.send('{"after":0}')
+    async def watch(self, connection: ClientConnection, after: int) -> None:
+        """``after``: the event with which the page came."""
+        await connection.send(f'{{"after":{after}}}')
         if not self.reads:
             await asyncio.Event().wait()
         async for text in connection:
@@ -72,7 +73,8 @@ async def main(asked: dict[str, Any]) -> None:
     gate = asyncio.Semaphore(AT_ONCE)
     connections = await asyncio.gather(*(viewer.open(gate) for viewer in viewers))
     watching = [
-        asyncio.ensure_future(viewer.watch(c)) for viewer, c in zip(viewers, connections, strict=True)
+        asyncio.ensure_future(viewer.watch(c, asked["after"]))
+        for viewer, c in zip(viewers, connections, strict=True)
     ]
     await asyncio.sleep(asked["settle"])
     print("ready", flush=True)

@@ -39,13 +39,16 @@ class Heard:
 class Crowd:
     """Viewers in a process of their own; they report what they heard when they are told to end."""
 
-    def __init__(self, addresses: list[str], cookie: str, sizes: Sizes, silent: int) -> None:
+    def __init__(
+        self, addresses: list[str], cookie: str, sizes: Sizes, silent: int, *, after: int = 0
+    ) -> None:
         asked = {
             "addresses": addresses,
             "cookie": cookie,
             "viewers": sizes.viewers,
             "silent": silent,
             "settle": sizes.settle,
+            "after": after,
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.ui.crowd", json.dumps(asked)],
@@ -87,10 +90,9 @@ async def not_reading(site: Site, sizes: Sizes) -> list[Figure]:
 
 
 async def _viewers(site: Site, sizes: Sizes, names: list[str], *, silent: int, what: str) -> list[Figure]:
-    for name in names:
-        await record(site.manager, name, history(2, 4, 4))
+    seqs = [await record(site.manager, name, history(2, 4, 4)) for name in names]
     addresses = [f"ws://127.0.0.1:{site.server.port}/ws/sessions/default/{name}/" for name in names]
-    crowd = Crowd(addresses, site.cookie, sizes, silent)
+    crowd = Crowd(addresses, site.cookie, sizes, silent, after=seqs[0])
     before = site.memory_mb
     try:
         await crowd.ready()

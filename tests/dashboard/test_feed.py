@@ -432,6 +432,21 @@ async def test_a_session_of_the_same_name_is_another(manager: StateManager) -> N
     assert (await cache.outline("default", manager, SESSION)).document["branches"] == {}
 
 
+async def test_all_who_fell_behind_at_one_place_are_handed_the_same_page(
+    feed: Feed, manager: StateManager, listener: Listening, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.create_session(SESSION)
+    await manager.log.append(SESSION, [_context(number) for number in range(20)])
+    watched = await feed.watch(TOPIC, listener)
+    asked = Asked(manager.storage, monkeypatch)
+    pages = await asyncio.gather(*(watched.page(3) for _ in range(50)), watched.page(7))
+    later = await watched.page(3)
+    feed.leave(TOPIC, listener)
+    assert all(page is later for page in pages[:-1])
+    assert (later.after, pages[-1].after, later.seq) == (3, 7, 21)
+    assert asked.times["read_events"] <= 3
+
+
 # How large it may get
 
 
