@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -125,7 +125,7 @@ class Message:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Message:
-        values = {f.name: document[f.name] for f in fields(cls) if f.name in document}
+        values = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         values["created_at"] = parse_time(values.get("created_at"))
         return cls(**{"role": "", "content": None, **values})
 
@@ -155,7 +155,7 @@ class StepState:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> StepState:
-        values = {f.name: document[f.name] for f in fields(cls) if f.name in document}
+        values = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         values["status"] = StepStatus(values["status"])
         for name in ("started_at", "ended_at"):
             values[name] = parse_time(values.get(name))
@@ -202,7 +202,7 @@ class BranchState:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> BranchState:
-        values = {f.name: document[f.name] for f in fields(cls) if f.name in document}
+        values = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         values["branch_type"] = BranchType(values["branch_type"])
         values["status"] = BranchStatus(values["status"])
         values["steps"] = [StepState.from_document(step) for step in document["steps"].values()]
@@ -257,7 +257,7 @@ class Question:
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Question:
-        values = {f.name: document[f.name] for f in fields(cls) if f.name in document}
+        values = {name: document[name] for name in cls.__dataclass_fields__ if name in document}
         for name in ("asked_at", "answered_at"):
             values[name] = parse_time(values.get(name))
         return cls(**values)
