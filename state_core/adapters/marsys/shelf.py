@@ -14,14 +14,16 @@ from contextlib import suppress
 from copy import deepcopy
 from typing import Any
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random
+
 from state_core.adapters.marsys.projection import projected
 from state_core.adapters.recorder import Target, manager_on
 from state_core.changes import differences
 from state_core.codec import plain
 from state_core.compose import checkpoint_event, make_event
-from state_core.control import again_on_conflict, is_held
+from state_core.control import is_held
 from state_core.events import Event, EventKind
-from state_core.exceptions import InvalidId, SessionExists, SessionNotFound
+from state_core.exceptions import ConflictError, InvalidId, SessionExists, SessionNotFound
 from state_core.fold import state_counts
 from state_core.heads import short
 from state_core.records import Checkpoint, CheckpointKind, Document, check_id
@@ -36,6 +38,20 @@ SESSION, CHECKPOINT = "session_", "checkpoint_"
 PAGE = 500
 
 _OURS = re.compile(r"cp-\d{8}T\d{6}-[0-9a-f]{8}$")
+
+
+PATIENCE = 30.0
+"""Seconds for which a write is repeated that others' writes to the same session come before."""
+
+
+def until_unopposed() -> AsyncRetrying:
+    """A run's own events go into the session, too; the value is compared again after each."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(ConflictError),
+        stop=stop_after_delay(PATIENCE),
+        wait=wait_random(0, 0.05),
+        reraise=True,
+    )
 
 
 def session_id_of(marsys_id: str) -> str:
@@ -159,7 +175,7 @@ class Shelf:
         return found
 
     async def _write(self, session_id: str, value: Document, title: str = "") -> None:
-        async for attempt in again_on_conflict():
+        async for attempt in until_unopposed():
             with attempt:
                 document = await self.created(session_id, title)
                 events = self._difference(document, value)
@@ -232,7 +248,7 @@ class Shelf:
     async def _save_checkpoint(self, marsys_id: str, key: str, value: Document) -> None:
         """A value that differs from the session's: the log goes there, gets a name, and comes back."""
         session_id = session_id_of(marsys_id)
-        async for attempt in again_on_conflict():
+        async for attempt in until_unopposed():
             with attempt:
                 document = await self.manager.log.document(session_id)
                 present = deepcopy(document["context"].get(STATE, {}))

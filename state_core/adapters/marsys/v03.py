@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from state_core.adapters.marsys.shelf import STATE, Shelf, session_id_of
+from state_core.adapters.marsys.shelf import STATE, Shelf, session_id_of, until_unopposed
 from state_core.adapters.recorder import Target
 from state_core.changes import differences, set_value
 from state_core.compose import checkpoint_event, make_event
-from state_core.control import again_on_conflict
 from state_core.events import Change, EventKind
 from state_core.exceptions import SessionNotFound
 from state_core.fold import state_counts
@@ -55,7 +54,7 @@ class MarsysSnapshotStorage:
     async def write(self, key: str, data: bytes) -> None:
         marsys_id, name = _parted(key)
         entry = {**_kept(data), "key": key, "size": len(data), "at": utc_now().isoformat()}
-        async for attempt in again_on_conflict():
+        async for attempt in until_unopposed():
             with attempt:
                 document = await self._shelf.created(session_id_of(marsys_id), marsys_id)
                 changes = _changes(document, name, entry)
@@ -69,7 +68,7 @@ class MarsysSnapshotStorage:
     async def delete(self, key: str) -> None:
         """The entry goes; its history stays."""
         marsys_id, name = _parted(key)
-        async for attempt in again_on_conflict():
+        async for attempt in until_unopposed():
             with attempt:
                 document = await self._document(session_id_of(marsys_id))
                 if name in document.get("context", {}).get(SNAPSHOTS, {}):

@@ -74,7 +74,7 @@ async def asked_to_stop(orchestra):
 async def status(ours, *wanted):
     async def is_so():
         head = await ours.get_head("s")
-        return head.status in wanted and head
+        return head.status in wanted and not head.owner and head
 
     return await until(is_so)
 

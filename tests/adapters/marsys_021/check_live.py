@@ -76,7 +76,8 @@ async def check_a_run_is_a_session_with_branches_agents_tools_and_messages(store
 async def check_state_and_live_are_one_session_and_agree(store, watch):
     state_manager = MarsysStateManager(store)
     orchestra = watch(state_manager)
-    await run(orchestra, state_manager=state_manager)
+    result = await run(orchestra, state_manager=state_manager)
+    assert result.success, result.error
     ours = StateManager(store)
     state = await ours.get_session_state("s")
     assert state.status == "completed"
