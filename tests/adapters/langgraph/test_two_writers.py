@@ -73,11 +73,11 @@ def test_of_two_runs_that_go_on_from_the_same_checkpoint_one_gets_an_error(stora
     graph = graphs[0]
     graph.invoke({"number": 1}, config(), durability="sync")
     latest = graph.get_state(config()).config["configurable"]["checkpoint_id"]
-    for place in (config(), config(checkpoint_id=latest)):
+    for number, place in enumerate((config(), config(checkpoint_id=latest))):
         slow, fast = StateCoreSaver(StateManager(storage)), StateCoreSaver(StateManager(storage))
         read, other = slow.get_tuple(place), fast.get_tuple(place)
         assert read is not None and other is not None
-        next_one = {**other.checkpoint, "id": other.checkpoint["id"].replace("-", "0", 1)}
+        next_one = {**other.checkpoint, "id": f"{other.checkpoint['id']}-{number}"}
         fast.put(other.config, next_one, {"source": "loop", "step": 9}, {})  # type: ignore[arg-type]
         with pytest.raises(ConflictError):
             slow.put_writes(read.config, [("number", 5)], "task")
