@@ -27,7 +27,7 @@ from state_core.exceptions import (
 )
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import Checkpoint, Head, Lease, check_id
-from state_core.storage import configuration, headquery, schema
+from state_core.storage import configuration, headquery, rewriting, schema
 from state_core.storage.appending import RowAppend, append_by_orm
 from state_core.storage.base import (
     Append,
@@ -43,7 +43,6 @@ from state_core.storage.clock import FREE, LASTS, seconds_from_now
 from state_core.storage.connecting import address, prepare_django
 from state_core.storage.deleting import delete_session, give_back, tidy
 from state_core.storage.failures import translated
-from state_core.storage.rewriting import rewrite
 from state_core.storage.rows import (
     CHECKPOINT_COLUMNS,
     EVENT_COLUMNS,
@@ -221,7 +220,7 @@ class DatabaseStorageBackend(StorageBackend):
 
     async def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
         def write(connection: Any, tables: Tables) -> None:
-            rewrite(connection, tables, session_id, records, first_seq)
+            rewriting.rewrite(connection, tables, session_id, records, first_seq)
             if first_seq:
                 give_back(connection)
 
@@ -399,7 +398,11 @@ class DatabaseStorageBackend(StorageBackend):
         await self._run(write)
 
     async def tidy(self) -> None:
-        await self._run(tidy)
+        def work(connection: Any, tables: Tables) -> None:
+            rewriting.tidy(connection, tables)
+            tidy(connection, tables)
+
+        await self._run(work)
 
     # Itself
 
@@ -430,7 +433,8 @@ def _name_unreadable(session_id: str, events: Any) -> None:
 
 
 def _event_condition(session_id: str, query: EventQuery) -> Q:
-    condition = Q(session__session_id=session_id, seq__gt=query.after)
+    # What lies before the log's beginning is about to go.
+    condition = Q(session__session_id=session_id, seq__gt=query.after, seq__gte=F("session__first_seq"))
     if query.before is not None:
         condition &= Q(seq__lt=query.before)
     if query.kinds is not None:
