@@ -40,9 +40,9 @@ TONES = {
 """What happened → the status whose colour it has."""
 
 
-def title(event: Header) -> str:
+def title(kind: str) -> str:
     """``step.completed`` → ``Step completed``."""
-    return event.kind.replace(".", " ").capitalize()
+    return kind.replace(".", " ").capitalize()
 
 
 def detail(event: Header) -> str:

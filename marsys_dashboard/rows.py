@@ -138,7 +138,7 @@ _NUMBER = re.compile(r"\d{1,2}$")
 def log_row(event: Header) -> Row:
     values = {
         "event": event,
-        "title": logwords.title(event),
+        "title": logwords.title(event.kind),
         "detail": logwords.detail(event),
         "tone": logwords.tone(event),
     }

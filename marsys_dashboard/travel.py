@@ -87,7 +87,7 @@ async def place(view: View) -> dict[str, Any]:
         "first": view.head.first_seq,
         "now": view.now,
         "event": events[0] if events else None,
-        "title": logwords.title(events[0]) if events else "",
+        "title": logwords.title(events[0].kind) if events else "",
         "detail": logwords.detail(events[0]) if events else "",
         "checkpoint": next((c for c in checkpoints if c.seq == at), None),
     }

@@ -15,6 +15,7 @@ from django.templatetags.static import static
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from marsys_dashboard import logwords
 from marsys_dashboard.acts import ALL, permission_of
 from marsys_dashboard.failures import wants_json
 from marsys_dashboard.job_acts import BULK
@@ -121,7 +122,7 @@ def row_context(head: Head, store: str) -> dict[str, Any]:
         "questions": head.counts["questions"],
         "created": head.created_at.isoformat() if head.created_at else "",
         "tags_json": json.dumps(head.tags),
-        "last_event": head.last_kind.replace(".", " ").capitalize(),
+        "last_event": logwords.title(head.last_kind),
     }
 
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from marsys_dashboard import logwords
 from state_core.words import STATUSES, StatusWord
 
 register = template.Library()
@@ -41,6 +42,9 @@ def _long(whole: int) -> str:
     if whole < DAY:
         return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} m"
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
+
+
+register.filter("kind_title", logwords.title)
 
 
 @register.filter
