@@ -3,7 +3,7 @@
 // {rows: [{id, store, seq, status, html}], gone: [{id, store}], counts}.
 import { announce } from "./announce.js";
 import { key } from "./keys.js";
-import { say } from "./live.js";
+import { countOnly, say } from "./live.js";
 import { now, refresh } from "./time.js";
 
 const list = document.getElementById("list");
@@ -66,6 +66,9 @@ function matches(row) {
     (!questions || open !== "0")
   );
 }
+
+// Of what changes while the list is frozen, that is counted which it would show.
+countOnly(({ store, id, html }) => Boolean(rowOf(store, id) || (html && matches(parse(html)))));
 
 // A page of the whole list, with none before or after it, lacks only what is new to it. On others, what
 // is not there may be on another page, unless it was made since.

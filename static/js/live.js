@@ -47,6 +47,14 @@ const line = {
 };
 
 export const have = () => line.have;
+
+let concerns = () => true;
+
+// Which rows of a list are counted while it is frozen.
+export function countOnly(test) {
+  concerns = test;
+}
+
 const tell = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
 const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, THIN);
 
@@ -124,7 +132,7 @@ const HEARD = {
   frame: hearFrame,
   list(message) {
     online();
-    if (line.frozen) return void [...message.rows, ...message.gone].forEach(({ store, id }) => line.heldRows.add(`${store}/${id}`));
+    if (line.frozen) return void [...message.rows, ...message.gone].filter(concerns).forEach(({ store, id }) => line.heldRows.add(`${store}/${id}`));
     line.updated = now();
     tell("state:list", message);
   },

@@ -74,8 +74,8 @@ def test_status_is_told_by_icon_and_word_besides_colour(charts: Charts) -> None:
 
 def test_an_open_join_says_whom_it_waits_for(charts: Charts) -> None:
     assert "3 of 4 arrived" in texts(charts, "graph")
-    expected = "3 of 4 arrived at synthesis, waiting for Researcher-2"
-    assert charts.page.locator("#graph .chart-note").text_content() == expected
+    expected = r"3 of 4 arrived at synthesis, waiting for Researcher-2, \d+ m \d\d s"
+    assert re.fullmatch(expected, charts.page.locator("#graph .chart-note").text_content())
 
 
 def test_page_is_painted_before_the_library_is_asked_for(charts: Charts) -> None:

@@ -187,6 +187,7 @@ async def test_two_checkpoints_are_compared_and_downloaded(travel: Travel) -> No
     await row.locator("[data-pick]").click()
     await row.get_by_role("link", name="Compare…").click()
     await expect(page.get_by_label("From")).to_have_value(await _checkpoint(travel, "third"))
+    await page.wait_for_load_state()  # what submits the form is loaded
     await page.get_by_label("To", exact=True).select_option(await _checkpoint(travel, "sixth"))
     await page.wait_for_url("**/compare/**b=cp-*")
     await expect(page.locator('[data-branch-id="one"] [data-step-id]')).to_have_count(3)
