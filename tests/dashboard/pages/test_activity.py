@@ -45,8 +45,8 @@ def lived(manager: StateManager, ana: Client) -> StateManager:
 
 def test_acts_stand_there_with_who_why_and_how_it_stood_before_and_after(lived, ana: Client):
     assert told(ana) == [
-        ("bo", "resume.requested", "a"),
-        ("ana", "checkpoint.created", "a"),
+        ("bo", "resume requested", "a"),
+        ("ana", "checkpoint created", "a"),
         ("ana", "paused", "a"),
         ("program.1", "created", "a"),
     ]
