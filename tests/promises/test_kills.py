@@ -17,7 +17,7 @@ from tests.promises.crash_points import CRASHED, POINTS
 from tests.promises.kill_driver import open_store
 from tests.promises.torture import Acknowledged, launcher, torture, verified
 
-SECONDS = 5.0
+SECONDS = 20.0
 AT_LEAST = 5
 """Kills, however busy the machine is."""
 
