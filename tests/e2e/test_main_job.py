@@ -225,7 +225,7 @@ async def test_a_pause_and_a_resume_with_context_reach_the_other_process(job: Jo
     await job.finish()
     after = job.work.noted()[sum(done.values()) :]
     assert after and {focus for _step, _attempt, focus in after} == {"results"}
-    assert set(job.work.executions().values()) == {1}
+    assert [entry for entry in job.work.noted() if job.work.executions()[entry[0]] > 1] == []
     await job.assert_shown_whole()
     assert await not_reloaded(page)
 
