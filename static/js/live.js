@@ -66,7 +66,7 @@ function connect() {
   const socket = new WebSocket(new URL(address, location.href.replace(/^http/, "ws")));
   line.socket = socket;
   line.heardAt = Date.now();
-  socket.addEventListener("open", opened);
+  socket.addEventListener("open", () => { line.socket === socket ? opened() : socket.close(); });
   socket.addEventListener("message", ({ data }) => { if (line.socket === socket) hear(JSON.parse(data), data.length); });
   socket.addEventListener("close", ({ code }) => { if (line.socket === socket) lost(code); });
 }
@@ -99,7 +99,12 @@ function drop() {
   const socket = line.socket;
   if (!socket) return;
   lost(0);
-  socket.close();
+  close(socket);
+}
+
+// Closing one that still connects is a complaint in the console: that one closes when it is open, or goes with the page.
+function close(socket) {
+  if (socket?.readyState === WebSocket.OPEN) socket.close();
 }
 
 function retryNow() {
@@ -225,7 +230,7 @@ function catchUp() {
 document.addEventListener("visibilitychange", () => { document.hidden ? say({ rest: true }) : catchUp(); });
 addEventListener("online", retryNow);
 addEventListener("offline", drop);
-addEventListener("pagehide", () => line.socket?.close());
+addEventListener("pagehide", () => close(line.socket));
 addEventListener("pageshow", (event) => { if (event.persisted) retryNow(); });
 
 function freeze() {

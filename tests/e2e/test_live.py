@@ -108,6 +108,27 @@ async def test_after_ten_seconds_off_the_line_everything_is_there_once_and_in_or
     assert await not_reloaded(page)
 
 
+HIDE_AS_IT_CONNECTS = """
+const Socket = WebSocket;
+window.WebSocket = class extends Socket {
+  constructor(address) {
+    super(address);
+    queueMicrotask(() => dispatchEvent(new PageTransitionEvent("pagehide")));
+  }
+};
+"""
+
+
+async def test_a_page_that_is_left_while_it_still_connects_complains_of_nothing(
+    page: Page, server: Server, context: BrowserContext
+) -> None:
+    """The fixture reads the console; the page never closes a line that is not open yet."""
+    await sign_in(context, server, "ana")
+    await page.add_init_script(HIDE_AS_IT_CONNECTS)
+    await page.goto(f"{server.url}/sessions/")
+    await expect(page.locator("#live-badge")).to_have_attribute("data-state", "live")
+
+
 async def test_a_server_that_restarts_is_found_again(
     page: Page,
     context: BrowserContext,
