@@ -1,11 +1,9 @@
-"""The page that compares two places of a session, and the same as JSON."""
+"""The page that compares two places, of one session or of two, and the same as JSON."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,45 +12,59 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_safe
 
 from marsys_dashboard import converters  # noqa: F401 - named in the addresses
-from marsys_dashboard.contents import NOTHING, Text, as_text
+from marsys_dashboard.differences import shown
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import json_file, page
 from marsys_dashboard.permissions import require
-from state_core.diff import VALUE_BYTES, BranchDiff, Difference, Listed, MemoryDiff, StateDiff, Value
-from state_core.exceptions import DamagedError, EncryptionKeyError
+from state_core.diff import StateDiff
+from state_core.exceptions import CheckpointNotFound, DamagedError, EncryptionKeyError
 from state_core.manager import StateManager
-from state_core.records import Checkpoint, check_id
+from state_core.records import Checkpoint, Head, check_id
+from state_core.storage.base import HeadQuery
 
 NOW = "now"
-WORDS = 400
-"""Words of a text beyond which what is new in it is not marked."""
+FAMILY = 30
+"""Forks of one session that are offered to be compared with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A piece of a text; marked where the other side has not got it."""
+class Subject:
+    """A session that is compared."""
 
-    text: str
-    marked: bool = False
+    store: str
+    head: Head
+    checkpoints: tuple[Checkpoint, ...]
+    """The newest first."""
+
+    @property
+    def session_id(self) -> str:
+        return self.head.session_id
+
+    @property
+    def key(self) -> str:
+        """As ``with`` names it in the address."""
+        return f"{self.store}/{self.session_id}"
+
+    @property
+    def manager(self) -> StateManager:
+        return manager(self.store)
+
+    def place(self, name: str) -> str | int:
+        """For `StateManager.diff`. Raises CheckpointNotFound, InvalidId."""
+        if name == NOW:
+            return self.head.last_seq
+        if _is_seq(name):
+            return int(name)
+        if all(check_id(name) != checkpoint.id for checkpoint in self.checkpoints):
+            raise CheckpointNotFound(name, self.session_id)
+        return name
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A value as it is shown."""
-
-    parts: tuple[Part, ...]
-    bytes: int = 0
-    is_cut: bool = False
-    heading: str = ""
-    """Of a message: who says it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    name: str
-    what: str
-    old: Side | None
-    new: Side | None
+async def subject(store: str, session_id: str) -> Subject:
+    """Raises StoreNotFound, InvalidId, SessionNotFound."""
+    chosen = manager(store)
+    head = await chosen.get_head(check_id(session_id))
+    return Subject(store, head, tuple((await chosen.list_checkpoints(session_id))[::-1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,52 +73,109 @@ class Asked:
 
     a: str
     b: str
+    of_a: Subject
+    of_b: Subject
+
+    @property
+    def is_of_two(self) -> bool:
+        return self.of_a.key != self.of_b.key
 
     @property
     def query(self) -> str:
-        return urlencode({"a": self.a, "b": self.b})
+        return _query(self.a, self.b, self.of_b if self.is_of_two else None)
 
     @property
     def swapped(self) -> str:
-        return urlencode({"a": self.b, "b": self.a})
+        here = reverse("compare", args=[self.of_b.store, self.of_b.session_id])
+        return f"{here}?{_query(self.b, self.a, self.of_a if self.is_of_two else None)}"
 
 
-def read_places(request: HttpRequest, checkpoints: Sequence[Checkpoint]) -> Asked:
-    """Without any, the newest checkpoint and now; without a checkpoint, the first event and now."""
-    newest = checkpoints[-1].id if checkpoints else "1"
-    return Asked(request.GET.get("a", "")[:128] or newest, request.GET.get("b", "")[:128] or NOW)
+def _query(a: str, b: str, other: Subject | None) -> str:
+    return urlencode({**({"with": other.key} if other else {}), "a": a, "b": b}, safe="/")
 
 
-async def find(chosen: StateManager, session_id: str, asked: Asked) -> StateDiff:
+async def read_address(request: HttpRequest, store: str, session_id: str) -> Asked:
+    """Of one session, its newest checkpoint, or first event, and now; of two, now and now."""
+    first = await subject(store, session_id)
+    other_store, _, other_id = request.GET.get("with", "").rpartition("/")
+    second = await subject(other_store or store, other_id) if other_id else first
+    newest = first.checkpoints[0].id if first.checkpoints else "1"
+    usual = newest if second is first else NOW
+    return Asked(
+        request.GET.get("a", "")[:128] or usual, request.GET.get("b", "")[:128] or NOW, first, second
+    )
+
+
+async def find(asked: Asked) -> StateDiff:
     """Raises CheckpointNotFound, InvalidValue, EncryptionKeyError, DamagedError."""
-    last = (await chosen.get_head(session_id)).last_seq
-    places = [last if name == NOW else int(name) if _is_seq(name) else name for name in (asked.a, asked.b)]
-    return await chosen.diff(places[0], places[1], session_id=session_id)
+    first, second = asked.of_a, asked.of_b
+    return await first.manager.diff(
+        first.place(asked.a),
+        second.place(asked.b),
+        session_id=first.session_id,
+        other_session_id=second.session_id,
+        other=second.manager,
+    )
 
 
 def _is_seq(name: str) -> bool:
     return name.isdecimal() and len(name) < 16
 
 
+# What can be chosen
+
+
+def events(chosen: str, of: Subject, other: Subject) -> dict[str, str]:
+    """Seq → words: the one that is chosen, and those at which one of the two was forked."""
+    found = {str(seq): f"Event {seq} · {words}" for seq, words in _partings(of, other)}
+    if _is_seq(chosen):
+        found.setdefault(chosen, f"Event {chosen}")
+    return found
+
+
+def _partings(of: Subject, other: Subject) -> Iterator[tuple[int, str]]:
+    first = of.head.first_seq
+    if of.head.origin and first == 1:
+        yield 1, "where it was forked"
+    parent, _, seq = other.head.origin.rpartition("@")
+    if parent == of.session_id and of.store == other.store and _is_seq(seq) and int(seq) >= first:
+        yield int(seq), "where the other was forked"
+
+
+async def family(of: Subject, other: Subject) -> list[tuple[str, Head]]:
+    """What it may be compared with: the other session, where it comes from, forks, forks of its origin."""
+    storage = of.manager.storage
+    parent = of.head.origin.rpartition("@")[0]
+    found = [(other.key, other.head)]
+    for origin in (of.session_id, parent):
+        if origin:
+            heads = await storage.heads(HeadQuery(origin=origin, sort="-created_at", limit=FAMILY))
+            found += [(f"{of.store}/{head.session_id}", head) for head in heads]
+    if parent:
+        found += [(f"{of.store}/{parent}", Head(parent))]
+    return [(key, head) for key, head in dict(reversed(found)).items() if key != of.key]
+
+
+# The addresses
+
+
 @require_safe
 @require("view")
 async def compare(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
-    chosen = manager(store)
-    head = await chosen.get_head(check_id(session_id))
-    checkpoints = await chosen.list_checkpoints(session_id)
-    asked = read_places(request, checkpoints)
+    asked = await read_address(request, store, session_id)
     context: dict[str, Any] = {
         "section": "sessions",
         "store": store,
         "session_id": session_id,
-        "head": head,
-        "checkpoints": checkpoints[::-1],
+        "head": asked.of_a.head,
         "asked": asked,
-        "events": [name for name in dict.fromkeys((asked.a, asked.b)) if _is_seq(name)],
+        "events_a": events(asked.a, asked.of_a, asked.of_b),
+        "events_b": events(asked.b, asked.of_b, asked.of_a),
+        "family": await family(asked.of_a, asked.of_b),
         "json": f"{reverse('compare-json', args=[store, session_id])}?{asked.query}",
     }
     try:
-        context.update(shown(await find(chosen, session_id, asked)))
+        context.update(shown(await find(asked)))
     except (EncryptionKeyError, DamagedError) as error:
         context["unreadable"] = str(error)
     return await page(request, "session/compare.html", context)
@@ -115,125 +184,10 @@ async def compare(request: HttpRequest, store: str, session_id: str) -> HttpResp
 @require_safe
 @require("view")
 async def compare_json(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
-    chosen = manager(store)
-    asked = read_places(request, await chosen.list_checkpoints(check_id(session_id)))
-    found = await find(chosen, session_id, asked)
-    return json_file(found.to_document(), f"{session_id}-{found.old.seq}-{found.new.seq}-diff.json")
-
-
-# What the page shows
-
-
-COUNTED = (
-    ("Branches", "branches"),
-    ("Steps", "steps"),
-    ("Steps failed", "steps_failed"),
-    ("Messages", "messages"),
-    ("Open questions", "questions"),
-)
-
-
-def shown(found: StateDiff) -> dict[str, Any]:
-    """What the template needs of a diff."""
-    return {
-        "diff": found,
-        "counts": [
-            (label, *_pair(found, name), _pair(found, name)[1] - _pair(found, name)[0])
-            for label, name in COUNTED
-        ],
-        "parts": [
-            (label, list(rows(listed)), listed.left_out)
-            for label, listed in (
-                ("Context", found.context),
-                ("Results", found.results),
-                ("Metadata", found.metadata),
-                ("Questions", found.questions),
-            )
-            if listed
-        ],
-        "branches": [(branch, _branch(branch)) for branch in found.branches],
-        "memories": [(memory, list(messages(memory))) for memory in found.memories],
-    }
-
-
-def _pair(found: StateDiff, name: str) -> tuple[int, int]:
-    return found.old.counts[name], found.new.counts[name]
-
-
-def _branch(branch: BranchDiff) -> dict[str, Any]:
-    return {
-        "steps": [(step, list(rows(step.values))) for step in branch.steps],
-        "steps_left_out": branch.steps_total - len(branch.steps),
-        "messages": list(messages(branch.memory)),
-        "values": list(rows(branch.values)),
-    }
-
-
-def rows(listed: Listed) -> Iterator[Row]:
-    for item in listed.items:
-        old, new = _marked(_text(item.old), _text(item.new))
-        yield Row(_name(item), item.what, _side(item.old, old), _side(item.new, new))
-
-
-def messages(memory: MemoryDiff) -> Iterator[Row]:
-    what = {"added": "added", "removed": "removed", "changed": "rewritten"}
-    for item in memory.messages.items:
-        old, new = _marked(_said(item.old), _said(item.new))
-        number = f"#{int(item.path[0]) + 1}"
-        yield Row(
-            number,
-            what[item.what],
-            _side(item.old, old, _speaker(item.old)),
-            _side(item.new, new, _speaker(item.new)),
-        )
-
-
-def _name(item: Difference) -> str:
-    """``budget.tokens``, ``findings[3].title``."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in item.path]
-    return "".join(parts).removeprefix(".")
-
-
-def _text(value: Value | None) -> Text:
-    if value is None:
-        return NOTHING
-    shown_value = value.value if value.value is not None else "null"
-    return as_text(shown_value, 2 * VALUE_BYTES)
-
-
-def _said(value: Value | None) -> Text:
-    """The content of a message; of one that is too long, the beginning of its JSON."""
-    if value is None or value.is_cut or not isinstance(value.value, dict):
-        return _text(value)
-    return as_text(value.value.get("content"), 2 * VALUE_BYTES)
-
-
-def _speaker(value: Value | None) -> str:
-    message = value.value if value and isinstance(value.value, dict) else {}
-    said = [str(message[name]) for name in ("agent", "name", "role") if message.get(name)]
-    return " · ".join(dict.fromkeys(said))[:120]
-
-
-def _side(value: Value | None, parts: tuple[Part, ...], heading: str = "") -> Side | None:
-    return Side(parts, value.bytes, value.is_cut, heading) if value else None
-
-
-# What is new within a text
-
-
-def _marked(old: Text, new: Text) -> tuple[tuple[Part, ...], tuple[Part, ...]]:
-    before, after = _words(old.text), _words(new.text)
-    if not before or not after or max(len(before), len(after)) > WORDS:
-        return (Part(old.text),), (Part(new.text),)
-    runs = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    return (
-        tuple(Part("".join(before[i:j]), tag != "equal") for tag, i, j, _, _ in runs if j > i),
-        tuple(Part("".join(after[i:j]), tag != "equal") for tag, _, _, i, j in runs if j > i),
-    )
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"\w+|\s+|[^\w\s]", text)
+    asked = await read_address(request, store, session_id)
+    found = await find(asked)
+    name = "-".join([session_id, str(found.old.seq), *([asked.of_b.session_id] * asked.is_of_two)])
+    return json_file(found.to_document(), f"{name}-{found.new.seq}-diff.json")
 
 
 _HERE = "sessions/<store:store>/<session_id:session_id>"

@@ -21,26 +21,39 @@ class _Side:
     seq: int | None
     checkpoint: Checkpoint | None = None
 
+    def comes_after(self, other: _Side) -> bool:
+        return other.seq is not None and (self.seq is None or self.seq > other.seq)
+
 
 class History(Checkpointing):
     """Compare, preview and undo a restore, tell origins and forks."""
 
     async def diff(
-        self, a: str | int, b: str | int | None = None, *, session_id: str | None = None
+        self,
+        a: str | int,
+        b: str | int | None = None,
+        *,
+        session_id: str | None = None,
+        other_session_id: str | None = None,
+        other: History | None = None,
     ) -> StateDiff:
         """What turns the state at ``a`` into the one at ``b``; without ``b``, into the present one.
 
-        Each is a checkpoint's id or, with ``session_id``, the seq of an event. The checkpoints of a
-        session and of its fork can be compared, too. Nothing is changed. Raises CheckpointNotFound,
-        SessionNotFound, InvalidValue for a seq that the session has not reached, EncryptionKeyError.
+        Each is a checkpoint's id or, with ``session_id``, the seq of an event. ``b`` may be of another
+        session, which is named by ``other_session_id`` and may be in another manager's store, ``other``;
+        so a session is compared with its fork, or with last week's run. Nothing is changed. Raises
+        CheckpointNotFound, SessionNotFound, InvalidValue for a seq that the session has not reached,
+        EncryptionKeyError.
         """
+        with_b = other or self
         first = await self._side(a, session_id)
-        sides = (first, await self._side(b, session_id or first.session_id))
-        earlier_first = sorted((0, 1), key=lambda which: sides[which].seq or float("inf"))
-        # The later state is folded on from the earlier one, where it was kept.
-        documents = {which: await self._document(sides[which]) for which in earlier_first}
-        places = (_place(sides[0], documents[0]), _place(sides[1], documents[1]))
-        return diff_documents(documents[0], documents[1], places)
+        second = await with_b._side(b, other_session_id or session_id or first.session_id)
+        if first.comes_after(second):
+            # The later state is folded on from the earlier one, where it was kept.
+            new, old = await with_b._document(second), await self._document(first)
+        else:
+            old, new = await self._document(first), await with_b._document(second)
+        return diff_documents(old, new, (_place(first, old), _place(second, new)))
 
     async def _side(self, place: str | int | None, session_id: str | None) -> _Side:
         if isinstance(place, str):

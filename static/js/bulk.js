@@ -1,5 +1,5 @@
-// Selecting rows of the list and acting on them together: checkboxes, shift for a range, x on the row that
-// has the focus, and "all that match". The dialog is the server's; nothing acts without it.
+// Selecting rows of the list, to compare two or to act on them together: checkboxes, shift for a range, x on
+// the row that has the focus, and "all that match". The dialog is the server's; nothing acts without it.
 import { openFragment } from "./dialogs.js";
 import { key } from "./keys.js";
 import { toast } from "./toast.js";
@@ -7,6 +7,7 @@ import { toast } from "./toast.js";
 const list = document.getElementById("list");
 const bar = document.getElementById("bulk");
 const { all, query } = bar.elements;
+const mayAct = Boolean(bar.querySelector("button[name=verb]"));
 const selected = new Set();
 let last = null; // where a range begins
 
@@ -54,12 +55,29 @@ function show() {
   bar.hidden = !count;
   bar.querySelector("[data-selected]").textContent = isAll ? `All ${number(count)} matching` : number(count);
   offerAll(isAll, chosen === found.length);
+  offerToCompare(isAll ? [] : [...selected]);
+}
+
+// The one that was selected first stands on the left.
+function offerToCompare([first, second, ...more]) {
+  const link = bar.querySelector("[data-compare-two]");
+  const areTwo = Boolean(second) && !more.length;
+  link.ariaDisabled = String(!areTwo);
+  link.title = areTwo ? "Side by side" : "Select two sessions to compare them";
+  if (areTwo) link.href = `/sessions/${first}/compare/?with=${encodeURI(second)}`;
+  else link.removeAttribute("href");
+}
+
+function compare() {
+  const link = bar.querySelector("[data-compare-two]");
+  if (link.href) link.click();
+  else toast(`${link.title}: x selects the one that has the focus.`, "error");
 }
 
 function offerAll(isAll, isWholePage) {
   const button = bar.querySelector("[data-select-all]");
   const count = matching();
-  button.hidden = isAll || !isWholePage || count <= selected.size;
+  button.hidden = !mayAct || isAll || !isWholePage || count <= selected.size;
   button.textContent = `Select all ${number(count)} matching`;
 }
 
@@ -130,6 +148,7 @@ function pickTo() {
 }
 
 key("x", "Select the session, or not", toggleFocused);
+key("c", "Compare the two selected sessions", compare);
 key("Shift+X", "Select up to this session", pickTo);
 
 new MutationObserver(forgetMissingSoon).observe(list, { childList: true, subtree: true });

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from state_core import Message, StateManager, StorageBackend, new_encryption_key
+from state_core import MemoryStorageBackend, Message, StateManager, StorageBackend, new_encryption_key
 from state_core.diff import ALIGNED, LISTED, VALUE_BYTES, Listed, MemoryDiff, memory_diff
 from state_core.exceptions import CheckpointNotFound, EncryptionKeyError, InvalidValue, SessionNotFound
 
@@ -38,6 +38,22 @@ async def research(manager: StateManager) -> tuple[str, str]:
 
 def said(listed: Listed) -> list[tuple[Any, str]]:
     return [(".".join(map(str, item.path)), item.what) for item in listed.items]
+
+
+async def test_a_session_is_compared_with_its_fork_and_with_one_of_another_store(
+    manager: StateManager,
+) -> None:
+    first, _second = await research(manager)
+    await manager.fork_session("s", "fork", checkpoint_id=first)
+    found = await manager.diff(first, session_id="s", other_session_id="fork")
+    assert (found.old.session_id, found.new.session_id) == ("s", "fork")
+    assert not found.context
+    elsewhere = StateManager(MemoryStorageBackend())
+    await elsewhere.create_session("s", context={"topic": "rivers"})
+    found = await manager.diff(5, session_id="s", other=elsewhere)
+    assert found.old.seq == 5
+    assert ("topic", "changed") in said(found.context)
+    assert [branch.new_status for branch in found.branches] == [""]
 
 
 async def test_two_checkpoints_differ_in_what_was_done_between_them(manager: StateManager) -> None:

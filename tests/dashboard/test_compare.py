@@ -40,7 +40,7 @@ async def test_two_checkpoints_stand_side_by_side(served: StateManager, visitor:
     assert "0 added, 0 removed, 1 rewritten" in page
     assert NASTY not in page
     assert f'<option value="{first}" selected>' in page
-    assert f"?a={second}&amp;b={first}" in page
+    assert f'href="{PAGE}?a={second}&amp;b={first}"' in page
 
 
 async def test_without_places_the_newest_checkpoint_is_compared_with_now(
@@ -69,6 +69,38 @@ async def test_the_same_is_there_as_json(served: StateManager, visitor: AsyncCli
     assert found["branches"][0]["memory"]["rewritten"] == 1
 
 
+async def test_a_session_is_compared_with_its_fork_and_both_say_where_they_parted(
+    served: StateManager, visitor: AsyncClient
+) -> None:
+    first, _second = await work(served)
+    await served.fork_session(SESSION, "again", checkpoint_id=first)
+    async with served.session("again") as session:
+        await session.set_context(topic="tides of the moon")
+    page = await text(visitor, PAGE, **{"with": "default/again"})
+    assert "Compare two sessions" in page
+    assert "<del>ocean</del>" in page
+    assert "<ins>moon</ins>" in page
+    assert '<option value="default/again" selected>' in page
+    assert "where the other was forked" in page
+    assert f"{PAGE.replace(SESSION, 'again')}?with=default/{SESSION}&amp;a=now&amp;b=now" in page
+    found = json.loads(await text(visitor, JSON, **{"with": "default/again", "a": first, "b": 1}))
+    assert found["context"]["items"] == []
+    back = await text(visitor, PAGE.replace(SESSION, "again"))
+    assert "where it was forked" in back
+    assert f'<option value="default/{SESSION}">' in back
+
+
+async def test_a_checkpoint_is_looked_for_in_its_own_session(
+    served: StateManager, visitor: AsyncClient
+) -> None:
+    first, _second = await work(served)
+    await served.create_session("other")
+    answer = await visitor.get(PAGE, {"with": "default/other", "a": first, "b": first})
+    assert answer.status_code == 404
+    assert "There is no checkpoint" in body(answer)
+    assert "session &#x27;other&#x27;" in body(answer)
+
+
 async def test_places_that_are_not_there_are_said_so(served: StateManager, visitor: AsyncClient) -> None:
     await work(served)
     for query, status in (
@@ -76,6 +108,8 @@ async def test_places_that_are_not_there_are_said_so(served: StateManager, visit
         ({"a": "9999"}, 400),
         ({"a": "0"}, 400),
         ({"b": "x y"}, 400),
+        ({"with": "default/no"}, 404),
+        ({"with": "default/x y"}, 400),
     ):
         response = await visitor.get(PAGE, query)
         assert response.status_code == status, query

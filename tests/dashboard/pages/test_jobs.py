@@ -287,9 +287,9 @@ def test_a_job_that_is_not_there_says_so(ana: Client, manager):
     assert ana.get("/jobs/99/").status_code == 404
 
 
-def test_who_may_only_look_gets_no_checkboxes(sign_in, manager):
+def test_who_may_only_look_may_compare_and_no_more(sign_in, manager):
     manager.sync.create_session("a")
     text = sign_in("cy").get("/sessions/").content.decode()
-    assert "data-bulk" not in text
-    assert 'id="bulk"' not in text
-    assert "data-bulk" in sign_in("bo").get("/sessions/").content.decode()
+    assert "data-compare-two" in text
+    assert 'name="verb"' not in text
+    assert 'name="verb"' in sign_in("bo").get("/sessions/").content.decode()
