@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
+from django.dispatch import receiver
 
 from marsys_dashboard import logwords
 from marsys_dashboard.managers import manager, store_names
 from marsys_dashboard.models import ActivityEntry, ActivityMark, ActivityPlace
+from state_core.admin_actions import deleted
 from state_core.events import EventKind, Header
 from state_core.exceptions import StateError, StorageError
 from state_core.fold import session_status_after
@@ -209,6 +211,13 @@ def _entry(place: ActivityPlace, event: Header, before: str) -> ActivityEntry:
 
 def _without_reason(event: Header) -> Header:
     return replace(event, data={name: value for name, value in event.data.items() if name != "reason"})
+
+
+@receiver(deleted)
+async def _note_deletion_by_the_admin(
+    *, store: str, head: Head, actor: str, reason: str, **sent: object
+) -> None:
+    await note_deletion(store, head, actor, reason)
 
 
 async def note_deletion(store: str, head: Head, actor: str, reason: str) -> None:

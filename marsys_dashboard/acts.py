@@ -13,7 +13,7 @@ from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.events import EventKind
 from state_core.manager import StateManager
 from state_core.preview import RestorePreview
-from state_core.records import ENDED, HELD, Checkpoint, Head, Question, SessionStatus
+from state_core.records import ENDED, Checkpoint, Head, Question, SessionStatus
 from state_core.words import ACTIONS, RESTORE, RESTORE_CHECKPOINT, STATUSES, Action, refusal
 
 logger = logging.getLogger(__name__)
@@ -47,22 +47,7 @@ UNDO = Action(
         "This is a restore, too: a checkpoint of the present place is made, so that it can be undone.",
     ),
 )
-DELETE = Action(
-    verb="delete",
-    label="Delete…",
-    title="Delete session",
-    permission=RESTORE,
-    possible=_EVERY - HELD,
-    otherwise="An orchestrator holds it; pause or cancel it first.",
-    result="Gone",
-    consequences=(
-        "Its log, checkpoints and messages are removed from the store for good.",
-        "This cannot be undone.",
-    ),
-    reason_required=True,
-)
-
-ALL: Mapping[str, Action] = {**ACTIONS, **{action.verb: action for action in (UNDO, FORK, DELETE)}}
+ALL: Mapping[str, Action] = {**ACTIONS, **{action.verb: action for action in (UNDO, FORK)}}
 GOING_BACK = frozenset({"restore", "undo"})
 DESTRUCTIVE = frozenset({"cancel", "delete"})
 

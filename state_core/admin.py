@@ -17,15 +17,13 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
 from state_core import managers
-from state_core.admin_actions import Target, act
+from state_core.admin_actions import ALIAS, MOST_ROWS, Target, act
 from state_core.events import EventKind
 from state_core.exceptions import StateError
 from state_core.manager import StateManager
 from state_core.models import Checkpoint, Event, Session
 from state_core.words import ACTIONS, OPERATE, RESTORE, STATUSES, VIEW, Action
 
-ALIAS = "default"
-"""The store whose tables these are."""
 SHOWN_CHARACTERS = 20_000
 """Of a body; the dashboard shows all of it."""
 
@@ -126,10 +124,21 @@ def session_act(verb: str) -> Callable[..., HttpResponse | None]:
     def perform(
         model_admin: SessionAdmin, request: HttpRequest, queryset: QuerySet[Session]
     ) -> HttpResponse | None:
+        if too_many(request, queryset):
+            return None
         return act(model_admin, request, action, session_targets(queryset), manager())
 
     perform.__name__ = verb
     return perform
+
+
+def too_many(request: HttpRequest, queryset: QuerySet[Any]) -> bool:
+    """Says so where it is."""
+    number = queryset.count()
+    if number > MOST_ROWS:
+        told = f"{number:,} rows are too many at once; choose {MOST_ROWS} at most. Nothing was done."
+        messages.error(request, f"{told} The dashboard's list acts on all that match its filter, as a job.")
+    return number > MOST_ROWS
 
 
 @admin.register(Session)
@@ -146,7 +155,7 @@ class SessionAdmin(ReadOnlyAdmin):
     search_fields = ("search",)
     search_help_text = "Part of an id, a title or a workflow's name"
     ordering = ("-updated_at",)
-    actions = [session_act(verb) for verb in ("pause", "resume", "checkpoint", "cancel")]
+    actions = [session_act(verb) for verb in ("pause", "resume", "checkpoint", "cancel", "delete")]
     fieldsets = (
         (None, {"fields": ("session_id", "state", "title", "workflow", "tags", "dashboard")}),
         ("Times", {"fields": ("created_at", "started_at", "ended_at", "updated_at")}),
@@ -199,6 +208,8 @@ class CheckpointAdmin(ReadOnlyAdmin):
 
     @admin.action(description=ACTIONS["restore"].label, permissions=["restore"])
     def restore(self, request: HttpRequest, queryset: QuerySet[Checkpoint]) -> HttpResponse | None:
+        if too_many(request, queryset):
+            return None
         targets = checkpoint_targets(queryset.select_related("session"))
         if len({target.session_id for target in targets}) < len(targets):
             messages.error(request, "Choose one checkpoint for each session: it can only go back to one.")

@@ -12,6 +12,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import ValidationError
+from django.dispatch import Signal
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
@@ -21,10 +22,17 @@ from state_core.managers import why_unreadable
 from state_core.records import SessionState
 from state_core.words import STATUSES, Action, refusal
 
+ALIAS = "default"
+"""The store whose tables the admin shows."""
+MOST_ROWS = 500
+"""Rows of one act: they are done one after another while the browser waits."""
 SHOWN_ROWS = 50
 """Rows that the page names one by one; more are counted."""
 
 Given = Mapping[str, Any]
+
+deleted = Signal()
+"""Sent with ``store``, ``head``, ``actor`` and ``reason`` once a session is deleted: no log tells of that."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +83,7 @@ def _preview(target: Target, manager: StateManager) -> list[str]:
 
 
 class ActForm(forms.Form):
-    """What a person adds to an act."""
+    """What a person adds to an act on so many rows."""
 
     name = forms.CharField(max_length=200, label="Name of the checkpoint", initial="checkpoint")
     reason = forms.CharField(max_length=500, label="Reason", help_text="Recorded with your name.")
@@ -87,13 +95,25 @@ class ActForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 5, "spellcheck": "false"}),
     )
 
-    def __init__(self, action: Action, data: Mapping[str, Any] | None = None) -> None:
+    confirm = forms.CharField(max_length=20)
+
+    def __init__(self, action: Action, rows: int, data: Mapping[str, Any] | None = None) -> None:
         super().__init__(data)
+        self.rows = rows
         self.fields["reason"].required = action.reason_required
+        self.fields["confirm"].label = f"Type {rows} to confirm"
+        if action.verb != "delete":
+            del self.fields["confirm"]
         if not action.takes_context:
             del self.fields["context"]
         if action.verb != "checkpoint":
             del self.fields["name"]
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"].strip()
+        if typed != str(self.rows):
+            raise ValidationError(f"Type {self.rows}, the number of sessions, to confirm.")
+        return typed
 
     def clean_context(self) -> dict[str, Any]:
         value = self.cleaned_data["context"]
@@ -124,12 +144,19 @@ def _cancel(manager: StateManager, target: Target, given: Given, actor: str) -> 
     return manager.cancel_execution(target.session_id, reason=given["reason"], actor=actor)
 
 
+async def _delete(manager: StateManager, target: Target, given: Given, actor: str) -> None:
+    head = await manager.get_head(target.session_id)
+    await manager.delete_session(target.session_id)
+    await deleted.asend(Target, store=ALIAS, head=head, actor=actor, reason=given["reason"])
+
+
 CALLS: Mapping[str, Callable[[StateManager, Target, Given, str], Coroutine[Any, Any, Any]]] = {
     "pause": _pause,
     "resume": _resume,
     "checkpoint": _checkpoint,
     "restore": _restore,
     "cancel": _cancel,
+    "delete": _delete,
 }
 
 
@@ -142,7 +169,7 @@ def act(
 ) -> HttpResponse | None:
     """The page on the first request, the act on the second."""
     sent = "apply" in request.POST
-    form = ActForm(action, request.POST if sent else None)
+    form = ActForm(action, len(targets), request.POST if sent else None)
     if not sent or not form.is_valid():
         return _page(model_admin, request, action, targets, form, manager)
     actor = request.user.get_username()
@@ -159,13 +186,18 @@ def _outcome(
     if why_not:
         return f"{target.sentence}: {why_not}", messages.WARNING
     try:
-        unreadable = async_to_sync(why_unreadable)(manager, target.session_id)
+        unreadable = async_to_sync(_unreadable)(action, target, manager)
         if unreadable:
             return f"{target.sentence}: {unreadable}", messages.WARNING
         state = async_to_sync(_call)(CALLS[action.verb](manager, target, given, actor))
     except StateError as error:
         return f"{target.sentence}: {error}", messages.ERROR
     return f"{target.sentence}: {_told(action, target, state, given)}", messages.SUCCESS
+
+
+async def _unreadable(action: Action, target: Target, manager: StateManager) -> str:
+    """What cannot be read can only be deleted."""
+    return "" if action.verb == "delete" else await why_unreadable(manager, target.session_id)
 
 
 async def _call(coroutine: Coroutine[Any, Any, Any]) -> Any:
@@ -175,6 +207,8 @@ async def _call(coroutine: Coroutine[Any, Any, Any]) -> Any:
 def _told(action: Action, target: Target, result: Any, given: Given) -> str:
     if isinstance(result, SessionState):
         return f"{STATUSES[target.status].label} → {STATUSES[result.status].label}"
+    if action.verb == "delete":
+        return "deleted"
     return f"checkpoint “{given['name']}” saved"
 
 

@@ -180,6 +180,21 @@ CANCEL = Action(
     reason_required=True,
 )
 
+DELETE = Action(
+    verb="delete",
+    label="Delete…",
+    title="Delete session",
+    permission=RESTORE,
+    possible=_EVERY - HELD,
+    otherwise="An orchestrator holds it; pause or cancel it first.",
+    result="Gone",
+    consequences=(
+        "Its log, checkpoints and messages are removed from the store for good.",
+        "This cannot be undone.",
+    ),
+    reason_required=True,
+)
+
 REFUSED = "The program that runs it does not take this command from here: it is recorded from outside."
 
 
@@ -194,5 +209,5 @@ def refusal(verb: str, status: SessionStatus | str, refuses: Collection[str]) ->
 
 
 ACTIONS: Mapping[str, Action] = {
-    action.verb: action for action in (PAUSE, RESUME, ANSWER, CHECKPOINT, RESTORE_CHECKPOINT, CANCEL)
+    action.verb: action for action in (PAUSE, RESUME, ANSWER, CHECKPOINT, RESTORE_CHECKPOINT, CANCEL, DELETE)
 }

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from state_core import Checkpoint, StateManager
+from marsys_dashboard.models import ActivityEntry
+from state_core import Checkpoint, StateManager, admin
 from state_core.models import Checkpoint as CheckpointRow
 from state_core.models import Event, Session
 from state_core.words import ACTIONS
@@ -113,6 +114,44 @@ def test_each_row_has_its_own_result(operator: Client, paused: str, completed: s
     assert status(completed) == "completed"
 
 
+def test_deleting_needs_a_reason_and_the_number_and_is_noted_among_the_activity(
+    restorer: Client, manager: StateManager, paused: str, completed: str
+) -> None:
+    page = ask(restorer, "delete", paused, completed)
+    assert "Type 2 to confirm" in page.rendered_content
+    for given in ({"reason": "", "confirm": "2"}, {"reason": "tidy", "confirm": "3"}):
+        assert ask(restorer, "delete", paused, completed, **given).status_code == 400
+    assert Session.objects.count() == 2
+    page = ask(restorer, "delete", paused, completed, reason="tidy", confirm="2")
+    assert sorted(told(page)) == ["Session completed_1: deleted", "Session paused_1: deleted"]
+    assert not Session.objects.exists()
+    noted = ActivityEntry.objects.filter(verb="delete").order_by("session_id")
+    assert [(entry.session_id, entry.actor, entry.reason) for entry in noted] == [
+        ("completed_1", "alice", "tidy"),
+        ("paused_1", "alice", "tidy"),
+    ]
+
+
+def test_who_runs_a_session_keeps_it_from_being_deleted(restorer: Client, manager: StateManager) -> None:
+    with manager.sync.session("running_1"):
+        page = ask(restorer, "delete", "running_1", reason="tidy", confirm="1")
+        assert told(page) == [
+            "Session running_1: It is running. An orchestrator holds it; pause or cancel it first."
+        ]
+    assert status("running_1") == "completed"
+
+
+def test_more_rows_than_a_browser_waits_for_are_refused(
+    operator: Client, manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admin, "MOST_ROWS", 1)
+    for name in ("a", "b"):
+        manager.sync.create_session(name)
+    page = ask(operator, "pause", "a", "b", reason="")
+    assert "2 rows are too many at once; choose 1 at most" in told(page)[0]
+    assert status("a") == status("b") == "pending"
+
+
 def test_a_row_that_went_meanwhile_is_told_and_the_others_are_done(
     operator: Client, manager: StateManager, paused: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +195,12 @@ def test_two_checkpoints_of_one_session_are_refused(
     ids = CheckpointRow.objects.values_list("pk", flat=True)
     page = ask_restore(restorer, *ids, reason="both")
     assert told(page) == ["Choose one checkpoint for each session: it can only go back to one."]
+
+
+def test_an_operator_cannot_delete(operator: Client, paused: str) -> None:
+    assert 'value="delete"' not in operator.get(SESSIONS).content.decode()
+    ask(operator, "delete", paused, reason="forced", confirm="1")
+    assert status(paused) == "paused"
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "checkpoint", "cancel"])
