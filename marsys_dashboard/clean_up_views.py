@@ -1,4 +1,4 @@
-"""Cleaning up: which sessions and checkpoints are old or too much, and the job that deletes them."""
+"""Cleaning up: which sessions, checkpoints and history are old or too much, and the job that lets them go."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from django.urls import path
 from django.views.decorators.http import require_http_methods
 
 from marsys_dashboard import job_runner
+from marsys_dashboard.clean_up import CLEAN_UP, limits, sessions_in
 from marsys_dashboard.forms import LONGEST_REASON
-from marsys_dashboard.job_acts import CLEAN_UP
 from marsys_dashboard.job_views import go_to
 from marsys_dashboard.managers import manager, store_names
 from marsys_dashboard.models import Job
@@ -34,6 +34,7 @@ class CleanUpForm(forms.Form):
     store = forms.ChoiceField(label="Store", required=False)
     session_age_days = _days("Sessions whose last event is older than")
     checkpoint_age_days = _days("Checkpoints made by themselves that are older than")
+    history_age_days = _days("History of sessions whose last event is older than")
     max_mb = forms.FloatField(label="Sessions that ended longest ago, down to", min_value=0, required=False)
     confirmed = forms.IntegerField(required=False)
     confirm = forms.CharField(required=False, max_length=20)
@@ -54,7 +55,7 @@ class CleanUpForm(forms.Form):
         return {name: self.cleaned_data[name] for name in (*LIMITS, "store")}
 
 
-LIMITS = ("session_age_days", "checkpoint_age_days", "max_mb")
+LIMITS = ("session_age_days", "checkpoint_age_days", "history_age_days", "max_mb")
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ class Plan:
 
     @property
     def number(self) -> int:
-        return len(self.report.sessions) + len(self.report.checkpoints)
+        """Of sessions that it is about."""
+        return len(sessions_in(self.report))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -100,23 +102,27 @@ def _problem(form: CleanUpForm, total: int) -> str:
 
 async def _plans(given: Mapping[str, Any]) -> list[Plan]:
     stores = [given["store"]] if given["store"] else store_names()
-    limits = job_runner.limits(given)
-    return [Plan(store, await manager(store).retention.plan(limits)) for store in stores]
+    return [Plan(store, await manager(store).retention.plan(limits(given))) for store in stores]
 
 
 async def _show(
     request: HttpRequest, form: CleanUpForm, plans: list[Plan], status: int = 200
 ) -> HttpResponse:
+    compactions = [(plan.store, each) for plan in plans for each in plan.report.compactions]
     context = {
         "section": "jobs",
         "form": form,
-        "plans": plans,
         "is_planned": bool(plans),
         "total": sum(plan.number for plan in plans),
         "sessions": sum(len(plan.report.sessions) for plan in plans),
         "checkpoints": sum(plan.report.checkpoint_count for plan in plans),
         "bytes": sum(plan.report.bytes for plan in plans),
+        "compactions": len(compactions),
+        "events": sum(each.events for _store, each in compactions),
+        "bytes_compacted": sum(plan.report.bytes_compacted for plan in plans),
         "shown": [(plan.store, removal) for plan in plans for removal in plan.report.sessions][:SHOWN],
+        "shown_compactions": sorted(compactions, key=lambda pair: -pair[1].bytes_saved)[:SHOWN],
+        "left_over": [(plan.store, plan.report.bytes_over) for plan in plans if plan.report.bytes_over],
         "config": manager(store_names()[0]).config,
     }
     return await page(request, "jobs/clean_up.html", context, status=status)

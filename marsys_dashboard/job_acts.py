@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from marsys_dashboard.activity import note_deletion
 from marsys_dashboard.acts import ALL, DO, Given, available
+from marsys_dashboard.clean_up import CLEAN_UP, clean_up
 from marsys_dashboard.managers import manager
 from marsys_dashboard.models import Job, JobItem, Outcome
 from state_core.exceptions import (
@@ -21,12 +21,10 @@ from state_core.exceptions import (
 )
 from state_core.manager import StateManager
 from state_core.managers import why_unreadable
-from state_core.records import Head, SessionStatus, parse_time, show_time
-from state_core.retention import CheckpointRemoval, CleanupReport, SessionRemoval
+from state_core.records import Head, SessionStatus
 
 BULK = ("pause", "resume", "checkpoint", "cancel", "delete")
 """What can be done to many sessions at once, besides a clean-up."""
-CLEAN_UP = "clean-up"
 PATIENCE = 20.0
 """Seconds for which a store that is away is asked again, and a lease waited for: a process that was killed
 in the middle of an act leaves one that lasts for a while."""
@@ -67,7 +65,7 @@ def _patience() -> AsyncRetrying:
 async def _perform(job: Job, item: JobItem, permissions: Collection[str]) -> None:
     of_store = manager(item.store)
     if job.verb == CLEAN_UP:
-        await _clean_up(of_store, job, item)
+        await clean_up(of_store, job, item)
     elif item.begun and await _was_done(of_store, job, item):
         item.end(Outcome.DONE, IN_BETWEEN)
     else:
@@ -109,42 +107,3 @@ def given(job: Job, store: str) -> Given:
         name=job.given.get("name", ""),
         context=job.given.get("context"),
     )
-
-
-# Cleaning up
-
-
-def removal_data(removal: SessionRemoval | CheckpointRemoval) -> dict[str, object]:
-    """What a clean-up planned, as an item keeps it."""
-    common = {"last_seq": removal.last_seq, "updated_at": show_time(removal.updated_at)}
-    if isinstance(removal, SessionRemoval):
-        return {**common, "why": removal.why, "status": str(removal.status), "bytes": removal.bytes}
-    return {**common, "checkpoints": list(removal.checkpoint_ids)}
-
-
-async def _clean_up(of_store: StateManager, job: Job, item: JobItem) -> None:
-    removal = _removal(item)
-    head = await of_store.get_head(item.session_id)
-    is_session = isinstance(removal, SessionRemoval)
-    plan = CleanupReport(
-        dry_run=True,
-        sessions=[removal] if isinstance(removal, SessionRemoval) else [],
-        checkpoints=[removal] if isinstance(removal, CheckpointRemoval) else [],
-    )
-    report = await of_store.retention.carry_out(plan)
-    if not (report.sessions or report.checkpoints):
-        item.end(Outcome.SKIPPED, "It changed since the clean-up was planned, or is gone already.")
-    elif is_session:
-        await note_deletion(item.store, head, job.actor, job.reason)
-        item.end(Outcome.DONE, "The session is deleted.")
-    else:
-        item.end(Outcome.DONE, f"{report.checkpoint_count} checkpoints are deleted.")
-
-
-def _removal(item: JobItem) -> SessionRemoval | CheckpointRemoval:
-    data = item.data
-    last_seq, updated_at = data["last_seq"], parse_time(data["updated_at"])
-    if "checkpoints" in data:
-        return CheckpointRemoval(item.session_id, tuple(data["checkpoints"]), last_seq, updated_at)
-    status = SessionStatus(data["status"])
-    return SessionRemoval(item.session_id, data["why"], status, last_seq, updated_at, data["bytes"])

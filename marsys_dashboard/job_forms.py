@@ -12,8 +12,8 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from marsys_dashboard.acts import available
+from marsys_dashboard.clean_up import CLEAN_UP
 from marsys_dashboard.forms import LONGEST_REASON, first_error
-from marsys_dashboard.job_acts import CLEAN_UP
 from marsys_dashboard.jsontext import read_object
 from marsys_dashboard.listing import count, read_address
 from marsys_dashboard.managers import manager

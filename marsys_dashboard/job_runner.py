@@ -14,21 +14,19 @@ import socket
 from collections.abc import AsyncIterator, Sequence
 from contextvars import Context
 from dataclasses import replace
-from datetime import timedelta
-from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.http import QueryDict
 from django.utils import timezone
 
 from marsys_dashboard.acts import DESTRUCTIVE
-from marsys_dashboard.job_acts import CLEAN_UP, perform, removal_data
+from marsys_dashboard.clean_up import CLEAN_UP, limits, sessions_in
+from marsys_dashboard.job_acts import perform
 from marsys_dashboard.listing import read_address
 from marsys_dashboard.managers import manager, store_names
 from marsys_dashboard.models import AT_WORK, Job, JobItem, JobStatus, Outcome
 from marsys_dashboard.permissions import permissions_of
 from state_core.exceptions import StateError
-from state_core.retention import Limits
 
 logger = logging.getLogger(__name__)
 
@@ -177,23 +175,7 @@ async def _planned(job: Job) -> AsyncIterator[list[JobItem]]:
     chosen = job.given.get("store")
     for store in [chosen] if chosen else store_names():
         plan = await manager(store).retention.plan(limits(job.given))
-        removals = [*plan.sessions, *plan.checkpoints]
         yield [
-            JobItem(job=job, store=store, session_id=removal.session_id, data=removal_data(removal))
-            for removal in removals
+            JobItem(job=job, store=store, session_id=session_id, data=data)
+            for session_id, data in sessions_in(plan).items()
         ]
-
-
-def limits(given: dict[str, Any]) -> Limits:
-    """From days and megabytes, None for no limit."""
-
-    def days(name: str) -> timedelta | None:
-        number = given.get(name)
-        return None if number is None else timedelta(days=number)
-
-    size = given.get("max_mb")
-    return Limits(
-        session_age=days("session_age_days"),
-        checkpoint_age=days("checkpoint_age_days"),
-        max_bytes=None if size is None else int(size * 1_000_000),
-    )

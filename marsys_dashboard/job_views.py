@@ -13,8 +13,9 @@ from django.views.decorators.http import require_POST, require_safe
 from marsys_dashboard import job_runner
 from marsys_dashboard.actions import FRAGMENT
 from marsys_dashboard.acts import ALL, DESTRUCTIVE, permission_of
+from marsys_dashboard.clean_up import CLEAN_UP
 from marsys_dashboard.failures import failure, wants_json
-from marsys_dashboard.job_acts import BULK, CLEAN_UP
+from marsys_dashboard.job_acts import BULK
 from marsys_dashboard.job_forms import Chosen, JobForm, choose, title_of
 from marsys_dashboard.models import Job, JobItem, JobStatus, Outcome
 from marsys_dashboard.pages import page

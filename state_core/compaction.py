@@ -66,6 +66,13 @@ async def compaction_place(log: EventLog, head: Head, without: Collection[str] =
     return max(place, head.first_seq)
 
 
+def may_be_worth_it(head: Head) -> bool:
+    """As far as the head tells: not where nearly all of the session is its state."""
+    least = head.counts["state_bytes"] + EVENT_BYTES
+    stored = head.counts["stored_bytes"]
+    return Compaction(head.session_id, head.first_seq, head.event_count, stored, least).is_worth_it
+
+
 async def estimate(log: EventLog, head: Head, without: Collection[str] = ()) -> Compaction:
     """What compacting would do, about, without reading the log."""
     place = await compaction_place(log, head, without)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from state_core.checkpoints import MADE_BY_THEMSELVES
-from state_core.compaction import Compaction, compact_session, estimate
+from state_core.compaction import Compaction, compact_session, estimate, may_be_worth_it
 from state_core.config import StateManagerConfig
 from state_core.events import Event, EventKind
 from state_core.exceptions import (
@@ -167,7 +167,7 @@ class Retention:
                 over -= head.counts["stored_bytes"]
                 continue
             doomed = await self._plan_checkpoints(plan, head, limits, now)
-            if compacts:
+            if compacts and may_be_worth_it(head):
                 found = await estimate(self._log, head, without=doomed)
                 plan.compactions.extend([found] if found.is_worth_it else [])
         return replace(plan, bytes_after=max(0, used - plan.bytes - plan.bytes_compacted))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +13,8 @@ from django.utils import timezone
 
 from marsys_dashboard import job_runner, managers
 from marsys_dashboard.models import SILENCE, Job, JobItem, JobStatus, Outcome
+from state_core.changes import set_value
+from state_core.events import Event, EventKind
 from state_core.exceptions import StorageUnavailable
 from state_core.manager import StateManager
 from state_core.storage.memory import MemoryStorageBackend
@@ -260,6 +263,39 @@ async def test_a_clean_up_shows_its_plan_asks_for_the_number_and_deletes(manager
     job = await ended(await live_ana.post("/jobs/clean-up/", confirmed, headers=JSON))
     assert await results(job) == {"default/old": ("done", "The session is deleted.")}
     assert [head.session_id for head in await manager.list_sessions()] == ["open"]
+
+
+async def long_ago(manager, name):
+    """A session that ended a month ago: a draft was written anew again and again."""
+    at = timezone.now() - timedelta(days=30)
+    drafts = [set_value(["context", "draft"], f"{number} {secrets.token_hex(500)}") for number in range(40)]
+    place = {"id": f"cp-{name}", "name": "auto", "kind": "auto", "size": 1_000, "counts": {}}
+    events = [
+        Event(kind=EventKind.SESSION_CREATED, at=at),
+        *(Event(kind=EventKind.CONTEXT_CHANGED, at=at, changes=[draft]) for draft in drafts),
+        Event(kind=EventKind.CHECKPOINT_CREATED, at=at, data=place),
+        Event(kind=EventKind.SESSION_COMPLETED, at=at),
+    ]
+    await manager.log.append(name, events)
+
+
+async def test_a_clean_up_says_what_compacting_would_free_and_frees_it(manager, live_ana):
+    await long_ago(manager, "long")
+    await make(manager, "fresh")
+    limits = {"history_age_days": "7", "checkpoint_age_days": "7"}
+    page = (await live_ana.post("/jobs/clean-up/", limits)).content.decode()
+    assert "would be compacted by" in page
+    assert "Delete and compact them" in page
+    before = (await manager.get_head("long")).counts["stored_bytes"]
+    confirmed = {**limits, "confirmed": 1, "confirm": 1, "reason": "full"}
+    job = await ended(await live_ana.post("/jobs/clean-up/", confirmed, headers=JSON))
+    outcome, told = (await results(job))["default/long"]
+    assert outcome == "done"
+    assert "1 checkpoint is deleted." in told
+    assert "of its history became one" in told
+    head = await manager.get_head("long")
+    assert head.counts["stored_bytes"] < before
+    assert (await manager.get_session_state("long")).context["draft"].startswith("39 ")
 
 
 async def test_a_clean_up_without_limits_is_refused(manager, live_ana):
