@@ -12,6 +12,7 @@ from datetime import datetime
 import orjson
 
 from state_core.records import Document, Head, parse_time
+from state_core.snapshots import Unsnapshotted
 
 ENTRY_BYTES = 512
 """What keeping a state costs besides its content."""
@@ -27,8 +28,8 @@ class Cached:
     created_at: datetime | None
     updated_at: datetime | None
     """The moment of event ``seq``."""
-    unsnapshotted: int = 0
-    """Bytes that were read for it since the last snapshot."""
+    unsnapshotted: Unsnapshotted
+    """What was read for it since the last snapshot."""
 
     @property
     def bytes(self) -> int:
@@ -75,7 +76,9 @@ class DocumentCache:
             self._entries.move_to_end(key)
             return self._entries[key]
 
-    def keep(self, document: Document, unsnapshotted: int, instead_of: Cached | None = None) -> None:
+    def keep(
+        self, document: Document, unsnapshotted: Unsnapshotted, instead_of: Cached | None = None
+    ) -> None:
         """Keep a copy. ``instead_of``: the state that it was folded from, which has had its day."""
         entry = Cached(
             document["session_id"],

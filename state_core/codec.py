@@ -18,6 +18,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -227,12 +228,11 @@ class Codec:
 
     def _unpack(self, body: bytes, encoding: str, place: bytes, session_id: str, what: str) -> bytes:
         payload = self._opened(body, encoding, place, session_id, what)
-        return _decompress(payload, encoding.split("+"), session_id, what)
+        return _decompress(payload, encoding, session_id, what)
 
     def _opened(self, body: bytes, encoding: str, place: bytes, session_id: str, what: str) -> bytes:
         """Checked and decrypted, and still compressed."""
-        version, *parts = encoding.split("+")
-        if version != FORMAT or any(part not in _DECOMPRESS and not part.startswith("e:") for part in parts):
+        if not _is_known(encoding):
             raise DamagedError(
                 session_id, what, f"unknown encoding {encoding[:40]!r}; is this library too old?"
             )
@@ -259,6 +259,16 @@ class Codec:
             raise DamagedError(session_id, what, "its authentication tag does not match") from error
 
 
+# There are few encodings in a log, and each of its events has one.
+
+
+@lru_cache(maxsize=256)
+def _is_known(encoding: str) -> bool:
+    version, *parts = encoding.split("+")
+    return version == FORMAT and all(part in _DECOMPRESS or part.startswith("e:") for part in parts)
+
+
+@lru_cache(maxsize=256)
 def key_of(encoding: str) -> str:
     """The id of the key that something is encrypted with; "" where it is not."""
     return next((part[2:] for part in encoding.split("+") if part.startswith("e:")), "")
@@ -336,10 +346,14 @@ _DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-def _decompress(payload: bytes, parts: Sequence[str], session_id: str, what: str) -> bytes:
-    decompress = next((_DECOMPRESS[part] for part in parts if part in _DECOMPRESS), bytes)
+@lru_cache(maxsize=256)
+def _decompressor(encoding: str) -> Callable[[bytes], bytes]:
+    return next((_DECOMPRESS[part] for part in encoding.split("+") if part in _DECOMPRESS), bytes)
+
+
+def _decompress(payload: bytes, encoding: str, session_id: str, what: str) -> bytes:
     try:
-        return decompress(payload)
+        return _decompressor(encoding)(payload)
     except (zlib.error, zstandard.ZstdError) as error:
         raise DamagedError(session_id, what, "it cannot be decompressed") from error
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from state_core.batching import GroupCommit
@@ -21,18 +21,13 @@ from state_core.exceptions import DamagedError, EncryptionKeyError, HistoryCompa
 from state_core.fold import apply_event, empty_document
 from state_core.heads import is_compacted
 from state_core.records import Document, Head
+from state_core.snapshots import Unsnapshotted
 from state_core.storage.base import AppendRequest, Snapshot, StorageBackend
 
 logger = logging.getLogger(__name__)
 
 PAGE = 1000
 """Events read at once."""
-SNAPSHOT_FROM_BYTES = 256 * 1024
-"""A snapshot is worth its bytes once this much, and as much as the last one holds, was read since."""
-
-EVENT_BYTES = 200
-"""What reading an event costs besides its content, for that reckoning."""
-
 NEAR = 200
 """A cached state this many events back is used without asking for a snapshot that is nearer."""
 CACHED_AGAIN_FROM = 1 / 128
@@ -55,6 +50,7 @@ class Start:
     document: Document
     ranges: list[Range]
     cached: Cached | None = None
+    since: Unsnapshotted = field(default_factory=Unsnapshotted)
 
 
 class EventLog:
@@ -179,8 +175,9 @@ class EventLog:
         async def read(head: Head) -> Document:
             ranges = await self._ranges(head, seq)
             start = await self._start(head, ranges)
-            read_bytes = await self._fold(start)
-            self._keep(start, read_bytes)
+            before = start.since.bytes
+            await self._fold(start)
+            self._keep(start, start.since.bytes - before)
             return start.document
 
         return await self._as_it_stands(session_id, read)
@@ -205,25 +202,22 @@ class EventLog:
             raise HistoryCompacted(head.session_id, at, head.first_seq, when)
         return await self.line(head.session_id, at) if head.counts["restores"] else [Range(0, at)]
 
-    async def _fold(self, start: Start) -> int:
-        """Move the document to the end of its line; returns how many bytes were read for that."""
-        read_bytes = 0
+    async def _fold(self, start: Start) -> None:
+        """Move the document to the end of its line."""
         for span in start.ranges:
             async for event in self.iterate(start.document["session_id"], span):
                 apply_event(start.document, event)
-                read_bytes += abs(event.size) + EVENT_BYTES
-        return read_bytes
+                start.since.add(event)
 
     def _keep(self, start: Start, read_bytes: int) -> None:
         """Keep what was folded for the next reader, in the store and in memory, where it is worth it."""
-        document, cached = start.document, start.cached
-        unsnapshotted = read_bytes + (cached.unsnapshotted if cached else 0)
+        document, cached, since = start.document, start.cached, start.since
         is_worth_caching = cached is None or read_bytes > len(cached.body) * CACHED_AGAIN_FROM
-        if read_bytes and unsnapshotted > max(SNAPSHOT_FROM_BYTES, document["state_bytes"]):
+        if read_bytes and since.is_worth_a_snapshot(document["state_bytes"]):
             self.keep_snapshot(document)
-            unsnapshotted, is_worth_caching = 0, True
+            since, is_worth_caching = Unsnapshotted(), True
         if self.cache is not None and is_worth_caching:
-            self.cache.keep(document, unsnapshotted, instead_of=cached)
+            self.cache.keep(document, since, instead_of=cached)
 
     async def outline(self, session_id: str, seq: int | None = None) -> Document:
         """The state at ``seq`` as headers tell it: branches, steps and statuses, without any content.
@@ -265,7 +259,8 @@ class EventLog:
         for index in range(len(ranges) - 1, -1, -1):
             found = self.cache.find(head.session_id, after=ranges[index].after, upto=ranges[index].upto)
             if found and await self._is_still_there(found, head):
-                return Start(found.document(), _behind(ranges, index, found.seq), found)
+                left = _behind(ranges, index, found.seq)
+                return Start(found.document(), left, found, replace(found.unsnapshotted))
         return None
 
     async def _is_still_there(self, cached: Cached, head: Head) -> bool:

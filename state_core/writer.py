@@ -15,8 +15,9 @@ from state_core.config import StateManagerConfig
 from state_core.events import Event, EventKind, EventRecord
 from state_core.exceptions import LeaseError, LeaseHeld, LeaseLost, StorageUnavailable
 from state_core.fold import apply_event, empty_document
-from state_core.log import EVENT_BYTES, SNAPSHOT_FROM_BYTES, EventLog, Range
+from state_core.log import EventLog, Range
 from state_core.records import HELD, Document, Lease
+from state_core.snapshots import Unsnapshotted
 from state_core.storage.base import AppendRequest, StorageBackend
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class Writer:
         self._pending: list[_Waiting] = []
         self._write_task: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
-        self._unsnapshotted = 0
+        self._unsnapshotted = Unsnapshotted()
 
     @property
     def seq(self) -> int:
@@ -263,11 +264,11 @@ class Writer:
 
     def _fold(self, event: Event) -> None:
         apply_event(self.document, event)
-        self._unsnapshotted += abs(event.size) + EVENT_BYTES
+        self._unsnapshotted.add(event)
 
     def _snapshot_if_due(self) -> None:
-        if self._unsnapshotted > max(SNAPSHOT_FROM_BYTES, self.document["state_bytes"]):
-            self._unsnapshotted = 0
+        if self._unsnapshotted.is_worth_a_snapshot(self.document["state_bytes"]):
+            self._unsnapshotted = Unsnapshotted()
             self.log.keep_snapshot(self.document)
 
 

@@ -124,7 +124,7 @@ class FileIndex:
                 self._db.execute("DELETE FROM checkpoint WHERE session_id = ?", [head.session_id])
             self._db.executemany(
                 "REPLACE INTO checkpoint VALUES (?, ?, ?, ?)",
-                [(c.id, c.session_id, c.seq, orjson.dumps(c).decode()) for c in checkpoints],
+                [(c.id, c.session_id, c.seq, _checkpoint_text(c)) for c in checkpoints],
             )
             self._db.executemany("DELETE FROM checkpoint WHERE id = ?", [(i,) for i in removed])
             self._db.execute("COMMIT")
@@ -159,14 +159,12 @@ class FileIndex:
         return found
 
     def checkpoints(self, session_id: str) -> list[Checkpoint]:
-        rows = self._db.execute(
-            "SELECT checkpoint FROM checkpoint WHERE session_id = ? ORDER BY seq", [session_id]
-        )
-        return [_load_checkpoint(row[0]) for row in rows]
+        rows = self._db.execute(f"{_CHECKPOINTS} WHERE session_id = ? ORDER BY seq", [session_id])
+        return [_checkpoint(*row) for row in rows]
 
     def checkpoint(self, checkpoint_id: str) -> Checkpoint | None:
-        row = self._db.execute("SELECT checkpoint FROM checkpoint WHERE id = ?", [checkpoint_id]).fetchone()
-        return _load_checkpoint(row[0]) if row else None
+        row = self._db.execute(f"{_CHECKPOINTS} WHERE id = ?", [checkpoint_id]).fetchone()
+        return _checkpoint(*row) if row else None
 
     def heads(self, query: HeadQuery, now: float) -> list[Head]:
         where, values = _conditions(query, now)
@@ -297,8 +295,30 @@ def _load_head(data: str) -> Head:
     return Head(**{f.name: values[f.name] for f in fields(Head) if f.name in values})
 
 
-def _load_checkpoint(data: str) -> Checkpoint:
-    values = orjson.loads(data)
-    values["kind"] = CHECKPOINT_KINDS[values["kind"]]
-    values["created_at"] = datetime.fromisoformat(values["created_at"])
-    return Checkpoint(**values)
+_CHECKPOINTS = "SELECT id, session_id, seq, checkpoint FROM checkpoint"
+
+
+def _checkpoint_text(checkpoint: Checkpoint) -> str:
+    """What has no column of its own, without names, since there may be many."""
+    values = [
+        checkpoint.name,
+        checkpoint.created_at,
+        checkpoint.size_bytes,
+        checkpoint.kind,
+        checkpoint.actor,
+        checkpoint.reason,
+        checkpoint.pinned,
+        checkpoint.counts,
+    ]
+    return orjson.dumps(values).decode()
+
+
+def _checkpoint(checkpoint_id: str, session_id: str, seq: int, text: str) -> Checkpoint:
+    values = orjson.loads(text)
+    if isinstance(values, dict):  # as earlier versions wrote it
+        values["kind"] = CHECKPOINT_KINDS[values["kind"]]
+        values["created_at"] = datetime.fromisoformat(values["created_at"])
+        return Checkpoint(**values)
+    name, at, size, kind, *others = values
+    created_at = datetime.fromisoformat(at)
+    return Checkpoint(checkpoint_id, session_id, name, seq, created_at, size, CHECKPOINT_KINDS[kind], *others)

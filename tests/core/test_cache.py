@@ -7,12 +7,13 @@ from copy import deepcopy
 
 import pytest
 
-from state_core import MemoryStorageBackend, SessionStatus, StateManager, StateManagerConfig
+from state_core import MemoryStorageBackend, SessionStatus, StateManager, StateManagerConfig, snapshots
 from state_core import log as log_module
 from state_core.cache import ENTRY_BYTES, DocumentCache
 from state_core.exceptions import SessionNotFound
 from state_core.fold import empty_document
 from state_core.records import Document
+from state_core.snapshots import Unsnapshotted
 
 UNCACHED = StateManagerConfig(cache_enabled=False)
 
@@ -53,7 +54,7 @@ def test_a_kept_state_comes_back_and_is_nobody_elses():
     cache = DocumentCache(100_000)
     kept = document("s", 5)
     before = deepcopy(kept)
-    cache.keep(kept, 0)
+    cache.keep(kept, Unsnapshotted())
     kept["context"]["list"].append("later")
     found = cache.find("s", after=0, upto=9)
     assert found.document() == before
@@ -64,7 +65,7 @@ def test_a_kept_state_comes_back_and_is_nobody_elses():
 def test_the_newest_state_within_a_range_is_found():
     cache = DocumentCache(100_000)
     for seq in (9, 3, 6):
-        cache.keep(document("s", seq), 0)
+        cache.keep(document("s", seq), Unsnapshotted())
     assert cache.find("s", after=0, upto=8).seq == 6
     assert cache.find("s", after=3, upto=5) is None
     assert cache.find("s", after=0, upto=2) is None
@@ -73,8 +74,8 @@ def test_the_newest_state_within_a_range_is_found():
 
 def test_a_state_takes_the_place_of_that_it_was_folded_from():
     cache = DocumentCache(100_000)
-    cache.keep(document("s", 3), 0)
-    cache.keep(document("s", 7), 0, instead_of=cache.find("s", after=0, upto=3))
+    cache.keep(document("s", 3), Unsnapshotted())
+    cache.keep(document("s", 7), Unsnapshotted(), instead_of=cache.find("s", after=0, upto=3))
     assert len(cache) == 1
     assert cache.find("s", after=0, upto=5) is None
 
@@ -82,14 +83,14 @@ def test_a_state_takes_the_place_of_that_it_was_folded_from():
 def test_what_was_used_longest_ago_makes_room():
     size = 1_000
     measuring = DocumentCache(100_000)
-    measuring.keep(document("a", 1, size), 0)
+    measuring.keep(document("a", 1, size), Unsnapshotted())
     assert measuring.bytes > size + ENTRY_BYTES
     cache = DocumentCache(measuring.bytes * 4)
     for name in ("a", "b", "c"):
-        cache.keep(document(name, 1, size), 0)
+        cache.keep(document(name, 1, size), Unsnapshotted())
     assert cache.find("a", after=0, upto=1)
     for name in ("d", "e"):
-        cache.keep(document(name, 1, size), 0)
+        cache.keep(document(name, 1, size), Unsnapshotted())
     assert cache.bytes <= cache.max_bytes
     assert cache.find("b", after=0, upto=1) is None
     assert cache.find("e", after=0, upto=1)
@@ -99,7 +100,7 @@ def test_its_bytes_stay_below_the_bound_whatever_is_kept():
     rng = random.Random(7)
     cache = DocumentCache(50_000)
     for _ in range(400):
-        cache.keep(document(rng.choice("abcd"), rng.randint(1, 40), rng.randint(0, 9_000)), 0)
+        cache.keep(document(rng.choice("abcd"), rng.randint(1, 40), rng.randint(0, 9_000)), Unsnapshotted())
         if rng.random() < 0.05:
             cache.forget(rng.choice("abcd"))
         assert cache.bytes <= 50_000
@@ -111,15 +112,15 @@ def test_its_bytes_stay_below_the_bound_whatever_is_kept():
 
 def test_a_state_beyond_the_bound_is_not_kept():
     cache = DocumentCache(2_000)
-    cache.keep(document("small", 1), 0)
-    cache.keep(document("large", 1, 5_000), 0)
+    cache.keep(document("small", 1), Unsnapshotted())
+    cache.keep(document("large", 1, 5_000), Unsnapshotted())
     assert cache.find("large", after=0, upto=1) is None
     assert cache.find("small", after=0, upto=1)
 
 
 def test_a_state_with_an_enum_in_it_is_kept_as_json_has_it():
     cache = DocumentCache(10_000)
-    cache.keep({**document("s", 1), "status": SessionStatus.PAUSED}, 0)
+    cache.keep({**document("s", 1), "status": SessionStatus.PAUSED}, Unsnapshotted())
     assert type(cache.find("s", after=0, upto=1).document()["status"]) is str
 
 
@@ -211,7 +212,7 @@ async def test_a_session_of_the_same_last_event_number_is_told_apart():
 
 async def test_far_behind_a_snapshot_the_snapshot_is_used(monkeypatch):
     monkeypatch.setattr(log_module, "NEAR", 5)
-    monkeypatch.setattr(log_module, "SNAPSHOT_FROM_BYTES", 1_000)
+    monkeypatch.setattr(snapshots, "FROM_BYTES", 1_000)
     store = MemoryStorageBackend()
     manager, elsewhere = StateManager(store), StateManager(store)
     await manager.create_session("s")
@@ -228,7 +229,7 @@ async def test_far_behind_a_snapshot_the_snapshot_is_used(monkeypatch):
 
 
 async def test_small_saves_one_after_another_come_to_a_snapshot_all_the_same(monkeypatch):
-    monkeypatch.setattr(log_module, "SNAPSHOT_FROM_BYTES", 4_000)
+    monkeypatch.setattr(snapshots, "FROM_BYTES", 4_000)
     manager = StateManager(MemoryStorageBackend())
     await manager.create_session("s")
     for value in range(30):

@@ -4,8 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from state_core import MemoryStorageBackend, StateManager
-from state_core import log as log_module
+from state_core import MemoryStorageBackend, StateManager, snapshots
 from state_core.events import Event
 from state_core.exceptions import DamagedError, InvalidValue, SessionNotFound
 
@@ -80,7 +79,7 @@ async def test_heads_and_states_agree_after_a_restore(manager):
 
 
 async def test_a_snapshot_shortens_reading_and_changes_nothing(manager, monkeypatch):
-    monkeypatch.setattr(log_module, "SNAPSHOT_FROM_BYTES", 5_000)
+    monkeypatch.setattr(snapshots, "FROM_BYTES", 5_000)
     await record(manager, "s", 60, size=400)
     state = await manager.get_session_state("s")
     await manager.log.flush()
@@ -102,7 +101,7 @@ async def test_a_damaged_snapshot_is_passed_over_with_a_warning(manager, caplog)
 
 
 async def test_a_snapshot_of_a_line_that_was_left_is_not_used(manager, monkeypatch):
-    monkeypatch.setattr(log_module, "SNAPSHOT_FROM_BYTES", 1)
+    monkeypatch.setattr(snapshots, "FROM_BYTES", 1)
     async with manager.session("s") as session:
         await session.set_context(kept=True)
         early = await session.checkpoint("early")

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 LIBRARY_FLOORS = (
     {"exceptions", "records"},
     {"events"},
+    {"snapshots"},
     {"changes", "codec", "dictionary", "answers", "words", "cache"},
     {"fold"},
     {"heads", "config", "diff", "preview"},

@@ -4,10 +4,12 @@ import asyncio
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -320,3 +322,15 @@ async def test_stores_that_know_a_head_see_each_others_appends_and_leases(tmp_pa
         await store.release("s", lease.fence)
     await one.close()
     await other.close()
+
+
+async def test_checkpoints_that_an_earlier_version_indexed_are_still_read(store):
+    manager = await record(store)
+    made = await manager.list_checkpoints("s")
+    with sqlite3.connect(store.base_path / "index.sqlite3") as index:
+        rows = [(orjson.dumps(checkpoint).decode(), checkpoint.id) for checkpoint in made]
+        index.executemany("UPDATE checkpoint SET checkpoint = ? WHERE id = ?", rows)
+    index.close()
+    assert made
+    assert await manager.list_checkpoints("s") == made
+    assert [await manager.get_checkpoint(checkpoint.id) for checkpoint in made] == made

@@ -37,7 +37,7 @@ OTHERS = "marsys-keys"
 SESSION, CHECKPOINT = "session_", "checkpoint_"
 PAGE = 500
 
-_OURS = re.compile(r"cp-\d{8}T\d{6}-[0-9a-f]{8}$")
+_OURS = re.compile(r"cp-\d{8}T\d{6}(\d{6})?-[0-9a-f]{6,8}$")
 
 
 PATIENCE = 30.0
