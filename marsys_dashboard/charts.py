@@ -1,8 +1,8 @@
 """The branch graph and the timeline: what the browser needs to draw them, computed from an outline.
 
 The browser draws with plotly and folds live frames into this picture; the figures here fix which traces
-and axes there are (one trace per status, never one per step) and hold no data. Colours and words are the
-browser's. Times are milliseconds since 1970, places in the graph are CSS pixels.
+and axes there are (one for all words of a kind, never one per step) and hold no data. Colours and words are
+the browser's. Times are milliseconds since 1970, places in the graph are CSS pixels.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ from marsys_dashboard.permissions import require
 from marsys_dashboard.travel import asked_place, outline_at
 from state_core.events import EventKind, Header
 from state_core.log import Range
-from state_core.records import BranchStatus, Checkpoint, Document, Head, parse_time, utc_now
-
-BAR_STATUSES = ("completed", "failed", "running", "waiting", "paused")
-"""What a bar of the timeline can look like: a step in a branch that waits is drawn as waiting, one that was
-left when the session was held as paused."""
+from state_core.records import Checkpoint, Document, Head, parse_time, utc_now
 
 MOST_UNFOLDED = 100
 """Groups that one picture shows member by member."""
@@ -172,89 +168,31 @@ def charts(
 
 # Figures: the only place in Python that knows plotly's words
 
-SYMBOLS = {
-    BranchStatus.PENDING: "circle-open",
-    BranchStatus.CANCELLED: "circle-x-open",
-    BranchStatus.COMPLETED: "circle",
-    BranchStatus.PAUSED: "square",
-    BranchStatus.RUNNING: "circle",
-    BranchStatus.WAITING: "diamond",
-    BranchStatus.FAILED: "x",
-}
-"""Of points. The last are drawn on top."""
 _QUIET_AXIS = {"showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
 _HIDDEN_AXIS = {**_QUIET_AXIS, "showticklabels": False}
 _QUIET_LAYOUT = {
     "uirevision": "constant",
     "showlegend": False,
     "dragmode": "pan",
-    "hovermode": "closest",
+    "hovermode": False,
     "paper_bgcolor": "rgba(0,0,0,0)",
     "plot_bgcolor": "rgba(0,0,0,0)",
 }
 
 
 def graph_figure() -> Document:
-    """Edges walked, edges still ahead, and points: one trace per status."""
-    line = {"type": "scatter", "mode": "lines", "hoverinfo": "skip", "x": [], "y": []}
-    edges = [
-        {**line, "name": "walked", "line": {"width": 2}},
-        {**line, "name": "ahead", "line": {"width": 2, "dash": "4px,4px"}},
-    ]
-    points = [
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": str(status),
-            "marker": {"symbol": symbol, "size": 9},
-            "hovertemplate": "%{text}<extra></extra>",
-            "x": [],
-            "y": [],
-            "text": [],
-        }
-        for status, symbol in SYMBOLS.items()
-    ]
+    """Titles of boxes, and what stands under them. Boxes, edges and points are shapes of the browser's."""
     layout = {
         **_QUIET_LAYOUT,
         "xaxis": _HIDDEN_AXIS,
         "yaxis": {**_HIDDEN_AXIS, "autorange": False},
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
     }
-    return {"data": [*edges, *points], "layout": layout}
+    return {"data": [_words("titles", weight=600), _words("details")], "layout": layout}
 
 
 def timeline_figure() -> Document:
-    """Branches' lives as lines, steps as bars in these lanes, one trace per status; below, checkpoints."""
-    bars = [
-        {
-            "type": "bar",
-            "orientation": "h",
-            "name": status,
-            "width": 0.5,
-            "marker": {"cornerradius": 3, "line": {"width": 0}},
-            "hovertemplate": "%{hovertext}<extra></extra>",
-            "textposition": "inside",
-            "insidetextanchor": "middle",
-            "textangle": 0,
-            "constraintext": "none",
-            "base": [],
-            "x": [],
-            "y": [],
-            "hovertext": [],
-            "text": [],
-        }
-        for status in BAR_STATUSES
-    ]
-    lives = {
-        "type": "bar",
-        "orientation": "h",
-        "name": "branches",
-        "width": 0.07,
-        "hoverinfo": "skip",
-        "base": [],
-        "x": [],
-        "y": [],
-    }
+    """Signs on bars, which are shapes; below them, checkpoints as points."""
     marks = {
         "type": "scatter",
         "mode": "markers",
@@ -262,19 +200,29 @@ def timeline_figure() -> Document:
         "yaxis": "y2",
         "cliponaxis": False,
         "marker": {"symbol": "diamond", "size": 11, "opacity": 1},
-        "hovertemplate": "%{text}<extra></extra>",
         "x": [],
         "y": [],
-        "text": [],
     }
     layout = {
         **_QUIET_LAYOUT,
-        "barmode": "overlay",
         "xaxis": {**_QUIET_AXIS, "anchor": "y2", "tickmode": "array"},
         "yaxis": {**_QUIET_AXIS, "fixedrange": True, "autorange": False, "tickmode": "array"},
         "yaxis2": {**_HIDDEN_AXIS, "fixedrange": True, "range": [-1, 1]},
     }
-    return {"data": [lives, *bars, marks], "layout": layout}
+    return {"data": [_words("signs", position="middle center", size=10), marks], "layout": layout}
+
+
+def _words(name: str, *, position: str = "middle right", **font: int) -> Document:
+    return {
+        "type": "scatter",
+        "mode": "text",
+        "name": name,
+        "textposition": position,
+        "textfont": font,
+        "x": [],
+        "y": [],
+        "text": [],
+    }
 
 
 # The address that the browser asks

@@ -135,13 +135,15 @@ def colour_of(status: str) -> str:
 
 
 @register.simple_tag
-def module_preloads(*folders: str) -> SafeString:
-    """Links that let the browser fetch scripts at once rather than as one names the next."""
-    links = ((static(name),) for folder in folders for name in _scripts(folder))
+def module_preloads(*places: str) -> SafeString:
+    """Links that let the browser fetch scripts, or a folder of them, before another script names them."""
+    links = ((static(name),) for place in places for name in _scripts(place))
     return format_html_join("\n", '<link rel="modulepreload" href="{}">', links)
 
 
 @cache
-def _scripts(folder: str) -> tuple[str, ...]:
+def _scripts(place: str) -> tuple[str, ...]:
+    if place.endswith(".js"):
+        return (place,)
     root = settings.STATICFILES_DIRS[0]
-    return tuple(path.relative_to(root).as_posix() for path in sorted((root / folder).glob("*.js")))
+    return tuple(path.relative_to(root).as_posix() for path in sorted((root / place).glob("*.js")))

@@ -12,11 +12,11 @@ import orjson
 import plotly.graph_objects as go
 import pytest
 
-from marsys_dashboard.charts import BAR_STATUSES, charts, graph_figure, pauses, timeline, timeline_figure
+from marsys_dashboard.charts import charts, graph_figure, pauses, timeline, timeline_figure
 from marsys_dashboard.graph_layout import COLUMN_GAP, NODE_HEIGHT, Graph, branch_graph
 from state_core.events import Event
 from state_core.fold import empty_document, fold
-from state_core.records import BranchStatus, Checkpoint, Document
+from state_core.records import Checkpoint, Document
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -265,6 +265,6 @@ def test_plotly_accepts_the_figures(figure: Document) -> None:
     assert len(made.data) == len(figure["data"])
 
 
-def test_there_is_one_trace_for_each_status() -> None:
-    assert {trace["name"] for trace in graph_figure()["data"][2:]} == set(map(str, BranchStatus))
-    assert tuple(trace["name"] for trace in timeline_figure()["data"][1:-1]) == BAR_STATUSES
+def test_no_figure_has_a_trace_for_each_branch_or_step() -> None:
+    assert [trace["name"] for trace in graph_figure()["data"]] == ["titles", "details"]
+    assert [trace["name"] for trace in timeline_figure()["data"]] == ["signs", "checkpoints"]

@@ -26,6 +26,8 @@ for (const name of ["state:select", "state:checkpoint"])
   document.addEventListener(name, ({ detail }) => window.heard.push([name, detail]));
 document.addEventListener("securitypolicyviolation", ({ sample }) => heard.push(["violation", sample]));
 """
+STATUSES = {"completed", "failed", "running", "waiting", "paused"}
+"""That a bar can show."""
 PATIENCE = 20_000
 """Milliseconds that a busy machine is given for what is not about speed."""
 
@@ -70,11 +72,14 @@ class Charts:
         )
 
     def box(self, name: str) -> dict[str, Any]:
-        """The shape of a branch's box."""
-        layout = self.layout("graph")
-        boxes = [shape for shape in layout["shapes"] if shape["type"] == "path"]
-        titles = [words["text"] for words in layout["annotations"] if words["font"].get("weight") == 600]
-        found: dict[str, Any] = boxes[[title.split(" ", 1)[1] for title in titles].index(name)]
+        """The shape of a branch's box, which it may share with others that look like it."""
+        titles = self.page.evaluate(
+            "(({ x, y, text }) => text.map((words, i) => [words, x[i], y[i]]))"
+            "(document.querySelector('.graph-plot').data[0])"
+        )
+        (left, middle) = next((x - 10, y + 8) for words, x, y in titles if words.split(" ", 1)[1] == name)
+        corner = f"M{left + 8:g},{middle - 20:g} "
+        found: dict[str, Any] = next(s for s in self.layout("graph")["shapes"] if corner in s.get("path", ""))
         return found
 
     def colour(self, name: str) -> str:
@@ -95,20 +100,40 @@ class Charts:
     def until_seq(self, seq: int, timeout: int = PATIENCE) -> None:
         self.page.wait_for_selector(f"#graph[data-seq='{seq}']", timeout=timeout)
 
-    def at(self, chart: str, x: float, y: float) -> None:
+    def node(self, branch_id: str) -> dict[str, Any]:
+        """Where the server has put a branch in the graph."""
+        nodes = json.loads(self.site.picture(True))["graph"]["nodes"]
+        return next(node for node in nodes if node["id"] == branch_id)
+
+    def at(self, chart: str, place: dict[str, float]) -> None:
         """Press at a place of the chart's data."""
-        place = self.page.evaluate(
+        self.page.mouse.click(*self._on_screen(chart, place))
+
+    def over(self, chart: str, place: dict[str, float]) -> None:
+        """Put the pointer there."""
+        self.page.mouse.move(*self._on_screen(chart, place))
+
+    def _on_screen(self, chart: str, place: dict[str, float]) -> tuple[float, float]:
+        x, y = self.page.evaluate(
             """([chart, x, y]) => { const plot = document.querySelector(`.${chart}-plot`);
             const box = plot.getBoundingClientRect(), { xaxis, yaxis } = plot._fullLayout;
             return [box.left + xaxis._offset + xaxis.l2p(x), box.top + yaxis._offset + yaxis.l2p(y)]; }""",
-            [chart, x, y],
+            [chart, place["x"], place["y"]],
         )
-        self.page.mouse.click(*place)
+        return x, y
+
+
+WORDS = ".textpoint text, .annotation-text, .lane-name"
 
 
 def texts(charts: Charts, chart: str) -> list[str]:
-    return charts.page.locator(f".{chart}-plot .annotation-text").all_text_contents()
+    return charts.page.locator(f".{chart}-plot").locator(WORDS).all_text_contents()
+
+
+def bars(charts: Charts) -> list[str]:
+    """Statuses of which the timeline has bars."""
+    return [shape["name"] for shape in charts.layout("timeline")["shapes"] if shape.get("name") in STATUSES]
 
 
 def lanes(charts: Charts) -> list[str]:
-    return [text for text in texts(charts, "timeline") if "  " in text]
+    return charts.page.locator(".lane-name").all_text_contents()

@@ -81,41 +81,26 @@ export function isWalked(source, target) {
 // What a rule says of one of these branches, or nothing.
 export const flagOf = (shown, model) => shown.branches.map(({ id }) => model.flags?.get(id)).find(Boolean) ?? "";
 
-export function hoverText(shown, flag = "") {
-  const warning = flag ? `<br>⚠ ${safe(flag, 160)}` : "";
-  if (shown.branches.length !== 1) return `${safe(shown.title, 60)}<br>${shown.detail}${warning}`;
+// In words, a line each.
+export function hoverLines(shown, flag = "") {
+  const warning = flag ? [`⚠ ${clip(flag, 160)}`] : [];
+  if (shown.branches.length !== 1) return [clip(shown.title, 60), shown.detail, ...warning];
   const [branch] = shown.branches;
-  const agent = branch.agent ? `<br>${safe(branch.agent, 60)}` : "";
-  return `${safe(branch.name, 60)}<br>${icon(branch.status)} ${STATUSES[branch.status]?.word ?? ""} · ${shown.detail}${agent}${warning}`;
+  const agent = branch.agent ? [clip(branch.agent, 60)] : [];
+  return [clip(branch.name, 60), `${icon(branch.status)} ${STATUSES[branch.status]?.word ?? ""} · ${shown.detail}`, ...agent, ...warning];
 }
 
-const HEIGHT = 40;
-const CORNER = 8;
+export const BOX_HEIGHT = 40;
 
-export function boxShape(node, shown, { colours, selected, dimmed }) {
-  const [l, r, t, b] = [node.x - node.w / 2, node.x + node.w / 2, node.y - HEIGHT / 2, node.y + HEIGHT / 2];
-  const c = CORNER;
-  return {
-    type: "path", layer: "above", opacity: dimmed ? 0.4 : 1,
-    path: `M${l + c},${t} L${r - c},${t} Q${r},${t} ${r},${t + c} L${r},${b - c} Q${r},${b} ${r - c},${b} L${l + c},${b} Q${l},${b} ${l},${b - c} L${l},${t + c} Q${l},${t} ${l + c},${t} Z`,
-    fillcolor: selected ? colours.soft : colours.panel,
-    line: { color: colours[shown.status], width: selected ? 2.5 : 1.5, dash: shown.status === "pending" ? "dot" : "solid" },
-  };
-}
-
-// The icon and the name; under it, where there is room, what it did.
+// Where the icon and the name stand, and under them, where there is room, what it did.
 // Of a box that is partly out of sight they stand in the part that is not.
-export function boxWords(node, shown, { colours, scale, dimmed, from, flag }) {
+export function boxWords(node, shown, { scale, from, flag }) {
   const right = node.x + node.w / 2;
-  const left = Math.min(Math.max(node.x - node.w / 2, from - 4) + 10, right - 30);
-  const common = { x: left, xanchor: "left", yanchor: "middle", showarrow: false, borderpad: 0, opacity: dimmed ? 0.45 : 1 };
-  const room = Math.max(2, Math.floor((right - left - 24) / 6.6));
-  const second = scale >= 0.8;
-  const title = {
-    ...common, y: second ? node.y - 8 : node.y, text: `${flag ? "⚠ " : ""}${icon(shown.status)} ${safe(shown.title, flag ? room - 2 : room)}`,
-    font: { color: colours.text, size: Math.min(13, Math.max(9.5, 11.5 * scale)), weight: 600, family: colours.font },
-  };
-  if (!second) return [title];
-  const words = safe(shown.detail, Math.max(2, Math.floor((right - left - 8) / 5.5)));
-  return [title, { ...common, y: node.y + 9, text: words, font: { color: colours.muted, size: Math.min(12, 11 * scale), family: colours.font } }];
+  const x = Math.min(Math.max(node.x - node.w / 2, from - 4) + 10, right - 30);
+  const room = Math.max(2, Math.floor((right - x - 24) / 6.6));
+  const hasSecond = scale >= 0.8;
+  const name = `${flag ? "⚠ " : ""}${icon(shown.status)} ${safe(shown.title, flag ? room - 2 : room)}`;
+  const title = { id: node.id, x, y: hasSecond ? node.y - 8 : node.y, text: name };
+  if (!hasSecond) return { title };
+  return { title, detail: { id: node.id, x, y: node.y + 9, text: safe(shown.detail, Math.max(2, Math.floor((right - x - 8) / 5.5))) } };
 }

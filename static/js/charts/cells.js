@@ -29,25 +29,3 @@ function describe(cell, shown) {
   }
   Object.assign(cell, { status: mostUrgent(cell.branches), title: `${cell.branches.length} branches`, detail: tally(cell.branches) });
 }
-
-const BEND = 60;
-const POINTS = 14;
-
-// A curve that leaves and arrives level; a straight line where there are only points.
-export function addEdge(line, source, target, curved) {
-  const [x0, x1] = [source.x + source.w / 2, target.x - target.w / 2];
-  if (!curved || source.y === target.y) {
-    line.x.push(x0, x1, null);
-    line.y.push(source.y, target.y, null);
-    return;
-  }
-  const reach = Math.min(BEND, (x1 - x0) / 2);
-  for (let i = 0; i <= POINTS; i += 1) {
-    const t = i / POINTS;
-    const [a, b, c, d] = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
-    line.x.push(a * x0 + b * (x0 + reach) + c * (x1 - reach) + d * x1);
-    line.y.push((a + b) * source.y + (c + d) * target.y);
-  }
-  line.x.push(null);
-  line.y.push(null);
-}

@@ -1,18 +1,18 @@
 // The branches that ran, from left to right. Boxes where they can be read, points where there are too many.
 
-import { boxShape, boxWords, flagOf, hoverText, isWalked, mostUrgentBranch, openJoins, present } from "./boxes.js";
-import { addEdge, cellsOf } from "./cells.js";
+import { BOX_HEIGHT, flagOf, hoverLines, mostUrgentBranch, openJoins, present } from "./boxes.js";
+import { cellsOf } from "./cells.js";
 import { isActive } from "./model.js";
+import { picture, traces } from "./picture.js";
+import { Tip } from "./tip.js";
 import { button, checkbox, fillLegend, make, onPress, onSlide, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
 import { count, icon, STATUSES } from "./words.js";
 
 const READABLE = 0.62;
 const MOST_BOXES = 140;
-const MANY_EDGES = 40;
 const MARGIN = 16;
 const HEIGHTS = [150, 440];
-const BOX_HEIGHT = 40;
 const NEWCOMER = { gap: 60, row: 46, width: 128 };
 
 export class Graph {
@@ -53,7 +53,8 @@ export class Graph {
     onZoomWheel(this.plot, (factor, event) => this.zoom(factor, event));
     onPress(this.plot, (x, y) => this.press(x, y));
     onSlide(this.plot, (dx) => this.slide(dx));
-    this.resizing = new ResizeObserver(() => this.draw());
+    this.tip = new Tip(this.plot, (x, y) => this.wordsAt(x, y));
+    this.resizing = new ResizeObserver(() => { if (this.host.clientWidth !== this.drawnWidth) this.draw(); });
     this.resizing.observe(this.host);
   }
 
@@ -136,7 +137,7 @@ export class Graph {
   }
 
   draw() {
-    this.width = this.host.clientWidth;
+    this.width = this.drawnWidth = this.host.clientWidth;
     if (!this.Plotly || !this.graph || !this.width) return;
     const size = this.size;
     const view = this.currentView(size);
@@ -146,7 +147,9 @@ export class Graph {
     this.shown = new Map(this.graph.nodes.map((node) => [node.id, present(node, this.model)]));
     this.boxed = this.boxesInSight(view.scale);
     this.cells = cellsOf(this.boxed.length ? this.boxed : this.graph.nodes, this.shown, this.boxed.length ? 0 : view.scale);
-    this.Plotly.react(this.plot, [...this.edgeTraces(), ...this.pointTraces()], this.layout(size, view), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
+    this.extent = size;
+    const { data, layout } = picture(this);
+    this.Plotly.react(this.plot, data, layout, { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
     this.followPan();
     this.drawWords();
   }
@@ -171,74 +174,6 @@ export class Graph {
 
   isDimmed(shown) {
     return this.activeOnly && !shown.branches.some(isActive);
-  }
-
-  edgeTraces() {
-    const lines = [{ x: [], y: [] }, { x: [], y: [] }];
-    const seen = new Set();
-    for (const [source, target] of this.graph.edges) {
-      const walked = isWalked(this.shown.get(source), this.shown.get(target));
-      const ends = this.endsOf(source, target);
-      const key = `${ends[0].key} ${ends[1].key} ${walked}`;
-      if (!seen.has(key)) addEdge(lines[walked ? 0 : 1], ...ends, this.boxed.length > 0);
-      seen.add(key);
-    }
-    const quiet = !this.boxed.length;
-    const width = this.graph.edges.length > MANY_EDGES ? 1.25 : 2;
-    return lines.map((line, i) => {
-      const trace = this.graph.figure.data[i];
-      return { ...trace, ...line, opacity: quiet ? 0.6 : 1, line: { ...trace.line, width: quiet ? 1 : width, color: this.colours.line } };
-    });
-  }
-
-  endsOf(source, target) {
-    if (!this.boxed.length) return [this.cells.of.get(source), this.cells.of.get(target)];
-    return [source, target].map((id) => ({ ...this.nodes.get(id), key: id }));
-  }
-
-  // Points for what is too small to be a box; behind boxes they are only there to be hovered over.
-  pointTraces() {
-    const boxed = this.boxed.length > 0;
-    const columns = Object.fromEntries(Object.keys(STATUSES).map((status) => [status, { x: [], y: [], text: [] }]));
-    for (const cell of this.cells.all) {
-      if (this.isDimmed(cell) && !boxed) continue;
-      const column = columns[cell.status];
-      column.x.push(cell.x);
-      column.y.push(cell.y);
-      column.text.push(hoverText(cell, flagOf(cell, this.model)));
-    }
-    const size = Math.min(12, Math.max(5, 30 * this.drawn.scale));
-    return this.graph.figure.data.slice(2).map((trace) => ({
-      ...trace, ...columns[trace.name],
-      marker: { ...trace.marker, color: this.colours[trace.name], size, opacity: boxed ? 0 : 1 },
-    }));
-  }
-
-  layout([width, height], view) {
-    const base = this.graph.figure.layout;
-    const { x0, x1, y0, y1 } = this.box;
-    const style = (node) => ({
-      colours: this.colours, scale: view.scale, from: x0, dimmed: this.isDimmed(this.shown.get(node.id)), selected: node === this.selectedNode,
-      flag: flagOf(this.shown.get(node.id), this.model),
-    });
-    return {
-      ...base, width, height, hoverdistance: this.boxed.length ? 70 : 16,
-      xaxis: { ...base.xaxis, range: [x0, x1], autorange: false },
-      yaxis: { ...base.yaxis, range: [y1, y0] },
-      hoverlabel: { bgcolor: this.colours.panel, bordercolor: this.colours.line, font: { color: this.colours.text, size: 12, family: this.colours.font }, align: "left" },
-      shapes: [...this.boxed.map((node) => boxShape(node, this.shown.get(node.id), style(node))), ...this.rings()],
-      annotations: this.boxed.flatMap((node) => boxWords(node, this.shown.get(node.id), style(node))),
-    };
-  }
-
-  // Around the place of the arrow keys, and around a selected point.
-  rings() {
-    const wanted = [[this.nodes.get(this.cursor), "dot"]];
-    if (!this.boxed.length) wanted.push([this.selectedNode, "solid"]);
-    return wanted.filter(([node]) => node).map(([node, dash]) => {
-      const [w, h] = this.boxed.length ? [node.w / 2 + 4, BOX_HEIGHT / 2 + 4] : [9 / this.sideways, 9 / this.drawn.scale];
-      return { type: "rect", x0: node.x - w, x1: node.x + w, y0: node.y - h, y1: node.y + h, line: { width: 2, dash, color: this.colours.accent } };
-    });
   }
 
   get sideways() {
@@ -277,12 +212,9 @@ export class Graph {
     const shown = new Map(this.boxed.map((node) => [node.id, present(node, this.model)]));
     // Icon, word and colour change together.
     if (this.boxed.some(({ id }) => shown.get(id).status !== this.shown.get(id)?.status)) return void this.draw();
-    const words = this.boxed.flatMap((node) => boxWords(node, shown.get(node.id), { colours: this.colours, scale: this.drawn.scale, from: this.box.x0, flag: flagOf(shown.get(node.id), this.model) }));
-    const patch = {};
-    words.forEach(({ text }, i) => {
-      if (this.plot.layout.annotations[i]?.text !== text) patch[`annotations[${i}].text`] = text;
-    });
-    if (Object.keys(patch).length) this.Plotly.relayout(this.plot, patch);
+    this.shown = new Map([...this.shown, ...shown]);
+    const fresh = traces(this).map(({ text }) => text);
+    if (fresh.some((texts, i) => texts.some((text, j) => text !== this.plot.data[i].text[j]))) this.Plotly.restyle(this.plot, { text: fresh }, [0, 1]);
     const note = openJoins(this.model);
     if (note) this.note.textContent = note;
   }
@@ -330,16 +262,28 @@ export class Graph {
 
   press(x, y) {
     if (!this.box) return;
-    const at = this.dataAt(x, y);
-    const node = this.boxed.find((one) => Math.abs(one.x - at.x) <= one.w / 2 && Math.abs(one.y - at.y) <= BOX_HEIGHT / 2);
+    const node = this.boxAt(x, y);
     if (node) return this.enter(node);
-    const found = this.boxed.length ? null : this.nearest(at);
+    const found = this.boxed.length ? null : this.nearest(this.dataAt(x, y));
     if (found) this.choose(found);
+  }
+
+  boxAt(x, y) {
+    const at = this.dataAt(x, y);
+    return this.boxed.find((one) => Math.abs(one.x - at.x) <= one.w / 2 && Math.abs(one.y - at.y) <= BOX_HEIGHT / 2);
+  }
+
+  // Of what is under the pointer.
+  wordsAt(x, y) {
+    if (!this.box) return null;
+    const node = this.boxAt(x, y);
+    const shown = node ? this.shown.get(node.id) : this.boxed.length ? null : this.nearest(this.dataAt(x, y));
+    return shown && hoverLines(shown, flagOf(shown, this.model));
   }
 
   nearest(at) {
     const distance = (cell) => Math.hypot((cell.x - at.x) * this.sideways, (cell.y - at.y) * this.drawn.scale);
-    const [best] = [...this.cells.all].sort((a, b) => distance(a) - distance(b));
+    const best = this.cells.all.reduce((near, cell) => (!near || distance(cell) < distance(near) ? cell : near), null);
     return best && distance(best) < 12 ? best : null;
   }
 

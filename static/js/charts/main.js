@@ -86,12 +86,13 @@ class Charts {
   async start() {
     const [Plotly] = await Promise.all([loadPlotly(this.host.dataset.plotlyUrl), this.fetch()]);
     // In tasks of their own: whoever clicks meanwhile is not kept waiting.
+    this.wanted = false;
     this.graph.show(this.state, Plotly);
     await new Promise((resolve) => setTimeout(resolve, 0));
     this.Plotly = Plotly;
     this.timeline.show(this.state, Plotly);
     this.host.dataset.seq = this.state.model.seq;
-    this.paintSoon();
+    if (this.wanted) this.paintSoon();
     document.dispatchEvent(new CustomEvent("charts:ready"));
   }
 
@@ -117,6 +118,7 @@ class Charts {
 
   // What rules say of branches: id → words.
   flag(branches) {
+    if (!branches.size && !this.flags?.size) return;
     this.flags = branches;
     if (!this.state.model) return;
     this.state.model.flags = branches;
@@ -236,12 +238,14 @@ class Charts {
 
   change(values) {
     Object.assign(this.state, values);
+    this.wanted = true;
     if (this.Plotly && this.state.model) this.paint();
   }
 
   // Painting: at most ten times a second, less often where it is costly, and never while nobody looks.
 
   paintSoon() {
+    this.wanted = true;
     if (!this.Plotly || this.painting || document.hidden) return;
     const pause = Math.min(Math.max(PAINT_EVERY, 2 * (this.paintCost ?? 0)), MOST_PAUSE);
     const wait = Math.max(0, pause - (performance.now() - (this.painted ?? 0)));

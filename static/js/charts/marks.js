@@ -1,26 +1,37 @@
-// What lies over and under the bars: names of lanes, pauses, folded gaps, the selection, the line of now.
+// What lies over and under the bars: pauses, folded gaps, the selection, checkpoints, the line of now.
 // `view` is the timeline as it stands.
 
+import { barShapes } from "./bars.js";
 import { faded } from "./colours.js";
 import { isRunning, openEnd, stepEnd } from "./model.js";
-import { brief, icon, safe, stamp } from "./words.js";
+import { brief, clip, stamp } from "./words.js";
 
+const CLOSEST_MARKS = 4; // pixels
+
+// What comes first lies below what follows.
 export function shapesOf(view, sight) {
-  return [...bands(view), ...gaps(view), ...marksOfSelection(view, sight), ...turnLines(view), ...nowLine(view)];
+  return [...selectedLane(view, sight), ...bands(view), ...gaps(view), ...barShapes(view, sight), ...marksOfSelection(view, sight), ...turnLines(view), ...nowLine(view)];
 }
 
-export function wordsOf(view, sight, font) {
-  return [...laneNames(view, sight, font), ...bandWords(view, sight), ...turnWords(view, sight)];
+export function wordsOf(view, sight) {
+  return [...bandWords(view, sight), ...turnWords(view, sight)];
 }
 
-function laneNames(view, sight, font) {
-  const shown = view.lanes.slice(sight.first, sight.last + 1);
-  return shown.map((branch, i) => ({
-    xref: "paper", x: 0, xanchor: "left", xshift: 14 - view.left, y: sight.first + i, yanchor: "middle", align: "left", showarrow: false, borderpad: 0,
-    text: `${view.model.flags?.has(branch.id) ? "⚠" : icon(branch.status)}  ${safe(branch.name, view.labelLength)}`,
-    font: branch.id === view.selection.branch ? { ...font, color: view.colours.text, weight: 600 } : font,
-  }));
+// Of checkpoints that would lie on one another one is drawn, and the one that is picked always.
+export function marksInSight({ model, scale, selection }, sight) {
+  const shown = [];
+  let last = -Infinity;
+  for (const place of model.checkpoints) {
+    const x = scale.to(place.at);
+    const isPicked = place.id === selection.checkpoint;
+    if (!isPicked && (x - last) * sight.pixels < CLOSEST_MARKS) continue;
+    shown.push({ place, x, isPicked });
+    last = x;
+  }
+  return shown;
 }
+
+export const markLines = (place) => [`◆ ${clip(place.name, 60)}`, `${clip(place.kind)} checkpoint · ${stamp(place.at)}`];
 
 function bands(view) {
   return view.model.pauses.map((pause) => ({
@@ -50,14 +61,22 @@ function bandWords(view, sight) {
   }));
 }
 
+function selectedRow(view, sight) {
+  const row = view.lanes.findIndex((branch) => branch.id === view.selection.branch);
+  return row >= sight.first && row <= sight.last ? row : -1;
+}
+
+function selectedLane(view, sight) {
+  const row = selectedRow(view, sight);
+  if (row < 0) return [];
+  return [{ type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5, layer: "below", line: { width: 0 }, fillcolor: view.colours.soft }];
+}
+
 function marksOfSelection(view, sight) {
   const shapes = [];
-  const row = view.lanes.findIndex((branch) => branch.id === view.selection.branch);
-  if (row >= sight.first && row <= sight.last) {
-    shapes.push({ type: "rect", xref: "paper", yref: "y", x0: 0, x1: 1, y0: row - 0.5, y1: row + 0.5, layer: "below", line: { width: 0 }, fillcolor: view.colours.soft });
-    const step = view.lanes[row].steps.get(view.selection.step);
-    if (step) shapes.push(around(view, step, row, "solid", sight));
-  }
+  const row = selectedRow(view, sight);
+  const selected = row < 0 ? null : view.lanes[row].steps.get(view.selection.step);
+  if (selected) shapes.push(around(view, selected, row, "solid", sight));
   if (view.cursor && view.lanes[view.cursor.row]) {
     const step = [...view.lanes[view.cursor.row].steps.values()][view.cursor.step];
     shapes.push(step ? around(view, step, view.cursor.row, "dot", sight)

@@ -1,12 +1,14 @@
 // Branches as lanes, steps as bars, pauses as bands, checkpoints as marks. Only lanes in sight are drawn.
 
-import { barsInSight } from "./bars.js";
-import { shapesOf, wordsOf } from "./marks.js";
+import { barsInSight, failedSigns, stepLines } from "./bars.js";
+import { LaneNames } from "./lanes.js";
+import { markLines, marksInSight, shapesOf, wordsOf } from "./marks.js";
 import { isActive, isHeld, isRunning, look, openEnd, runningStep, stepEnd } from "./model.js";
 import { makeScale } from "./scale.js";
+import { Tip } from "./tip.js";
 import { button, checkbox, fillLegend, make, onPress, onSlide, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
-import { clock, count, duration, icon, safe, stamp, STATUSES } from "./words.js";
+import { clip, clock, count, duration, icon, stamp, STATUSES } from "./words.js";
 
 const LANE = 28;
 const STRIPS = { checkpoints: 30, none: 8 };
@@ -33,6 +35,7 @@ export class Timeline {
     this.scroll = make("div", "timeline-scroll");
     this.space = make("div", "timeline-space");
     this.plot = make("div", "timeline-plot");
+    this.names = new LaneNames(this.plot, { top: MARGIN.t, lane: LANE });
     this.space.append(this.plot);
     this.scroll.append(this.space);
     this.host.append(this.scroll);
@@ -54,8 +57,9 @@ export class Timeline {
     onZoomWheel(this.scroll, (factor, event) => this.zoom(factor, event.clientX - this.plot.getBoundingClientRect().left));
     onPress(this.plot, (x, y) => this.press(x, y));
     onSlide(this.plot, (dx) => this.slide(dx));
+    this.tip = new Tip(this.plot, (x, y) => this.wordsAt(x, y));
     this.plot.addEventListener("dblclick", () => this.fit(), true);
-    this.resizing = new ResizeObserver(() => this.draw());
+    this.resizing = new ResizeObserver(() => { if (this.host.clientWidth !== this.drawnWidth) this.draw(); });
     this.resizing.observe(this.host);
   }
 
@@ -66,7 +70,8 @@ export class Timeline {
   }
 
   draw() {
-    if (!this.Plotly || !this.host.clientWidth) return;
+    this.drawnWidth = this.host.clientWidth;
+    if (!this.Plotly || !this.drawnWidth) return;
     this.lanes = [...this.model.branches.values()].filter((branch) => !this.activeOnly || isActive(branch));
     this.rows = Math.min(Math.max(this.lanes.length, 1), MOST_ROWS);
     this.measure();
@@ -94,7 +99,7 @@ export class Timeline {
 
   // Asked of the page once per drawing: each question costs it a layout.
   measure() {
-    this.width = this.host.clientWidth;
+    this.width = this.drawnWidth;
     this.labelLength = this.width < 520 ? 12 : 22;
     const longest = this.lanes.reduce((most, branch) => Math.max(most, branch.name.length), 6);
     this.left = 34 + Math.min(longest, this.labelLength) * 6.4;
@@ -140,32 +145,35 @@ export class Timeline {
     };
   }
 
+  get lane() {
+    return LANE;
+  }
+
   drawPlot() {
     const { sight } = this;
     this.drawn = sight;
-    const columns = barsInSight(this.lanes, this.model, this.scale, sight, this.barTraces.map((trace) => trace.name));
-    const bars = this.barTraces.map((trace) => ({
-      ...trace, ...columns[trace.name], marker: { ...trace.marker, color: this.colours[trace.name] },
-      insidetextfont: { color: this.colours.panel, size: 10 },
-    }));
-    this.Plotly.react(this.plot, [this.lives(sight), ...bars, this.marks()], this.layout(sight), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
+    this.bars = barsInSight(this.lanes, this.model, this.scale, sight);
+    this.Plotly.react(this.plot, this.traces(sight), this.layout(sight), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
+    this.names.show(this, sight);
     this.followZoom();
   }
 
-  get barTraces() {
-    return this.figure.data.slice(1, -1);
-  }
-
-  // From a branch's opening to its end: so one that waits is seen to wait.
-  lives(sight) {
-    const [base, x, y] = [[], [], []];
-    for (let row = sight.first; row <= sight.last; row += 1) {
-      const branch = this.lanes[row];
-      base.push(this.scale.to(branch.opened));
-      x.push(this.scale.to(branch.ended ?? Math.max(branch.opened, openEnd(this.model))) - base.at(-1));
-      y.push(row);
-    }
-    return { ...this.figure.data[0], base, x, y, marker: { color: this.colours["line-strong"], line: { width: 0 } } };
+  traces(sight) {
+    const [signs, marks] = this.figure.data;
+    const failed = failedSigns(this.bars, sight);
+    const shown = marksInSight(this, sight);
+    return [
+      { ...signs, ...failed, visible: failed.x.length > 0, textfont: { ...signs.textfont, color: this.colours.panel } },
+      {
+        ...marks,
+        x: shown.map(({ x }) => x),
+        y: shown.map(() => 0),
+        marker: {
+          ...marks.marker, color: this.colours.accent, size: shown.map(({ isPicked }) => (isPicked ? 15 : 11)),
+          line: { color: this.colours.text, width: shown.map(({ isPicked }) => (isPicked ? 2 : 0)) },
+        },
+      },
+    ];
   }
 
   followZoom() {
@@ -176,22 +184,6 @@ export class Timeline {
       this.zoomed = [change["xaxis.range[0]"], change["xaxis.range[1]"]].map((u) => this.scale.from(u));
       this.drawPlot();
     });
-  }
-
-  marks() {
-    const { checkpoints } = this.model;
-    const picked = this.selection.checkpoint;
-    const trace = this.figure.data.at(-1);
-    return {
-      ...trace,
-      x: checkpoints.map((place) => this.scale.to(place.at)),
-      y: checkpoints.map(() => 0),
-      text: checkpoints.map((place) => `◆ ${safe(place.name, 60)}<br>${safe(place.kind)} checkpoint · ${stamp(place.at)}`),
-      marker: {
-        ...trace.marker, color: this.colours.accent, size: checkpoints.map((place) => (place.id === picked ? 15 : 11)),
-        line: { color: this.colours.text, width: checkpoints.map((place) => (place.id === picked ? 2 : 0)) },
-      },
-    };
   }
 
   layout(sight) {
@@ -210,9 +202,8 @@ export class Timeline {
         showticklabels: false,
       },
       yaxis2: { ...base.yaxis2, domain: [0, this.strip / inner] },
-      hoverlabel: { bgcolor: this.colours.panel, bordercolor: this.colours.line, font: { ...muted, color: this.colours.text, size: 12 }, align: "left" },
       shapes: shapesOf(this, sight),
-      annotations: wordsOf(this, sight, muted),
+      annotations: wordsOf(this, sight),
     };
   }
 
@@ -260,6 +251,7 @@ export class Timeline {
     this.own = true;
     this.Plotly.relayout(this.plot, { "yaxis.range": [top + this.rows - 0.5, top - 0.5] });
     this.own = false;
+    this.names.scroll(top);
   }
 
   zoom(factor, x = null) {
@@ -298,13 +290,27 @@ export class Timeline {
   }
 
   press(x, y) {
+    const { branch, step, mark } = this.under(x, y);
+    this.cursor = null;
+    if (mark) this.actions.pick(mark.id);
+    else if (branch) this.actions.select(branch.id, step?.id ?? null);
+  }
+
+  // What is at a place of the plot: a checkpoint, or a branch and perhaps a step of it.
+  under(x, y) {
     const { top, range, pixels } = this.sight;
     const u = range[0] + (x - this.left) / pixels;
-    const row = Math.floor(top + (y - MARGIN.t) / LANE);
-    this.cursor = null;
-    if (y > MARGIN.t + this.rows * LANE) return this.pressMark(u, pixels);
-    const branch = this.lanes[row];
-    if (branch) this.actions.select(branch.id, this.stepAt(branch, u, pixels)?.id ?? null);
+    if (y > MARGIN.t + this.rows * LANE) return { mark: this.markAt(u, pixels) };
+    const branch = y < MARGIN.t ? undefined : this.lanes[Math.floor(top + (y - MARGIN.t) / LANE)];
+    return { branch, step: branch && this.stepAt(branch, u, pixels) };
+  }
+
+  wordsAt(x, y) {
+    if (!this.drawn) return null;
+    const { branch, step, mark } = this.under(x, y);
+    if (mark) return markLines(mark);
+    if (step) return stepLines(step, branch, this.model);
+    return branch && x < this.left ? [clip(branch.name)] : null;
   }
 
   stepAt(branch, u, pixels) {
@@ -316,10 +322,10 @@ export class Timeline {
     return found;
   }
 
-  pressMark(u, pixels) {
+  markAt(u, pixels) {
     const distance = (place) => Math.abs(this.scale.to(place.at) - u) * pixels;
-    const near = [...this.model.checkpoints].sort((a, b) => distance(a) - distance(b))[0];
-    if (near && distance(near) < 12) this.actions.pick(near.id);
+    const near = this.model.checkpoints.reduce((best, place) => (!best || distance(place) < distance(best) ? place : best), null);
+    return near && distance(near) < 12 ? near : null;
   }
 
   key(event) {

@@ -16,15 +16,15 @@ export function icon(status) {
   return STATUSES[status]?.icon ?? "·";
 }
 
-export function clip(text, length) {
-  const characters = Array.from(String(text ?? ""));
+// On one line, without characters that no screen should act on.
+export function clip(text, length = 120) {
+  const characters = Array.from(String(text ?? "").replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, " "));
   return characters.length <= length ? characters.join("") : `${characters.slice(0, length - 1).join("")}…`;
 }
 
 // Plotly reads a little HTML in every text that it draws; nothing of it may come from an agent.
 export function safe(text, length = 120) {
-  const plain = clip(String(text ?? "").replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, " "), length);
-  return plain.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "＄");
+  return clip(text, length).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "＄");
 }
 
 const two = (number) => String(number).padStart(2, "0");
