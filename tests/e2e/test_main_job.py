@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import re
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +17,10 @@ from typing import Any
 import pytest
 from playwright.async_api import BrowserContext, Locator, Page, expect
 
+from marsys_dashboard.panels import WINDOW
 from state_core import DatabaseStorageBackend, StateManager
 from state_core.events import Event
+from state_core.exceptions import SessionNotFound
 from tests.e2e.conftest import Complaints, Orchestrators, Server, on_the_loop, serving, sign_in
 from tests.e2e.pages import act, confirm, dialog, not_reloaded, open_live, row, until
 from tests.e2e.workflow import RESEARCHERS, SLOW, Work
@@ -43,6 +48,14 @@ new MutationObserver(note).observe(document, {
 Delays = dict[int, float]
 """Event → seconds from its happening to its being seen."""
 
+LIFE_OF_A_STEP = {
+    "step.started": "begins",
+    "step.failed": "cut-off",
+    "step.retried": "again",
+    "step.completed": "completed",
+}
+"""In this workflow no agent fails."""
+
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def server(request: pytest.FixtureRequest) -> Server:
@@ -62,7 +75,8 @@ class Job:
     manager: StateManager
     orchestrators: Orchestrators
     page: Page
-    lease_ttl: float = 15
+    lease_ttl: float = 60
+    """No program is to lose its session because the machine is slow, but where a test is about that."""
 
     def run(self) -> subprocess.Popen[bytes]:
         """A program that starts the session, or goes on with it."""
@@ -98,6 +112,25 @@ class Job:
             return len(await self.steps_completed()) >= before + steps
 
         await until(are_done)
+
+    async def attempts(self) -> Counter[str]:
+        """How often the log says that each step was begun: again only after it was cut off, never after it
+        was completed."""
+        lives: dict[str, list[str]] = {}
+        for event in await self.manager.log.read(self.session_id, bodies=False):
+            if event.kind in LIFE_OF_A_STEP:
+                lives.setdefault(event.step_id, []).append(LIFE_OF_A_STEP[event.kind])
+        for step, life in lives.items():
+            assert re.fullmatch("begins( cut-off again)*( completed)?", " ".join(life)), (step, life)
+        return Counter({step: life.count("begins") + life.count("again") for step, life in lives.items()})
+
+    async def end(self) -> None:
+        """The programs of other tests work on the same store, and would go on with what is left here."""
+        self.orchestrators.stop()
+        with contextlib.suppress(SessionNotFound):
+            head = await self.manager.get_head(self.session_id)
+            await self.manager.storage.release(self.session_id, head.fence)
+            await self.manager.delete_session(self.session_id)
 
     # What the page shows
 
@@ -135,20 +168,32 @@ class Job:
         await expect(main).to_have_attribute("data-status", head.status)
         steps = f"{head.counts['steps_completed']} / {head.counts['steps']}"
         await expect(self.page.locator("#standing .facts")).to_contain_text(steps)
-        await expect(self.page.locator('[data-list="steps"] > tr')).to_have_count(head.counts["steps"])
+        await assert_listed(self.page, head.counts["steps"])
 
 
-@pytest.fixture
-def job(
+async def assert_listed(page: Page, steps: int) -> None:
+    """All of them, or a window of the newest: a slow machine comes to many before somebody has pressed a
+    button."""
+    rows = page.locator('[data-list="steps"] > tr')
+    if steps <= WINDOW:
+        await expect(rows).to_have_count(steps)
+    else:
+        await expect(rows.nth(WINDOW - 1)).to_be_attached()
+
+
+@on_the_loop
+async def job(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     server: Server,
     manager: StateManager,
     orchestrator: Orchestrators,
     signed_in_page: Page,
-) -> Job:
+) -> AsyncIterator[Job]:
     session_id = request.node.originalname.removeprefix("test_")[:60]
-    return Job(session_id, tmp_path, Work(tmp_path), server, manager, orchestrator, signed_in_page)
+    made = Job(session_id, tmp_path, Work(tmp_path), server, manager, orchestrator, signed_in_page)
+    yield made
+    await made.end()
 
 
 def percentile_95(delays: Delays) -> float:
@@ -225,9 +270,15 @@ async def test_a_pause_and_a_resume_with_context_reach_the_other_process(job: Jo
     await job.finish()
     after = job.work.noted()[sum(done.values()) :]
     assert after and {focus for _step, _attempt, focus in after} == {"results"}
-    assert [entry for entry in job.work.noted() if job.work.executions()[entry[0]] > 1] == []
+    await assert_each_step_was_executed_once(job)
     await job.assert_shown_whole()
     assert await not_reloaded(page)
+
+
+async def assert_each_step_was_executed_once(job: Job) -> None:
+    attempts = await job.attempts()
+    assert [entry for entry in job.work.noted() if job.work.executions()[entry[0]] > 1] == []
+    assert job.work.executions() == attempts
 
 
 async def assert_shown_no_sooner_than_logged(job: Job, status: str, kind: str) -> None:
@@ -276,7 +327,7 @@ async def test_a_question_is_answered_once_and_the_workflow_goes_on_with_it(
 
 
 async def test_after_a_kill_other_processes_go_on_and_repeat_nothing(job: Job) -> None:
-    page, job.lease_ttl = job.page, 2
+    page, job.lease_ttl = job.page, 4
     await job.open()
     first = job.run()
     await job.gets_on(10)
@@ -298,13 +349,14 @@ async def test_after_a_kill_other_processes_go_on_and_repeat_nothing(job: Job) -
     job.help()
     await job.is_shown_as("running")
     await job.finish()
-    executed = job.work.executions()
+    executed, attempts = job.work.executions(), await job.attempts()
     assert {step: executed[step] for step in completed} == dict.fromkeys(completed, 1)
-    assert {step: executed[step] for step in cut_off} == dict.fromkeys(cut_off, 2)
+    assert executed <= attempts, "a step that was begun and cut off at once leaves no trace but in the log"
     for step in cut_off:
+        assert executed[step] > 1
         shown = page.locator(f'[data-list="steps"] > tr[data-step-id="{step}"]')
         await expect(shown).to_have_attribute("data-status", "completed")
-        await expect(shown).to_contain_text("attempt 2")
+        await expect(shown).to_contain_text(f"attempt {attempts[step]}")
     await job.assert_shown_whole()
     assert await not_reloaded(page)
 
@@ -313,7 +365,8 @@ async def test_after_a_kill_other_processes_go_on_and_repeat_nothing(job: Job) -
 class Shown:
     """What panels show of a state."""
 
-    steps: int
+    steps: str
+    """Completed and all, as ``25 / 25``."""
     messages: list[str]
     """The keys of the last ones; earlier ones are left to be loaded."""
     branches: str
@@ -322,16 +375,18 @@ class Shown:
     async def of(cls, page: Page) -> Shown:
         messages = page.locator('[data-list="conversation"] > article')
         facts = await page.locator("#standing .facts").inner_text()
+        steps, branches = facts.removeprefix("Steps").split("Branches")
         return cls(
-            await page.locator('[data-list="steps"] > tr').count(),
+            steps.strip(),
             await messages.evaluate_all("rows => rows.slice(-20).map((row) => row.dataset.key)"),
-            facts.split("Branches")[1].split()[0],
+            branches.split()[0],
         )
 
 
 async def is_shown_again(job: Job, before: Shown) -> None:
     await job.is_shown_as("paused")
-    await expect(job.page.locator('[data-list="steps"] > tr')).to_have_count(before.steps)
+    await expect(job.page.locator("#standing .facts")).to_contain_text(before.steps)
+    await assert_listed(job.page, int(before.steps.split()[-1]))
     last = job.page.locator('[data-list="conversation"] > article').last
     await expect(last).to_have_attribute("data-key", before.messages[-1])
     assert await Shown.of(job.page) == before
@@ -367,9 +422,11 @@ async def test_a_checkpoint_is_saved_restored_undone_and_restored_in_the_admin(
     await page.locator(f'[data-act="restore"][data-checkpoint="{set_aside.id}"]').click()
     await dialog(page).get_by_label("Reason").fill("they were good after all")
     await confirm(page).click()
-    await until(lambda: has_steps(page, set_aside.counts["steps"]))
+    steps = set_aside.counts["steps"]
+    await expect(page.locator("#standing .facts")).to_contain_text(f"{steps} / {steps}", timeout=30_000)
+    await assert_listed(page, steps)
     await job.is_shown_as("paused")
-    assert len(await job.steps_completed()) == set_aside.counts["steps"]
+    assert len(await job.steps_completed()) == steps
 
     await restore_in_admin(job, context, complaints)
     await is_shown_again(job, at_checkpoint)
@@ -380,10 +437,6 @@ async def test_a_checkpoint_is_saved_restored_undone_and_restored_in_the_admin(
     assert {step: executed[step] for step in kept} == dict.fromkeys(kept, 1)
     await job.assert_shown_whole()
     assert await not_reloaded(page)
-
-
-async def has_steps(page: Page, number: int) -> bool:
-    return await page.locator('[data-list="steps"] > tr').count() == number
 
 
 async def restore_while_it_runs(job: Job) -> None:
@@ -492,6 +545,6 @@ async def test_a_database_that_comes_back_is_caught_up_with_and_nothing_is_lost(
     await expect(badge).to_have_attribute("data-state", "live", timeout=30_000)
     await job.gets_on(RESEARCHERS)
     await job.finish()
-    assert set(job.work.executions().values()) == {1}
+    await assert_each_step_was_executed_once(job)
     await job.assert_shown_whole()
     assert await not_reloaded(job.page)
