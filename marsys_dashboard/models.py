@@ -209,3 +209,25 @@ class ActivityMark(models.Model):
 
     def __str__(self) -> str:
         return f"{self.store} up to {self.upto}"
+
+
+class Present(models.Model):
+    """Somebody who has a session's page open in some process. Rows of a process that is gone run out."""
+
+    process = models.TextField()
+    store = models.TextField()
+    session_id = models.TextField()
+    name = models.TextField()
+    """The user's."""
+    until = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["session_id", "store", "name", "process"], name="marsys_present_uq"
+            )
+        ]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.store}/{self.session_id}"

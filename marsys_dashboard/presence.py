@@ -1,4 +1,4 @@
-"""Who looks at a session: the people whose sockets are open in this process."""
+"""Who looks at a session: the people whose sockets are open, in this process and in others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from marsys_dashboard import frames
 from marsys_dashboard.hub import Topic
+from marsys_dashboard.neighbours import Neighbours, Visit
 
 BEAT = 0.5
 """Seconds that comings and goings are gathered for before they are told."""
@@ -20,13 +21,16 @@ class Presence:
         self._tell = tell
         self._here: dict[Topic, Counter[str]] = {}
         self._due: dict[Topic, asyncio.TimerHandle] = {}
+        self._neighbours = Neighbours(self._visits, self._tell_soon)
 
     def enter(self, topic: Topic, name: str) -> str:
         """Returns who is here, as a frame, for who has come."""
         here = self._here.setdefault(topic, Counter())
         here[name] += 1
-        if here[name] == 1 and len(here) > 1:
-            self._tell_soon(topic)
+        if here[name] == 1:
+            self._neighbours.wake()
+            if len(here) > 1:
+                self._tell_soon(topic)
         return self._frame(topic)
 
     def leave(self, topic: Topic, name: str) -> None:
@@ -42,13 +46,21 @@ class Presence:
         else:
             del self._here[topic]
             self._forget(topic)
+        self._neighbours.wake()
 
     def people(self, topic: Topic) -> list[str]:
-        return sorted(self._here.get(topic, ()))
+        return sorted({*self._here.get(topic, ()), *self._neighbours.people(topic)})
+
+    async def ended(self) -> None:
+        """Once nobody looks at anything here: until other processes were told so."""
+        await self._neighbours.ended()
+
+    def _visits(self) -> set[Visit]:
+        return {(topic, name) for topic, here in self._here.items() for name in here}
 
     def _tell_soon(self, topic: Topic) -> None:
         """A thousand who come at once are told of together."""
-        if topic not in self._due:
+        if topic in self._here and topic not in self._due:
             self._due[topic] = asyncio.get_running_loop().call_later(BEAT, self._tell_now, topic)
 
     def _tell_now(self, topic: Topic) -> None:

@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 
 from state_core.manager import StateManager
 from tests.e2e.conftest import Orchestrators, Server
-from tests.e2e.pages import open_live
+from tests.e2e.pages import not_reloaded, open_live
 from tests.e2e.seeding import History
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -71,3 +71,22 @@ async def test_a_branch_that_fell_silent_is_flagged(
     flag = signed_in_page.locator('#flags [data-rule="stalled"]')
     await expect(flag).to_contain_text("reading seems stuck.")
     await expect(flag).to_contain_text("95 of 100 of this branch's pauses were under")
+
+
+async def test_a_branch_that_falls_silent_is_flagged_while_somebody_looks(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    """Nothing happens then that could tell of it: the page knows the moment."""
+    page = signed_in_page
+    await manager.create_session("silence")
+    await open_live(page, f"{server.url}/sessions/default/silence/")
+    past = History(minutes_ago=0)
+    past.add("session.started")
+    past.open("reading")
+    for _ in range(12):
+        past.step("reading", "Reader", "page", "text", 0.1)
+    past.add("step.started", branch_id="reading", step_id="reading:99", agent="Reader", data={"attempt": 1})
+    await manager.log.append("silence", past.events)
+    flag = page.locator('#flags [data-rule="stalled"]')
+    await expect(flag).to_contain_text("reading seems stuck.", timeout=60_000)
+    assert await not_reloaded(page)

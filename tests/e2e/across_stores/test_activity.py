@@ -64,3 +64,25 @@ async def test_who_else_looks_at_a_session_is_named_until_they_leave(
     await expect(other.locator("#presence")).to_have_text("ana is here")
     await theirs.close()
     await expect(page.locator("#presence")).to_be_hidden()
+
+
+async def test_who_looks_in_another_process_of_the_dashboard_is_named_too(
+    page: Page, context: BrowserContext, two_stores: TwoStores, stores: Stores, complaints: Complaints
+):
+    await stores.files.create_session("visited-too")
+    beside = TwoStores(two_stores.folder, cookies=two_stores.cookies)
+    beside.start()
+    try:
+        await sign_in(context, two_stores, "ana")
+        await open_page(page, two_stores, "/sessions/files/visited-too/")
+        theirs = await context.browser.new_context()
+        await sign_in(theirs, beside, "vera")
+        other = await theirs.new_page()
+        complaints.watch(other)
+        await open_page(other, beside, "/sessions/files/visited-too/")
+        await expect(page.locator("#presence")).to_have_text("vera is here")
+        await expect(other.locator("#presence")).to_have_text("ana is here")
+        await theirs.close()
+        await expect(page.locator("#presence")).to_be_hidden()
+    finally:
+        beside.stop()
