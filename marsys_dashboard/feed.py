@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 BEAT = 0.1
 """Seconds between two looks at a store, and so between two frames of a session."""
-QUIET_BEAT = 0.02
+QUIET_BEAT = 0.002
 """The same, after a look that found nothing: what happens next goes out at once."""
 SLOW_BEAT = 2.0
 """Seconds after which a store that wakes us up is asked all the same."""
@@ -148,6 +148,8 @@ class StoreFeed:
         self._tasks: list[asyncio.Task[None]] = []
         self._sessions, self._list = Alarm(BEAT), Alarm(LIST_BEAT)
         self._busy = {self._sessions: False, self._list: False}
+        self._hinted: set[str] = set()
+        """Sessions that the store named since the last look; ``""`` for any of them."""
         self._stopped = False
         self._away_since: float | None = None
         self._leases_looked_at = self._pulsed = 0.0
@@ -234,23 +236,33 @@ class StoreFeed:
                     return
                 self._list.ring()
                 if not session_id or self._feed.hub.watched((self._store, session_id)):
+                    self._hinted.add(session_id)
                     self._sessions.ring()
 
     async def _look(self) -> None:
         topics = self._feed.hub.topics(self._store)
         if not topics:
             return
+        hinted, self._hinted = self._hinted, set()
+        # Whom the store named needs no further question. Without names, and now and then, all are asked.
+        moved = await self._moved(topics) if not hinted or "" in hinted else hinted
+        found = [(topic, w) for topic in topics if topic[1] in moved and (w := self._feed.watched.get(topic))]
+        due = [(topic, watched) for topic, watched in found if watched.is_due]
+        self._busy[self._sessions] = any([await self._advance(topic, watched) for topic, watched in due])
+
+    async def _moved(self, topics: Sequence[Topic]) -> set[str]:
+        """Sessions that are not where they were seen last."""
         last = await self._manager.storage.last_seqs([session_id for _store, session_id in topics])
         self._reached()
-        found = [(topic, watched) for topic in topics if (watched := self._feed.watched.get(topic))]
-        moved = [(topic, w) for topic, w in found if w.is_due and last.get(topic[1]) != w.seq]
-        self._busy[self._sessions] = bool(moved)
-        for topic, watched in moved:
-            await self._advance(topic, watched)
+        watched = self._feed.watched
+        return {topic[1] for topic in topics if topic in watched and last.get(topic[1]) != watched[topic].seq}
 
-    async def _advance(self, topic: Topic, watched: Watched) -> None:
+    async def _advance(self, topic: Topic, watched: Watched) -> bool:
+        """Was there something new?"""
+        before = watched.seq
         try:
             await watched.advance(partial(self._feed.hub.publish, topic))
+            self._reached()
         except StorageUnavailable:
             raise
         except SessionNotFound:
@@ -261,6 +273,7 @@ class StoreFeed:
             logger.exception("Session %s cannot be shown beyond event %d.", topic[1], watched.seq)
             watched.rest()
             self._feed.hub.tell(topic, frames.trouble(_told(error, watched)))
+        return watched.seq != before
 
     # The list
 

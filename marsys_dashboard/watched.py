@@ -73,17 +73,22 @@ class Watched:
         async with self._moving:
             if self.outline is None:
                 return
-            self.head = await self.manager.storage.head(self.session_id)
+            self.head, events = await self.manager.log.news(
+                self.session_id, after=self.outline.seq, limit=PAGE
+            )
             if not is_of(self.outline, self.head):
                 raise SessionNotFound(self.session_id)
             if is_compacted_since(self.outline, self.head) and self.outline.seq >= self.head.first_seq:
                 self.outline = await fold_outline(self.manager, self.session_id, self.outline.seq)
             while self.outline.seq < self.head.last_seq:
-                await self._advance_page(self.outline, self.head, publish)
+                events = events or await self._headers(self.outline.seq, self.head.last_seq)
+                await self._advance_page(self.outline, self.head, events, publish)
+                events = []
 
-    async def _advance_page(self, outline: Outline, head: Head, publish: Callable[[Frame], None]) -> None:
+    async def _advance_page(
+        self, outline: Outline, head: Head, events: Sequence[Event], publish: Callable[[Frame], None]
+    ) -> None:
         after = outline.seq
-        events = await self._headers(after, head.last_seq)
         if not events:
             raise DamagedError(self.session_id, f"event {after + 1}", "the log ends before it")
         moved = outline

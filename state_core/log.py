@@ -118,6 +118,12 @@ class EventLog:
             return [self.codec.outline(record) for record in records]
         return [self.codec.open(session_id, record) for record in records]
 
+    async def news(self, session_id: str, *, after: int, limit: int) -> tuple[Head, list[Event]]:
+        """See `StorageBackend.news`. Raises DamagedError rather than leave an event out."""
+        head, records = await self.storage.news(session_id, after=after, limit=limit)
+        self._check_gapless(session_id, after, records)
+        return head, [self.codec.outline(record) for record in records]
+
     @staticmethod
     def _check_gapless(session_id: str, after: int, records: Sequence[EventRecord]) -> None:
         if records and is_compacted(records[0]):

@@ -345,6 +345,19 @@ class StorageBackend(ABC):
         )
         return await self._read_events(check_id(session_id), query)
 
+    async def news(self, session_id: str, *, after: int, limit: int) -> tuple[Head, list[EventRecord]]:
+        """The head, and the headers of at most ``limit`` events behind ``after``, none beyond the head's
+        last: what a watcher asks for at every hint. A store that can answers in one round trip.
+
+        Raises SessionNotFound.
+        """
+        head = await self.head(session_id)
+        if head.last_seq <= after:
+            return head, []
+        return head, await self.read_events(
+            session_id, after=after, before=head.last_seq + 1, limit=limit, bodies=False
+        )
+
     async def wakeups(self) -> AsyncIterator[str]:
         """Yield the id of a session each time one may have changed; ``""`` means any of them may have.
 

@@ -227,18 +227,17 @@ class DatabaseStorageBackend(StorageBackend):
         await self._run(write)
 
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
-        condition = _event_condition(session_id, query)
-        columns = EVENT_COLUMNS if query.bodies else HEADER_COLUMNS
-        order = "-seq" if query.newest_first else "seq"
+        return await self._read(lambda connection, tables: _events(connection, tables, session_id, query))
 
-        def read(connection: Any, tables: Tables) -> list[EventRecord]:
-            found = tables.event.objects.using(connection.alias).filter(condition)
-            rows = found.order_by(order).values_list(*columns)[: query.limit]
-            try:
-                return [to_record(session_id, row) for row in rows]
-            except ValueError:
-                _name_unreadable(session_id, found)
-                raise
+    async def news(self, session_id: str, *, after: int, limit: int) -> tuple[Head, list[EventRecord]]:
+        check_id(session_id)
+
+        def read(connection: Any, tables: Tables) -> tuple[Head, list[EventRecord]]:
+            head = to_head(_head_row(connection, tables, session_id))
+            if head.last_seq <= after:
+                return head, []
+            query = EventQuery(after=after, before=head.last_seq + 1, limit=limit, bodies=False)
+            return head, _events(connection, tables, session_id, query)
 
         return await self._read(read)
 
@@ -423,6 +422,17 @@ class DatabaseStorageBackend(StorageBackend):
     async def close(self) -> None:
         await asyncio.to_thread(self._threads.close)
         await asyncio.to_thread(self._notifier.close)
+
+
+def _events(connection: Any, tables: Tables, session_id: str, query: EventQuery) -> list[EventRecord]:
+    found = tables.event.objects.using(connection.alias).filter(_event_condition(session_id, query))
+    columns = EVENT_COLUMNS if query.bodies else HEADER_COLUMNS
+    rows = found.order_by("-seq" if query.newest_first else "seq").values_list(*columns)[: query.limit]
+    try:
+        return [to_record(session_id, row) for row in rows]
+    except ValueError:
+        _name_unreadable(session_id, found)
+        raise
 
 
 def _name_unreadable(session_id: str, events: Any) -> None:

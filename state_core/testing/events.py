@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from state_core.events import EventKind, EventRecord
+from state_core.exceptions import SessionNotFound
 from state_core.storage.base import StorageBackend
 from state_core.testing.records import (
     START,
@@ -106,6 +109,16 @@ class EventContract:
         full = await storage.read_events("s")
         assert any(event.body for event in full)
         assert await storage.read_events("s", bodies=False) == [replace(event, body=b"") for event in full]
+
+    async def test_what_is_new_comes_with_the_head(self, storage: StorageBackend) -> None:
+        await _log_of_ten(storage)
+        headers = await storage.read_events("s", bodies=False)
+        head = await storage.head("s")
+        assert await storage.news("s", after=7, limit=100) == (head, headers[7:])
+        assert await storage.news("s", after=2, limit=3) == (head, headers[2:5])
+        assert await storage.news("s", after=10, limit=3) == (head, [])
+        with pytest.raises(SessionNotFound):
+            await storage.news("nobody", after=0, limit=3)
 
 
 async def _log_of_ten(storage: StorageBackend) -> None:

@@ -248,6 +248,21 @@ async def test_after_a_cut_everything_arrives_once_and_in_order(manager: StateMa
     assert seen == list(range(1, 502))
 
 
+async def test_what_a_browser_says_waits_for_no_database(
+    manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await manager.create_session(SESSION)
+    async with connected(await cookie("view_session")) as browser:
+        await browser.say(after=0)
+        await browser.read_to(1)
+        browser.have = 0
+        with monkeypatch.context() as without:
+            without.setattr(consumers.AsyncWebsocketConsumer, "dispatch", None)
+            await browser.say(ack=1)
+            await browser.say(after=0)
+            assert await browser.read_to(1) == [1]
+
+
 async def test_a_browser_that_found_a_gap_is_sent_it_again(manager: StateManager) -> None:
     await manager.create_session(SESSION)
     await manager.log.append(SESSION, contexts(5))
