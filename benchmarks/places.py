@@ -152,12 +152,15 @@ def copies_of_one(place: Place, count: int, original: str = "original") -> None:
     if place.kind == "postgresql":
         with psycopg.connect(place.url, autocommit=True) as connection:
             names = [row.name for row in connection.execute(f"SELECT * FROM {_TABLE}").description or ()]
-            connection.execute(_copies(names, count, original, "updated_at - n * interval '1 second'"))
+            ago = "updated_at - n * interval '1 second'"
+            connection.execute(_copies(names, count, original, ago, f"date_trunc('minute', {ago})"))
             connection.execute(f"ANALYZE {_TABLE}")
     else:
         connection = sqlite3.connect(place.folder / "state.sqlite3")
         names = [column[0] for column in connection.execute(f"SELECT * FROM {_TABLE}").description]
-        connection.execute(_copies(names, count, original, "datetime(updated_at, '-' || n || ' seconds')"))
+        ago = "updated_at, '-' || n || ' seconds'"
+        minute = f"strftime('%Y-%m-%d %H:%M:00', {ago})"
+        connection.execute(_copies(names, count, original, f"datetime({ago})", minute))
         connection.execute("ANALYZE")
         connection.commit()
         connection.close()
@@ -166,7 +169,7 @@ def copies_of_one(place: Place, count: int, original: str = "original") -> None:
 _TABLE = "marsys_state_session"
 
 
-def _copies(names: list[str], count: int, original: str, earlier: str) -> str:
+def _copies(names: list[str], count: int, original: str, earlier: str, minute: str) -> str:
     columns = [name for name in names if name != "id"]
     different = {
         "session_id": "'copy-' || n",
@@ -174,6 +177,7 @@ def _copies(names: list[str], count: int, original: str, earlier: str) -> str:
         "status": "CASE n % 5 WHEN 0 THEN 'running' WHEN 1 THEN 'failed' WHEN 2 THEN 'paused' "
         "ELSE 'completed' END",
         "updated_at": earlier,
+        "updated_minute": minute,
         "created_at": earlier.replace("updated_at", "created_at"),
     }
     values = ", ".join(different.get(name, name) for name in columns)

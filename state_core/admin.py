@@ -154,7 +154,7 @@ class SessionAdmin(ReadOnlyAdmin):
     )
     search_fields = ("search",)
     search_help_text = "Part of an id, a title or a workflow's name"
-    ordering = ("-updated_at",)
+    ordering = ("-updated_minute", "-updated_at")
     actions = [session_act(verb) for verb in ("pause", "resume", "checkpoint", "cancel", "delete")]
     fieldsets = (
         (None, {"fields": ("session_id", "state", "title", "workflow", "tags", "dashboard")}),

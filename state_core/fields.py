@@ -22,6 +22,16 @@ class KeyField(models.CharField):  # type: ignore[type-arg]
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         return {**super().db_parameters(connection), "collation": _BYTEWISE.get(connection.vendor)}
 
+    def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
+        """By its long name on PostgreSQL: Django gives a `varchar` key a second index for LIKE, which the one
+        in the order of code points serves anyway."""
+        name = super().db_type(connection)
+        return (
+            name.replace("varchar", "character varying")
+            if name and connection.vendor == "postgresql"
+            else name
+        )
+
 
 class JsonField(models.TextField):  # type: ignore[type-arg]
     """JSON as text, so that any character may be in it (PostgreSQL's jsonb refuses NUL)."""

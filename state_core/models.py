@@ -43,6 +43,8 @@ class AbstractSession(models.Model):
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField()
+    updated_minute = models.DateTimeField()
+    """`updated_at` without its seconds: what is indexed, so that an append changes no index as a rule."""
     branches = models.BigIntegerField(default=0)
     branches_ended = models.BigIntegerField(default=0)
     steps = models.BigIntegerField(default=0)
@@ -152,11 +154,11 @@ def _session_meta(table_name: str) -> dict[str, Any]:
         ],
         "constraints": [models.UniqueConstraint(fields=["session_id"], name=_name(table_name, "session_uq"))],
         "indexes": [
-            index("updated", "-updated_at", "session_id"),
+            index("minute", "-updated_minute"),
             index("created", "-created_at", "session_id"),
             index("started", "-started_at", "session_id"),
             index("status", "status", "session_id"),
-            index("origin", "origin", "session_id"),
+            index("origin", "origin", condition=models.Q(origin__gt="")),
             index("questions", "session_id", condition=models.Q(questions__gt=0)),
             index("lease", "lease_expires_at", condition=models.Q(lease_expires_at__isnull=False)),
         ],

@@ -18,7 +18,7 @@ from state_core.heads import CheckpointChange
 from state_core.storage.base import Append, refusal
 from state_core.storage.clock import LASTS
 from state_core.storage.places import placed
-from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS, checked, search_text
+from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS, checked, minute_of, search_text
 
 BATCH = 500
 
@@ -29,7 +29,10 @@ class RowAppend(Append):
 
     @cached_property
     def set(self) -> dict[str, Any]:
-        return dict(checked(self.change.set))
+        values = dict(checked(self.change.set))
+        if "updated_at" in values:
+            values["updated_minute"] = minute_of(values["updated_at"])
+        return values
 
     @property
     def is_usual(self) -> bool:

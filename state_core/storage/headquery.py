@@ -12,8 +12,11 @@ from django.db.models.functions import Now, StrIndex
 from state_core.fields import needle
 from state_core.records import HELD, utc_now
 from state_core.storage.base import HeadQuery
+from state_core.storage.rows import minute_of
 
 NULLABLE = frozenset({"started_at"})
+MINUTES = {"updated_at": "updated_minute"}
+"""What is sorted by → the column that is in its index."""
 
 
 def page(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
@@ -91,14 +94,15 @@ def _stands(query: HeadQuery) -> Q:
     if query.statuses:
         condition &= Q(status__in=sorted(map(str, query.statuses)))
     if query.since is not None:
-        condition &= Q(updated_at__gte=query.since)
+        condition &= Q(updated_minute__gte=minute_of(query.since), updated_at__gte=query.since)
     if query.until is not None:
-        condition &= Q(updated_at__lt=query.until)
+        condition &= Q(updated_minute__lte=minute_of(query.until), updated_at__lt=query.until)
     if query.questions:
         condition &= Q(questions__gt=0)
     if query.origin:
         # What begins so: "A" is the character behind "@", which no session id holds.
-        condition &= Q(origin__gte=f"{query.origin}@", origin__lt=f"{query.origin}A")
+        # That it is not empty says nothing new, save to the index, which holds forks alone.
+        condition &= Q(origin__gt="", origin__gte=f"{query.origin}@", origin__lt=f"{query.origin}A")
     if query.lease_expired:
         # Not the clock: an index can only serve a time that stands still while the statement lasts.
         condition &= Q(status__in=sorted(map(str, HELD)), lease_expires_at__lte=Now())
@@ -109,9 +113,11 @@ def _order(query: HeadQuery) -> tuple[Any, ...]:
     """None sorts below every value. Only columns that may be empty say so: an index serves the others."""
     field = F(query.sort_field)
     empty = query.sort_field in NULLABLE
+    sign = "-" if query.descending else ""
+    minute = [f"{sign}{MINUTES[query.sort_field]}"] if query.sort_field in MINUTES else []
     if query.descending:
-        return field.desc(nulls_last=empty or None), "session_id"
-    return field.asc(nulls_first=empty or None), "session_id"
+        return *minute, field.desc(nulls_last=empty or None), "session_id"
+    return *minute, field.asc(nulls_first=empty or None), "session_id"
 
 
 def _behind(query: HeadQuery, value: Any, session_id: str) -> Q:
@@ -127,4 +133,7 @@ def _behind(query: HeadQuery, value: Any, session_id: str) -> Q:
     if field in NULLABLE:
         return rest
     # Says nothing new, and lets the database begin in the index where the page begins.
-    return Q(**{f"{field}__{'lte' if query.descending else 'gte'}": value}) & rest
+    sign = "lte" if query.descending else "gte"
+    if field in MINUTES:
+        rest &= Q(**{f"{MINUTES[field]}__{sign}": minute_of(value)})
+    return Q(**{f"{field}__{sign}": value}) & rest

@@ -25,7 +25,7 @@ from state_core.storage.places import MARK_NUMBER
 
 _SETS = {
     **dict.fromkeys(("status", "last_kind", "tags", "agents", "refuses", "reason", "error"), "text"),
-    **dict.fromkeys(("started_at", "ended_at", "updated_at"), "timestamptz"),
+    **dict.fromkeys(("started_at", "ended_at", "updated_at", "updated_minute"), "timestamptz"),
 }
 """Fields of a head that a batch may set, though never to NULL."""
 EVENT_TYPES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 from state_core.events import EventRecord
@@ -106,6 +107,10 @@ def checked(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if unknown:
         raise InvalidValue(f"A head has no {', '.join(map(repr, sorted(unknown)))}.")
     return values
+
+
+def minute_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
 def search_text(session_id: str, title: str, workflow: str) -> str:
