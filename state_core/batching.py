@@ -46,23 +46,12 @@ class GroupCommit:
     async def append(self, request: AppendRequest) -> int:
         """As `StorageBackend.append`."""
         if self._size == 1:
-            return await _append_alone(self._storage, request)
+            return await self._storage.append_one(request)
         loop = asyncio.get_running_loop()
         lane = self._lanes.get(loop)
         if lane is None:
             lane = self._lanes[loop] = _Lane(self._storage, self._size)
         return await lane.append(request)
-
-
-async def _append_alone(storage: StorageBackend, request: AppendRequest) -> int:
-    return await storage.append(
-        request.session_id,
-        request.events,
-        expected_seq=request.expected_seq,
-        fence=request.fence,
-        statuses=request.statuses,
-        head=request.head,
-    )
 
 
 class _Lane:
@@ -81,7 +70,7 @@ class _Lane:
         if not self._waiting and len(self._under_way) < AT_ONCE:
             commit = self._begin()
             try:
-                return await _append_alone(self._storage, request)
+                return await self._storage.append_one(request)
             finally:
                 self._end(commit)
         waiting = _Waiting(request)

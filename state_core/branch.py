@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import deepcopy
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from state_core.changes import differences, set_value
@@ -64,17 +64,16 @@ class Branch:
         steps = self.document["steps"].values()
         return [step["output"] for step in steps if step["status"] == StepStatus.COMPLETED]
 
-    @asynccontextmanager
-    async def step(
+    def step(
         self,
         agent: str,
         input: Any = None,
         *,
         step_id: str | None = None,
         messages: Sequence[Message] = (),
-    ) -> AsyncIterator[Step]:
-        """One invocation of an agent: a pause point, then ``step.started``; on leaving,
-        ``step.completed`` with ``step.output``, or ``step.failed`` with the traceback.
+    ) -> Step:
+        """One invocation of an agent, to be used with ``async with``: a pause point, then ``step.started``;
+        on leaving, ``step.completed`` with ``step.output``, or ``step.failed`` with the traceback.
 
         In a resumed session a step that was completed comes back with ``done`` true and its recorded
         ``output``: skip the work then.
@@ -82,27 +81,8 @@ class Branch:
         ``messages`` join the branch's memory in the same commit as the step's start, those in
         ``step.messages`` in the same as its completion.
         """
-        step = Step(
-            self, check_id(step_id or self.session.next_step_id(self.branch_id), "step id"), agent, input
-        )
-        if step.done:
-            yield step
-            return
-        await self.session.pause_point()
-        await step.begin(messages)
-        try:
-            yield step
-        except UNWINDING:
-            self.session.step_left(step.step_id)
-            raise
-        except BaseException as error:
-            await step.fail(error)
-            raise
-        try:
-            await step.complete()
-        except InvalidValue as error:
-            await step.fail(error)
-            raise
+        chosen = step_id or self.session.next_step_id(self.branch_id)
+        return Step(self, check_id(chosen, "step id"), agent, input, messages)
 
     async def run(self, agent: str, function: Callable[[Any], Awaitable[Any]], input: Any = None) -> Any:
         """``await function(input)`` as a step; its recorded output where it was completed before."""
@@ -187,9 +167,11 @@ class Branch:
 
 
 class Step:
-    """An invocation of an agent that is under way, or was completed before."""
+    """An invocation of an agent that is under way, or was completed before. Made by `Branch.step`."""
 
-    def __init__(self, branch: Branch, step_id: str, agent: str, input: Any) -> None:
+    def __init__(
+        self, branch: Branch, step_id: str, agent: str, input: Any, messages: Sequence[Message] = ()
+    ) -> None:
         self.branch = branch
         self.step_id = step_id
         self.agent = agent
@@ -199,6 +181,7 @@ class Step:
         self.attempt: int = known["attempt"] if known else 0
         self.output: Any = deepcopy(known["output"]) if known else None
         self.messages: list[Message] = []
+        self._first_messages = messages
         self._previous: str = known["status"] if known else ""
         self._questions = 0
         self._began = 0.0
@@ -206,11 +189,36 @@ class Step:
     def __repr__(self) -> str:
         return f"<Step {self.step_id} attempt {self.attempt}>"
 
+    async def __aenter__(self) -> Step:
+        if not self.done:
+            await self.branch.session.pause_point()
+            await self.begin(self._first_messages)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        if self.done:
+            return
+        if error is None:
+            await self._complete_or_fail()
+        elif isinstance(error, UNWINDING):
+            self.branch.session.step_left(self.step_id)
+        else:
+            await self.fail(error)
+
     async def begin(self, messages: Sequence[Message] = ()) -> None:
         self.attempt += 1
         self._began = time.monotonic()
         events = [self._retried("")] if self._previous else [self._started(), *self._message_events(messages)]
         await self.branch.session.step_begins(self.step_id, self.agent, *events)
+
+    async def _complete_or_fail(self) -> None:
+        try:
+            await self.complete()
+        except InvalidValue as error:
+            await self.fail(error)
+            raise
 
     def _started(self) -> Event:
         changes = [] if self.input is None else [set_value(self._path("input"), plain(self.input, "input"))]

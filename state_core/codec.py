@@ -17,7 +17,7 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -211,11 +211,17 @@ class Codec:
     def _pack(self, payload: bytes, place: bytes) -> tuple[bytes, str]:
         encoding = FORMAT
         if self._level and len(payload) >= COMPRESS_FROM_BYTES:
-            part = "d" if len(payload) < DICTIONARY_UPTO_BYTES else "s"
-            smaller = _compressor(self._level, part).compress(payload)
+            smaller, part = self._compressed(payload, self._level)
             if len(smaller) < len(payload):
                 payload, encoding = smaller, f"{encoding}+{part}"
         return self._sealed(payload, encoding, place, self._keys[:1])
+
+    @staticmethod
+    def _compressed(payload: bytes, level: int) -> tuple[bytes, str]:
+        """Short bodies at half the level: above 4 they take twice as long to become one percent smaller."""
+        if len(payload) < DICTIONARY_UPTO_BYTES:
+            return _compressor((level + 1) // 2, "d").compress(payload), "d"
+        return _compressor(level, "s").compress(payload), "s"
 
     @staticmethod
     def _sealed(payload: bytes, encoding: str, place: bytes, keys: Sequence[Key]) -> tuple[bytes, str]:
@@ -288,7 +294,7 @@ def _event_place(session_id: str, header: Header) -> bytes:
         [
             session_id,
             str(header.kind),
-            _microseconds(header.at),
+            header.at if _is_plain(header.at) else header.at.isoformat(timespec="microseconds"),
             header.actor,
             header.branch_id,
             header.step_id,
@@ -302,8 +308,9 @@ def _event_place(session_id: str, header: Header) -> bytes:
     )
 
 
-def _microseconds(at: datetime) -> str:
-    return at.isoformat(timespec="microseconds")
+def _is_plain(at: datetime) -> bool:
+    """Does orjson write it as `isoformat` does, with its microseconds?"""
+    return type(at) is datetime and at.tzinfo is UTC and at.microsecond > 0
 
 
 def _snapshot_place(session_id: str, seq: int) -> bytes:

@@ -70,8 +70,9 @@ def session_status_after(header: Header) -> str | None:
     return str(status) if status else None
 
 
-def apply_event(document: Document, event: Event) -> None:
-    """Move ``document`` from ``event.seq - 1`` to ``event.seq``, in place.
+def apply_event(document: Document, event: Event, seq: int = 0) -> None:
+    """Move ``document`` from ``event.seq - 1`` to ``event.seq``, in place. ``seq``: of an event that does not
+    bear its number yet.
 
     A ``session.restored`` event is only half of a restore: the caller has put the state at its ``to``
     into ``document`` before (see `log.EventLog.document`).
@@ -82,19 +83,19 @@ def apply_event(document: Document, event: Event) -> None:
             shape(document, event)
         apply_changes(document, event.changes)
     except (KeyError, TypeError) as error:
-        what = f"event {event.seq} ({event.kind})"
+        what = f"event {seq or event.seq} ({event.kind})"
         raise DamagedError(
             document["session_id"], what, "it names a branch or step that is not there"
         ) from error
-    pass_over(document, event)
+    pass_over(document, event, seq)
 
 
-def pass_over(document: Document, event: Header) -> None:
+def pass_over(document: Document, event: Header, seq: int = 0) -> None:
     """What every event changes, whatever it is about."""
     status = session_status_after(event)
     if status:
         document["status"] = status
-    document["seq"] = event.seq
+    document["seq"] = seq or event.seq
     document["state_bytes"] += event.size
     document["updated_at"] = show_time(event.at)
 

@@ -212,9 +212,22 @@ class CheckpointChange:
         return bool(self.added or self.renamed or self.pinned or self.removed)
 
 
+_OF_CHECKPOINTS = frozenset(
+    {
+        EventKind.CHECKPOINT_CREATED,
+        EventKind.CHECKPOINT_RENAMED,
+        EventKind.CHECKPOINT_PINNED,
+        EventKind.CHECKPOINT_DELETED,
+        EventKind.SESSION_COMPACTED,
+    }
+)
+
+
 def checkpoint_change(session_id: str, events: Iterable[Header]) -> CheckpointChange:
     change = CheckpointChange()
     for index, event in enumerate(events):
+        if event.kind not in _OF_CHECKPOINTS:
+            continue
         if event.kind == EventKind.CHECKPOINT_CREATED:
             change.added.append((index, _checkpoint(session_id, event)))
         elif is_compacted(event) and "checkpoint" in event.data:

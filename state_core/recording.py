@@ -40,6 +40,8 @@ class Recording:
         self._config = config
         self._writer = Writer(log, session_id, owner, config, self._on_foreign)
         self._saving = asyncio.Lock()
+        self._saved: tuple[object, ...] = ()
+        """What the live content was, and the document's, when they were last found to be the same."""
 
     def __repr__(self) -> str:
         return f"<Session {self.session_id} {self.document['status']}>"
@@ -112,6 +114,9 @@ class Recording:
         """Append in one commit with what is unsaved. One at a time while something is, so that two that
         end at the same moment do not both save the same change."""
         await self._until_recordable()
+        if events and not self._saving.locked() and not self._unsaved():
+            await self._writer.append(*events)
+            return
         async with self._saving:
             # Who records a pause comes to this lock later, and gives the lease back after it.
             unsaved = self._unsaved()
@@ -126,17 +131,22 @@ class Recording:
             await self._writer.append(*self._unsaved_if_storable(), *events)
 
     def _unsaved(self) -> list[Event]:
-        changes = {part: self._changed(part, attribute) for part, attribute in LIVE_CONTENT.items()}
+        live = {part: plain_json(getattr(self, name), part) for part, name in LIVE_CONTENT.items()}
+        compared = (self._writer.content_seq, *live.values())
+        if compared == self._saved:
+            return []  # As nearly always.
+        changes = {part: self._changed(part, now) for part, now in live.items()}
         pairs = (
             (EventKind.CONTEXT_CHANGED, changes["context"] + changes["metadata"]),
             (EventKind.RESULT_CHANGED, changes["intermediate_results"]),
         )
-        return [self.event(kind, found) for kind, found in pairs if found]
+        events = [self.event(kind, found) for kind, found in pairs if found]
+        self._saved = () if events else compared
+        return events
 
-    def _changed(self, part: str, attribute: str) -> Changes:
-        live = plain_json(getattr(self, attribute), part)
+    def _changed(self, part: str, live: bytes) -> Changes:
         if live == orjson.dumps(self.document[part]):
-            return []  # As nearly always: told without taking the two apart.
+            return []  # Told without taking the two apart.
         return list(differences(self.document[part], orjson.loads(live), [part]))
 
     async def _append_of_step(self, *events: Event) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from state_core.changes import Path, differences, set_value
-from state_core.compose import make_event, numbered
+from state_core.compose import make_event
 from state_core.events import Changes, Event, EventKind
 from state_core.fold import apply_event, state_counts
 from state_core.heads import short
@@ -63,7 +63,7 @@ class _Saving:
     ) -> None:
         moment: datetime = parse_time(at) or utc_now()
         event = make_event(kind, changes, document=self.document, actor=self.actor, at=moment, **header)
-        apply_event(self.document, numbered(event, self.document["seq"] + 1))
+        apply_event(self.document, event, self.document["seq"] + 1)
         self.found.append(event)
 
     def _differences(self, *parts: str) -> Changes:

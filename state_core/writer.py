@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from state_core.compose import numbered
 from state_core.config import StateManagerConfig
-from state_core.events import Event, EventKind, EventRecord
+from state_core.events import Changes, Event, EventKind, EventRecord
 from state_core.exceptions import LeaseError, LeaseHeld, LeaseLost, StorageUnavailable
 from state_core.fold import apply_event, empty_document
 from state_core.log import EventLog, Range
@@ -23,6 +22,8 @@ from state_core.storage.base import AppendRequest, StorageBackend
 logger = logging.getLogger(__name__)
 
 
+CONTENT = frozenset({"context", "metadata", "intermediate_results"})
+"""Parts of the document that a program may change outside of steps and branches."""
 LETTING_GO = 1.0
 """Seconds for which a lease on a session that nobody runs is waited for."""
 
@@ -78,6 +79,8 @@ class Writer:
         """Step id → agent, of the steps under way; its agents stand in the session's head."""
         self._config = config
         self._on_foreign = on_foreign
+        self.content_seq = 0
+        """Of the last event that changed something in `CONTENT`, or after which the state was read anew."""
         self._fence = 0
         self._pending: list[_Waiting] = []
         self._write_task: asyncio.Task[None] | None = None
@@ -98,8 +101,9 @@ class Writer:
     async def release(self) -> None:
         await self.log.storage.release(self.session_id, self._fence)
 
-    async def load(self) -> None:
-        self.document = await self.log.document(self.session_id)
+    async def load(self, seq: int | None = None) -> None:
+        self.document = await self.log.document(self.session_id, seq)
+        self.content_seq = self.seq
 
     async def append(self, *events: Event, expected_seq: int | None = None) -> int:
         """Append durably under the lease; returns the seq of the last. Raises LeaseLost, InvalidValue,
@@ -120,9 +124,11 @@ class Writer:
 
     async def _write_pending(self) -> None:
         try:
-            async with self._writing:
-                while self._pending:
+            while self._pending:
+                async with self._writing:
                     await self._write_or_tell(self._next_batch())
+                if not self._pending:
+                    await asyncio.sleep(0)  # Who was just told and goes on at once needs no further task.
         finally:
             self._write_task = None
 
@@ -135,6 +141,9 @@ class Writer:
                     waiting.done.set_exception(error)
 
     def _next_batch(self) -> list[_Waiting]:
+        if len(self._pending) == 1:
+            batch, self._pending = self._pending, []
+            return batch
         size, count = 0, 0
         for waiting in self._pending:
             size += waiting.bytes
@@ -154,7 +163,7 @@ class Writer:
         for waiting in batch:
             for event in waiting.events:
                 seq += 1
-                self._fold(numbered(event, seq))
+                self._fold(event, seq)
             if not waiting.done.done():
                 waiting.done.set_result(seq)
         self._snapshot_if_due()
@@ -257,19 +266,29 @@ class Writer:
             return
         async for event in self.log.iterate(self.session_id, Range(self.seq, upto)):
             if event.kind == EventKind.SESSION_RESTORED:
-                self.document = await self.log.document(self.session_id, event.seq)
+                await self.load(event.seq)
             else:
-                self._fold(event)
+                self._fold(event, event.seq)
             self._on_foreign(event)
 
-    def _fold(self, event: Event) -> None:
-        apply_event(self.document, event)
+    def _fold(self, event: Event, seq: int) -> None:
+        apply_event(self.document, event, seq)
+        if event.changes and _changes_content(event.changes):
+            self.content_seq = seq
         self._unsnapshotted.add(event)
 
     def _snapshot_if_due(self) -> None:
         if self._unsnapshotted.is_worth_a_snapshot(self.document["state_bytes"]):
             self._unsnapshotted = Unsnapshotted()
             self.log.keep_snapshot(self.document)
+
+
+def _changes_content(changes: Changes) -> bool:
+    for change in changes:
+        path = change[1]
+        if not path or path[0] in CONTENT:
+            return True
+    return False
 
 
 def _same(one: Event, other: Event) -> bool:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.db.models import BooleanField, ExpressionWrapper, F
 
 from state_core.events import EventRecord
 from state_core.exceptions import InvalidValue, SessionExists, SessionNotFound
+from state_core.facts import fact
 from state_core.heads import CheckpointChange
 from state_core.storage.base import Append, refusal
 from state_core.storage.clock import LASTS
@@ -23,7 +24,7 @@ from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS, checked, 
 BATCH = 500
 
 
-@dataclass(frozen=True)
+@fact(slots=False)
 class RowAppend(Append):
     """An append as rows."""
 

@@ -27,13 +27,14 @@ from state_core.exceptions import (
     TooLarge,
     TransitionError,
 )
+from state_core.facts import fact
 from state_core.heads import CheckpointChange, HeadChange, checkpoint_change, head_change, is_compacted
 from state_core.records import Checkpoint, Head, Lease, SessionStatus, check_id
 
 SORTS = ("updated_at", "created_at", "started_at", "session_id", "status", "steps", "state_bytes")
 
 
-@dataclass(frozen=True, slots=True)
+@fact()
 class Guard:
     """Conditions that an append is compared with, in the same transaction, script or lock as it."""
 
@@ -47,7 +48,7 @@ class Guard:
     """The session's status must be one of these."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact(kw_only=True)
 class AppendRequest:
     """One session's append, as `StorageBackend.append` takes it."""
 
@@ -64,7 +65,7 @@ class AppendRequest:
         return sum(len(event.body) for event in self.events)
 
 
-@dataclass(frozen=True)
+@fact(slots=False)
 class Append:
     """What a store writes for one append, with what follows from its events."""
 
@@ -207,16 +208,23 @@ class StorageBackend(ABC):
         Raises SessionNotFound, SessionExists, ConflictError (``expected_seq``), LeaseLost (``fence``),
         TransitionError (``statuses``), TooLarge.
         """
-        request = AppendRequest(
-            session_id=session_id,
-            events=events,
-            expected_seq=expected_seq,
-            fence=fence,
-            statuses=statuses,
-            head=head,
+        return await self.append_one(
+            AppendRequest(
+                session_id=session_id,
+                events=events,
+                expected_seq=expected_seq,
+                fence=fence,
+                statuses=statuses,
+                head=head,
+            )
         )
+
+    async def append_one(self, request: AppendRequest) -> int:
+        """As `append`."""
         write = self._composed(request)
-        return await self._append(session_id, write.events, write.guard, write.change, write.checkpoints)
+        return await self._append(
+            write.session_id, write.events, write.guard, write.change, write.checkpoints
+        )
 
     async def append_many(
         self, requests: Sequence[AppendRequest], tell: Callable[[int, Outcome], None]

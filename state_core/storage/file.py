@@ -31,7 +31,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 import orjson
 
-from state_core.events import EventRecord
+from state_core.events import EventRecord, numbered
 from state_core.exceptions import (
     CheckpointNotFound,
     ConfigurationError,
@@ -235,7 +235,7 @@ class FileStorageBackend(StorageBackend):
             if guard.creates:
                 head.last_seq = change.first_seq - 1
             first = head.last_seq + 1
-            log.append([replace(event, seq=seq) for seq, event in enumerate(events, start=first)])
+            log.append([numbered(event, seq) for seq, event in enumerate(events, first)])
             if guard.creates:
                 sync_folder(log.path.parent)
             apply_head_change(head, change, len(events))

@@ -16,7 +16,6 @@ import struct
 import zlib
 from array import array
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,6 +25,7 @@ import orjson
 from state_core.codec import CHECKSUM_BYTES, FORMAT
 from state_core.events import EventRecord
 from state_core.exceptions import DamagedError
+from state_core.facts import fact
 from state_core.heads import is_compacted
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ _BEGINNING_BYTES = _PREFIX.size
 """As much of a file as tells it from any other: in both forms the first checksum is in it."""
 
 
-@dataclass(frozen=True, slots=True)
+@fact()
 class Frame:
     record: EventRecord
     left: int

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from state_core.events import EventRecord
+from state_core.events import EventRecord, numbered
 from state_core.exceptions import CheckpointNotFound, LeaseHeld, LeaseLost, SessionNotFound
 from state_core.heads import CheckpointChange, HeadChange, apply_checkpoint_change, apply_head_change
 from state_core.records import HELD, Checkpoint, Head, Lease, check_id
@@ -67,7 +67,7 @@ class MemoryStorageBackend(StorageBackend):
         with self._lock:
             session = self._guarded(session_id, guard, change.first_seq)
             first = session.head.last_seq + 1
-            session.events.extend(replace(event, seq=first + i) for i, event in enumerate(events))
+            session.events.extend(numbered(event, seq) for seq, event in enumerate(events, first))
             apply_head_change(session.head, _own(change), len(events))
             apply_checkpoint_change(session.checkpoints, checkpoints, first)
             return session.head.last_seq

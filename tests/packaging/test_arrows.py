@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 LIBRARY_FLOORS = (
-    {"exceptions", "records"},
+    {"exceptions", "records", "facts"},
     {"events"},
     {"snapshots"},
     {"changes", "codec", "dictionary", "answers", "words", "cache"},

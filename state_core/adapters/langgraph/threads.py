@@ -10,6 +10,7 @@ import contextlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 
 from tenacity import (
@@ -25,7 +26,6 @@ from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.thread import Thread
 from state_core.adapters.langgraph.writing import Reader
 from state_core.changes import keep_aside
-from state_core.compose import numbered
 from state_core.events import Event, EventKind
 from state_core.exceptions import ConflictError, SessionExists, SessionNotFound, StorageUnavailable
 from state_core.log import Range
@@ -128,7 +128,7 @@ class Threads:
             self._kept.pop(session_id, None)
             raise
         for seq, event in enumerate(events, start=last - len(events) + 1):
-            thread.apply(numbered(event, seq))
+            thread.apply(replace(event, seq=seq))
         return thread
 
     async def _opened(self, session_id: str, thread_id: str, create: bool) -> Thread:
