@@ -26,6 +26,9 @@ CONTENT = frozenset({"context", "metadata", "intermediate_results"})
 """Parts of the document that a program may change outside of steps and branches."""
 LETTING_GO = 1.0
 """Seconds for which a lease on a session that nobody runs is waited for."""
+RECLAIMS = 5
+"""How often a lease that ran out is taken again for one append: on a machine that stands still again and
+again, it may have run out once more before the append arrives."""
 
 
 async def acquire_when_let_go(storage: StorageBackend, session_id: str, owner: str, ttl: float) -> Lease:
@@ -189,11 +192,12 @@ class Writer:
         )
 
     async def _append_once(self, batch: list[_Waiting]) -> int:
-        try:
-            return await self._store(batch)
-        except LeaseLost:
-            await self._reclaim()
-            return await self._store(batch)
+        for _ in range(RECLAIMS):
+            try:
+                return await self._store(batch)
+            except LeaseLost:
+                await self._reclaim()
+        return await self._store(batch)
 
     async def _store(self, batch: list[_Waiting]) -> int:
         return await self.log.commits.append(

@@ -1,46 +1,32 @@
-"""A worker: goes on with sessions that nobody runs. No queue: leases decide who gets which."""
+"""A worker for topologies: goes on with sessions whose agents it knows, and runs submitted ones."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
-import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from state_core.exceptions import (
-    LeaseError,
-    SessionNotFound,
-    StorageUnavailable,
-    TopologyError,
-    TransitionError,
-)
+from state_core.exceptions import TopologyError
 from state_core.manager import StateManager
 from state_core.orchestra.agents import AgentFunction, Agents
 from state_core.orchestra.orchestra import ORCHESTRA, TOPOLOGY, OrchestraInstance
 from state_core.orchestra.topology import Topology
 from state_core.records import Head, SessionStatus
-from state_core.storage.base import HeadQuery
+from state_core.rounds import GoOn, Worker
 
 logger = logging.getLogger(__name__)
 
-WAITING_FOR_SOMEBODY = (SessionStatus.RESUMING, SessionStatus.PENDING, SessionStatus.INTERRUPTED)
-RECOVERY = "recovery"
-"""Key of the session's metadata: how often it was taken up after an interruption, and how far it was."""
-PAGE = 100
-STOPPING = (signal.SIGTERM, signal.SIGINT)
 
-
-class OrchestraWorker:
+class OrchestraWorker(Worker):
     """Takes up sessions that somebody asked to resume, that are pending with a topology, or whose process
     fell silent, where it knows all their agents.
 
-    ``topologies``: workflow name → topology, for pending sessions that have none stored. ``poll``: seconds
-    between two looks. ``concurrency``: sessions at once. ``max_recoveries``: how often a session is taken
-    up after interruptions without completing a step in between; then it waits for a person. ``options``:
-    those of `OrchestraInstance`, such as ``step_timeout``.
+    ``topologies``: workflow name → topology, for pending sessions that have none stored. ``poll``,
+    ``concurrency``, ``max_recoveries``: see `Worker`. ``options``: those of `OrchestraInstance`, such as
+    ``step_timeout``.
     """
+
+    statuses = (SessionStatus.RESUMING, SessionStatus.PENDING, SessionStatus.INTERRUPTED)
 
     def __init__(
         self,
@@ -53,98 +39,18 @@ class OrchestraWorker:
         max_recoveries: int = 3,
         **options: Any,
     ) -> None:
-        self._manager = state_manager
+        super().__init__(state_manager, poll=poll, concurrency=concurrency, max_recoveries=max_recoveries)
         self._given_agents = agents
         self._agents = Agents(agents)
         self._topologies = {name: Topology.of(value) for name, value in (topologies or {}).items()}
-        self._poll = poll
-        self._concurrency = concurrency
-        self._max_recoveries = max_recoveries
         self._options = options
-        self._running: dict[str, asyncio.Task[None]] = {}
-        self._not_ours: dict[str, int] = {}
-        """Session id → last seq, of those looked at that this worker cannot take."""
-        self._stopping = asyncio.Event()
 
-    @property
-    def session_ids(self) -> list[str]:
-        """Of the sessions that it runs at present."""
-        return list(self._running)
-
-    async def run(self) -> None:
-        """Work until `stop`, or until cancelled. Sessions under way are then interrupted; another worker,
-        or this one after a restart, goes on with them."""
-        self._stopping.clear()
-        try:
-            while not self._stopping.is_set():
-                await self._look()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), self._poll)
-        finally:
-            await self._let_go()
-
-    async def run_until_signal(self) -> None:
-        """`run`, stopped cleanly by SIGTERM and SIGINT. For the main thread of a program."""
-        await run_until_signal(self)
-
-    def stop(self) -> None:
-        self._stopping.set()
-
-    async def _let_go(self) -> None:
-        tasks = list(self._running.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    # Finding
-
-    async def _look(self) -> None:
-        self._manager.start_cleanup_if_due()
-        try:
-            await self._manager.interrupt_expired()
-            if len(self._running) < self._concurrency:
-                await self._take_what_waits()
-        except StorageUnavailable as error:
-            logger.warning("Worker: %s Trying again.", error)
-
-    async def _take_what_waits(self) -> None:
-        seen: set[str] = set()
-        async for head in self._waiting():
-            seen.add(head.session_id)
-            if len(self._running) >= self._concurrency:
-                return
-            await self._consider(head)
-        self._not_ours = {i: seq for i, seq in self._not_ours.items() if i in seen}
-
-    async def _waiting(self) -> AsyncIterator[Head]:
-        """The longest waiting first."""
-        query = HeadQuery(statuses=WAITING_FOR_SOMEBODY, sort="updated_at", limit=PAGE)
-        while heads := await self._manager.storage.heads(query):
-            for head in heads:
-                yield head
-            query = HeadQuery(
-                statuses=WAITING_FOR_SOMEBODY,
-                sort="updated_at",
-                limit=PAGE,
-                after=query.cursor(heads[-1]),
-            )
-
-    async def _consider(self, head: Head) -> None:
-        session_id = head.session_id
-        if session_id in self._running or self._not_ours.get(session_id) == head.last_seq:
-            return
-        try:
-            metadata = (await self._manager.get_session_state(session_id)).metadata
-        except SessionNotFound:
-            return
+    def way_on(self, head: Head, metadata: Mapping[str, Any]) -> GoOn | None:
         topology = self._topology_of(head, metadata)
-        recovery = self._recovery(head, metadata)
-        if topology is None or recovery is None:
-            self._not_ours[session_id] = head.last_seq
-            return
-        task = asyncio.create_task(self._go_on(session_id, topology, recovery), name=f"run {session_id}")
-        self._running[session_id] = task
-        task.add_done_callback(lambda _: self._running.pop(session_id, None))
+        if topology is None:
+            return None
+        orchestra = OrchestraInstance(topology, self.state_manager, self._given_agents, **self._options)
+        return lambda noted: orchestra.resume_session(head.session_id, metadata=noted)
 
     def _topology_of(self, head: Head, metadata: Mapping[str, Any]) -> Topology | None:
         """None where this worker does not know its agents."""
@@ -159,50 +65,3 @@ class OrchestraWorker:
             logger.warning("Session %s cannot be taken up: %s", head.session_id, error)
             return None
         return topology if topology.agents <= self._agents.names else None
-
-    def _recovery(self, head: Head, metadata: Mapping[str, Any]) -> dict[str, int] | None:
-        """What to remember of this take-up, or None where it was tried too often without getting on."""
-        steps = head.counts["steps_completed"]
-        if head.status != SessionStatus.INTERRUPTED:
-            return {"count": 0, "steps": steps}
-        before = metadata.get(RECOVERY, {"count": 0, "steps": -1})
-        count = before["count"] + 1 if before["steps"] == steps else 1
-        if count <= self._max_recoveries:
-            return {"count": count, "steps": steps}
-        logger.warning(
-            "Session %s was interrupted %d times without completing a step; it waits for a person.",
-            head.session_id,
-            count,
-        )
-        return None
-
-    # Running
-
-    async def _go_on(self, session_id: str, topology: Topology, recovery: Mapping[str, int]) -> None:
-        orchestra = OrchestraInstance(topology, self._manager, self._given_agents, **self._options)
-        try:
-            await orchestra.resume_session(session_id, metadata={RECOVERY: dict(recovery)})
-        except (LeaseError, TransitionError, SessionNotFound) as error:
-            logger.info("Session %s is somebody else's: %s", session_id, error)
-        except StorageUnavailable as error:
-            logger.warning("Session %s: %s", session_id, error)
-        except Exception:
-            logger.exception("Session %s failed.", session_id)
-
-
-async def run_until_signal(*workers: OrchestraWorker) -> None:
-    """Run them, one for each store, until SIGTERM or SIGINT stops them cleanly. For the main thread of a
-    program."""
-
-    def stop() -> None:
-        for worker in workers:
-            worker.stop()
-
-    loop = asyncio.get_running_loop()
-    for number in STOPPING:
-        loop.add_signal_handler(number, stop)
-    try:
-        await asyncio.gather(*(worker.run() for worker in workers))
-    finally:
-        for number in STOPPING:
-            loop.remove_signal_handler(number)

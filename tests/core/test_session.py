@@ -194,6 +194,26 @@ async def test_a_lease_that_ran_out_unnoticed_is_taken_again() -> None:
     assert (await manager.get_head("s")).status == SessionStatus.COMPLETED
 
 
+async def test_a_lease_that_runs_out_again_before_the_append_arrives_is_taken_once_more() -> None:
+    clock = Clock()
+
+    class Slow(MemoryStorageBackend):
+        stalls = 0
+
+        async def _append(self, *args: Any) -> int:
+            if self.stalls:
+                self.stalls -= 1
+                clock.now += 60
+            return await super()._append(*args)
+
+    store = Slow(clock=clock)
+    manager = StateManager(store)
+    async with manager.session("s") as session:
+        store.stalls = 3
+        await session.set_context(after="three long sleeps")
+    assert (await manager.get_session_state("s")).context == {"after": "three long sleeps"}
+
+
 async def test_who_was_declared_interrupted_meanwhile_writes_nothing_more() -> None:
     clock = Clock()
     manager = StateManager(MemoryStorageBackend(clock=clock))

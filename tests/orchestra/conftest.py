@@ -43,8 +43,8 @@ async def _holds(condition: Callable[[], Awaitable[object]]) -> bool:
         return False
 
 
-async def reaches(manager: StateManager, session_id: str, status: SessionStatus) -> None:
+async def reaches(manager: StateManager, session_id: str, status: SessionStatus, within: float = 10) -> None:
     async def has_reached() -> bool:
         return bool((await manager.get_head(session_id)).status == status)
 
-    await eventually(has_reached)
+    await eventually(has_reached, within)

@@ -52,8 +52,9 @@ def test_a_module_or_what_stands_in_it_says_what_to_work_on(
     path: str, agents: set[str], topologies: set[str]
 ) -> None:
     found = load([path])
-    assert agents <= found[0].keys()
-    assert topologies == found[1].keys()
+    assert agents <= found.agents.keys()
+    assert topologies == found.topologies.keys()
+    assert found.graphs == {}
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,7 @@ async def run_session(
     title: str = "",
     workflow: str = "",
     tags: Sequence[str] = (),
+    metadata: Config | None = None,
     durability: str = "sync",
 ) -> Any:
     """Run a compiled graph on a thread as a session that takes commands, and return its output.
@@ -53,6 +54,7 @@ async def run_session(
     breakpoint of the graph's own, the output so far is returned and the session is paused. Where the graph
     asks by ``interrupt(…)``, it waits for a person's answer. ``config``, ``context`` and ``durability`` are
     the framework's. ``workflow``: what a `GraphWorker` knows the graph by; its own name where not given.
+    ``metadata`` is merged into the session's.
 
     Raises LeaseHeld while somebody else runs it, TransitionError where it was cancelled, and what the graph
     raises.
@@ -68,6 +70,7 @@ async def run_session(
         title=title or thread_id,
         workflow=workflow or graph.get_name(),
         tags=[TAG, *tags],
+        metadata=metadata,
         on_pause="raise",
     )
     run = _Run(graph, saver, session, thread_id, config or {}, context, durability)
@@ -140,6 +143,8 @@ class _Run:
             asked.cancel()
             if not running.done():
                 running.cancel()
+                # Its checkpointer writes what became of its tasks: that belongs before this session's end.
+                await asyncio.wait([running])
 
     async def _stream(self, given: Any, control: RunControl) -> None:
         parts = self._graph.astream(

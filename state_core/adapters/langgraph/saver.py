@@ -189,9 +189,7 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         put = self.encoded_put(config, checkpoint, metadata, new_versions)
-        await _elsewhere(
-            keep_put(self.threads, config["configurable"]["thread_id"], put, Serializer(self.serde))
-        )
+        await _kept(keep_put(self.threads, config["configurable"]["thread_id"], put, Serializer(self.serde)))
         return _place(config, checkpoint["id"])
 
     def encoded_put(
@@ -250,7 +248,7 @@ class StateCoreSaver(BaseCheckpointSaver[str]):
         task_path: str = "",
     ) -> None:
         encoded = self.encoded_writes(config, writes, task_id, task_path)
-        await _elsewhere(
+        await _kept(
             keep_writes(self.threads, config["configurable"]["thread_id"], encoded, Serializer(self.serde))
         )
 
@@ -334,6 +332,11 @@ async def _elsewhere(coroutine: Coroutine[Any, Any, T]) -> T:
     """In the loop in which all of the threads' affairs are done, one after another."""
     result: T = await asyncio.wrap_future(shared.submit(coroutine))
     return result
+
+
+async def _kept(coroutine: Coroutine[Any, Any, None]) -> None:
+    """The same, to its end though the caller is cancelled: the last writes of a run tell how it ended."""
+    await asyncio.shield(asyncio.wrap_future(shared.submit(coroutine)))
 
 
 def _address(config: RunnableConfig) -> tuple[str, str]:

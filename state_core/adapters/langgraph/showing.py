@@ -49,6 +49,8 @@ SENDS = "__pregel_tasks"
 GOES_ON = ("branch:to:", "join:", "__start__", SENDS)
 """Channels that make a further task run when they were updated."""
 ENDS = "__end__"
+CANCELLED = "CancelledError()"
+"""The error of a task whose run was stopped: nothing is wrong with the graph."""
 
 
 @dataclass
@@ -170,13 +172,16 @@ class Showing:
             self._answered(loaded(by_channel[RESUME], self.loads))
         if not name or by_channel.keys() <= {RESUME}:
             return
-        self.open_branch(self.ns)
         step = _Step(self, step_id_of(name, writes.task_id), short(name, 128))
+        error = str(loaded(by_channel[ERROR], self.loads)) if ERROR in by_channel else ""
+        if error == CANCELLED and step.is_over:
+            return
+        self.open_branch(self.ns)
         step.begin(began, at_once=not by_channel.keys() & {INTERRUPT, ERROR})
         if INTERRUPT in by_channel:
             step.ask(questions([loaded(by_channel[INTERRUPT], self.loads)]))
-        elif ERROR in by_channel:
-            self._fail(step, str(loaded(by_channel[ERROR], self.loads)))
+        elif error:
+            self._fail(step, error)
             self._close_below(name, writes.task_id, BranchStatus.FAILED)
         else:
             self._close_below(name, writes.task_id, BranchStatus.COMPLETED)
@@ -185,7 +190,12 @@ class Showing:
 
     def _fail(self, step: _Step, error: str) -> None:
         step.fail(error)
-        if not self.ns and not self.driven:
+        if self.ns or self.driven:
+            return
+        if error == CANCELLED and self.outline["status"] == SessionStatus.RUNNING:
+            data = {"owner": self.actor, "reason": "its run was cancelled"}
+            self.add(EventKind.SESSION_INTERRUPTED, data=data)
+        elif error != CANCELLED:
             self._end_branch(ROOT, BranchStatus.FAILED, error=short(error))
             self.add(EventKind.SESSION_FAILED, data={"error": short(error)})
 
@@ -305,6 +315,10 @@ class _Step:
         found: Document | None = branch["steps"].get(self.step_id) if branch else None
         return found
 
+    @property
+    def is_over(self) -> bool:
+        return self.known is not None and self.known["status"] != StepStatus.RUNNING
+
     def _add(
         self, kind: EventKind, status: StepStatus, changes: Changes | None = None, **header: Any
     ) -> None:
@@ -327,7 +341,7 @@ class _Step:
             self._add(EventKind.STEP_STARTED, StepStatus.RUNNING, at=began, data={"attempt": 1})
         elif known is None:
             self._data = {"began": began.isoformat()}
-        elif known["status"] != StepStatus.RUNNING:
+        elif self.is_over:
             data = {"attempt": known["attempt"] + 1, "previous": known["status"]}
             self._add(EventKind.STEP_RETRIED, StepStatus.RUNNING, at=began, data=data)
 

@@ -139,3 +139,22 @@ class Compared(InMemorySaver):
 def _place(found: Any) -> dict[str, Any]:
     names = ("thread_id", "checkpoint_ns", "checkpoint_id")
     return {name: found["configurable"].get(name) for name in names}
+
+
+class Approval(TypedDict, total=False):
+    draft: str
+    published: str
+
+
+def approval() -> StateGraph[Any, Any, Any, Any]:
+    """Drafts, and stops before it publishes."""
+    builder = StateGraph(Approval)
+    builder.add_node("write", lambda state: {"draft": "tides"})
+    builder.add_node("publish", lambda state: {"published": state["draft"].upper()})
+    builder.add_edge(START, "write")
+    builder.add_edge("write", "publish")
+    return builder
+
+
+APPROVAL = approval()
+GRAPHS = {"approval": APPROVAL, "compiled": APPROVAL.compile()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, TypedDict
 
 import pytest
 from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.serde.types import ERROR
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
@@ -14,6 +16,10 @@ from state_core.adapters.langgraph import StateCoreSaver
 from state_core.exceptions import TransitionError
 from state_core.records import SessionState
 from tests.adapters.langgraph.graphs import config, survey, talk
+
+
+class Count(TypedDict, total=False):
+    number: int
 
 
 @pytest.fixture
@@ -77,6 +83,23 @@ def test_saved_at_its_exit_alone_a_run_is_completed_with_its_branch(saver: State
         2,
     )
     assert saver.state_manager.sync.get_head("thread").counts["branches_ended"] == 1
+
+
+def test_a_task_that_is_cancelled_leaves_an_interrupted_session_and_the_next_run_goes_on(
+    saver: StateCoreSaver,
+) -> None:
+    builder = StateGraph(Count)
+    builder.add_node("slow", lambda state: {"number": 7})
+    builder.add_edge(START, "slow")
+    graph = builder.compile(checkpointer=saver, interrupt_before=["slow"])
+    graph.invoke({"number": 1}, config(), durability="sync")
+    found = saver.get_tuple(config())
+    assert found
+    saver.put_writes(found.config, [(ERROR, asyncio.CancelledError())], "task-1", "~__pregel_pull, slow")
+    state = seen(saver)
+    assert (state.status, state.branches[0].steps[0].status) == ("interrupted", "failed")
+    assert graph.invoke(None, config(), durability="sync")["number"] == 7
+    assert seen(saver).status == "completed"
 
 
 def test_a_node_that_fails_is_a_failed_step_and_the_next_run_tries_again(saver: StateCoreSaver) -> None:
