@@ -205,7 +205,7 @@ def timeline_figure() -> Document:
     }
     layout = {
         **_QUIET_LAYOUT,
-        "xaxis": {**_QUIET_AXIS, "anchor": "y2", "tickmode": "array"},
+        "xaxis": {**_QUIET_AXIS, "anchor": "y2", "tickmode": "array", "tickangle": 0},
         "yaxis": {**_QUIET_AXIS, "fixedrange": True, "autorange": False, "tickmode": "array"},
         "yaxis2": {**_HIDDEN_AXIS, "fixedrange": True, "range": [-1, 1]},
     }

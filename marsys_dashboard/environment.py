@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -136,7 +137,20 @@ def _read_key(path: Path) -> str:
     return key
 
 
-def keep_icons(headers: MutableMapping[str, str], path: str, url: str) -> None:
-    """A browser keeps the icons for some minutes, whatever it does with other files."""
-    if url.endswith("icons/sprite.svg"):
+def content_version(folder: Path) -> str:
+    """Another one as soon as any file of the folder is another."""
+    digest = hashlib.blake2b(digest_size=6)
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def keep_files(headers: MutableMapping[str, str], path: str, url: str) -> None:
+    """A browser keeps for good what has a version in its address; icons for some minutes at any rate."""
+    if _VERSIONED.match(url):
+        headers["Cache-Control"] = "max-age=31536000, public, immutable"
+    elif url.endswith("icons/sprite.svg"):
         headers["Cache-Control"] = "max-age=600, public"
+
+
+_VERSIONED = re.compile(r"/static/[0-9a-f]{12}/")

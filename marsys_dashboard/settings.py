@@ -9,7 +9,7 @@ CSRF_TRUSTED_ORIGINS  https://… origins, where a proxy ends TLS
 HTTPS=1               cookies are sent over TLS only
 BEHIND_PROXY=1        believe the proxy's X-Forwarded-Proto; only where it always sets that header
 STATIC_HASHED=1       file names with hashes, cached for ever; needs `manage.py collectstatic` before
-DEBUG=1               tracebacks in the browser; never in production
+DEBUG=1               tracebacks in the browser, files of static/ never cached; never in production
 LOG_LEVEL             default: INFO
 """
 
@@ -18,7 +18,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from marsys_dashboard.environment import database, is_on, keep_icons, secret_key, state_stores, words
+from marsys_dashboard.environment import (
+    content_version,
+    database,
+    is_on,
+    keep_files,
+    secret_key,
+    state_stores,
+    words,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("STATE_VAR", BASE_DIR / "var"))
@@ -126,11 +134,12 @@ USE_I18N = False
 
 # Files for the browser
 
-STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 STATIC_HASHED = is_on("STATIC_HASHED")
+STATIC_URL = "/static/" if DEBUG or STATIC_HASHED else f"/static/{content_version(STATICFILES_DIRS[0])}/"
+"""With the version of all files in it, so that a browser asks for each of them once."""
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -143,10 +152,8 @@ WHITENOISE_USE_FINDERS = not STATIC_HASHED
 WHITENOISE_AUTOREFRESH = not STATIC_HASHED
 """Look at files anew each time: a file that is edited while it is served would otherwise be cut off."""
 WHITENOISE_MAX_AGE = 0
-"""Seconds, for names without a hash: the browser asks each time and mostly gets "not modified"."""
-
-WHITENOISE_ADD_HEADERS_FUNCTION = keep_icons
-"""Of the icons it need not ask: each one that a live row brings would be a request."""
+"""Seconds, for addresses without a version: the browser asks each time and mostly gets "not modified"."""
+WHITENOISE_ADD_HEADERS_FUNCTION = keep_files
 
 LOGGING = {
     "version": 1,

@@ -24,7 +24,8 @@ function script(address) {
   element.async = true;
   document.head.append(mark, element);
   return new Promise((resolve, reject) => {
-    element.onload = () => resolve(globalThis.Plotly);
+    // In a task of its own: whoever clicks meanwhile is not kept waiting for it and for the drawing.
+    element.onload = () => setTimeout(() => resolve(globalThis.Plotly), 0);
     element.onerror = () => reject(new Error("The drawing library could not be loaded. Reload the page."));
   });
 }

@@ -85,7 +85,6 @@ class Charts {
 
   async start() {
     const [Plotly] = await Promise.all([loadPlotly(this.host.dataset.plotlyUrl), this.fetch()]);
-    // In tasks of their own: whoever clicks meanwhile is not kept waiting.
     this.wanted = false;
     this.graph.show(this.state, Plotly);
     await new Promise((resolve) => setTimeout(resolve, 0));

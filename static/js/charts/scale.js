@@ -1,5 +1,7 @@
 // Time on an axis: milliseconds to seconds since the start, long idle gaps folded, ticks in local time.
 
+import { clock, day, minutes } from "./words.js";
+
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
 const SHORTEST_GAP = 30000;
 export const TICK_DISTANCE = 80;
@@ -23,12 +25,16 @@ function idleGaps(spans, start, end) {
   return gaps;
 }
 
+// When anything was going on, in order. Of tens of thousands of spans, as often as the picture is drawn: so
+// beginnings and ends are sorted as numbers, each by themselves.
 function merge(spans) {
+  const starts = Float64Array.from(spans, ([start]) => start).sort();
+  const ends = Float64Array.from(spans, ([, end]) => end).sort();
   const merged = [];
-  for (const [from, to] of [...spans].sort((a, b) => a[0] - b[0])) {
-    const last = merged.at(-1);
-    if (last && from <= last[1]) last[1] = Math.max(last[1], to);
-    else merged.push([from, to]);
+  for (let i = 0; i < starts.length; i += 1) {
+    const haveAllEnded = !i || ends[i - 1] < starts[i]; // those that began before
+    if (haveAllEnded) merged.push([starts[i], ends[i]]);
+    merged.at(-1)[1] = ends[i];
   }
   return merged;
 }
@@ -94,13 +100,9 @@ function firstTick(at, step) {
   return Math.ceil((at - zone) / step) * step + zone;
 }
 
-const SECONDS = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const MINUTES = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
-const DAY = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
-
 function tickText(at, step, before) {
-  if (step >= 86400000) return DAY.format(at);
-  const time = (step < 60000 ? SECONDS : MINUTES).format(at);
+  if (step >= 86400000) return day(at);
+  const time = step < 60000 ? clock(at) : minutes(at);
   const newDay = before !== undefined && new Date(before).getDate() !== new Date(at).getDate();
-  return newDay ? `${DAY.format(at)} ${time}` : time;
+  return newDay ? `${day(at)} ${time}` : time;
 }

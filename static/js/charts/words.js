@@ -44,12 +44,24 @@ export function brief(milliseconds) {
   return milliseconds < 3600000 ? `${Math.floor(milliseconds / 60000)} m` : duration(milliseconds);
 }
 
+const THIN = "\u2009";
+const thousands = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, THIN);
+
 export function count(number, word) {
-  return `${number.toLocaleString("en").replace(/,/g, "\u2009")} ${word}${number === 1 ? "" : /(ch|x)$/.test(word) ? "es" : "s"}`;
+  return `${thousands(number)} ${word}${number === 1 ? "" : /(ch|x)$/.test(word) ? "es" : "s"}`;
 }
 
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
-const STAMP = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+// Dates are formatted by the browser where somebody asks for one: its first formatter takes long to make.
+const formats = new Map();
 
-export const clock = (at) => CLOCK.format(at);
-export const stamp = (at) => STAMP.format(at);
+export function format(name, options, at) {
+  if (!formats.has(name)) formats.set(name, new Intl.DateTimeFormat(undefined, options));
+  return formats.get(name).format(at);
+}
+
+const clockParts = (at) => [at.getHours(), at.getMinutes(), at.getSeconds()].map(two);
+
+export const clock = (at) => clockParts(new Date(at)).join(":");
+export const minutes = (at) => clockParts(new Date(at)).slice(0, 2).join(":");
+export const stamp = (at) => format("stamp", { dateStyle: "medium", timeStyle: "medium" }, at);
+export const day = (at) => format("day", { day: "numeric", month: "short" }, at);

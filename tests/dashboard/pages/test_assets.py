@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 from django.contrib.staticfiles import finders
+from django.templatetags.static import static
 from django.test import Client
+
+from marsys_dashboard.environment import content_version
 
 pytestmark = pytest.mark.django_db
 
@@ -19,21 +22,34 @@ STATIC = ROOT / "static"
 
 
 @pytest.mark.parametrize("path", ["css/base.css", "js/list.js", "icons/favicon.svg", "admin/css/base.css"])
-def test_files_are_served_by_the_dashboard_itself_and_checked_for_changes(path):
-    response = Client().get(f"/static/{path}")
+def test_files_are_served_by_the_dashboard_itself_and_asked_for_once(path):
+    response = Client().get(static(path))
     assert response.status_code == 200
-    assert response.headers["Cache-Control"] == "max-age=0, public"
+    assert response.headers["Cache-Control"] == "max-age=31536000, public, immutable"
     response.close()
 
 
-def test_the_icons_are_kept_for_some_minutes():
-    response = Client().get("/static/icons/sprite.svg")
-    assert response.headers["Cache-Control"] == "max-age=600, public"
-    response.close()
+@pytest.mark.parametrize("version", ["", "0123456789ab/"])
+def test_a_page_of_another_version_is_led_to_the_files_of_this_one(version):
+    response = Client().get(f"/static/{version}js/list.js")
+    assert (response.status_code, response.headers["Location"]) == (302, static("js/list.js"))
+    assert "no-store" in response.headers["Cache-Control"]
+
+
+def test_the_version_changes_with_any_file(tmp_path):
+    (tmp_path / "js").mkdir()
+    (tmp_path / "js" / "one.js").write_text("1")
+    first = content_version(tmp_path)
+    assert content_version(tmp_path) == first
+    (tmp_path / "js" / "one.js").write_text("2")
+    second = content_version(tmp_path)
+    (tmp_path / "js" / "one.js").rename(tmp_path / "js" / "two.js")
+    assert len({first, second, content_version(tmp_path)}) == 3
 
 
 def test_a_file_that_is_not_there_is_not_found():
-    assert Client().get("/static/nowhere.js").status_code == 404
+    for address in ("/static/nowhere.js", static("nowhere.js")):
+        assert Client().get(address).status_code == 404
 
 
 @pytest.mark.parametrize("path", ["..%2fmanage.py", "../manage.py", "css/../../manage.py"])
@@ -42,7 +58,7 @@ def test_nothing_outside_is_served(path):
 
 
 def test_browsers_that_ask_for_the_usual_icon_find_it(manager):
-    assert Client().get("/favicon.ico").headers["Location"] == "/static/icons/favicon.svg"
+    assert Client().get("/favicon.ico").headers["Location"] == static("icons/favicon.svg")
 
 
 def test_every_file_that_a_template_names_is_there():
