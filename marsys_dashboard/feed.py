@@ -25,12 +25,12 @@ from state_core.records import HELD, Checkpoint, Document
 logger = logging.getLogger(__name__)
 
 BEAT = 0.1
-"""Seconds between two looks at a store, and so between two frames of a session."""
+"""Seconds from one look at a store to the next, and so from one frame of a session to the next."""
 QUIET_BEAT = 0.002
 """The same, after a look that found nothing: what happens next goes out at once."""
 SLOW_BEAT = 2.0
 """Seconds after which a store that wakes us up is asked all the same."""
-LIST_BEAT = 0.15
+LIST_BEAT = 0.1
 """The same, for the list."""
 TEND = 2.0
 """Seconds between two looks for orchestrators that fell silent."""
@@ -122,20 +122,31 @@ class Alarm:
     def __init__(self, beat: float) -> None:
         self._beat = beat
         self._rung = asyncio.Event()
+        self._named: set[str] = set()
+        self._woke = 0.0
 
-    def ring(self) -> None:
+    def ring(self, session_id: str) -> None:
+        """Of this session, or of any where it is ``""``."""
+        self._named.add(session_id)
         self._rung.set()
 
+    def named(self) -> set[str] | None:
+        """The sessions that it rang for since one asked last; None where it may be any."""
+        named, self._named = self._named, set()
+        return None if not named or "" in named else named
+
     async def rest(self, longest: float, *, busy: bool) -> None:
-        """``busy``: was there something new when one looked last?"""
+        """``busy``: was there something new when one looked last? Whoever looks for long rests as long."""
         began = time.monotonic()
+        looked_for = began - self._woke
         with suppress(TimeoutError):
             # wait_for() of Python 3.11 loses a cancellation that comes together with the ring.
             async with asyncio.timeout(longest):
                 await self._rung.wait()
         self._rung.clear()
-        shortest = self._beat if busy else QUIET_BEAT
-        await asyncio.sleep(max(0.0, shortest - (time.monotonic() - began)))
+        shortest = max(self._beat - looked_for, looked_for) if busy else QUIET_BEAT
+        await asyncio.sleep(max(0.0, began + min(shortest, self._beat) - time.monotonic()))
+        self._woke = time.monotonic()
 
 
 class StoreFeed:
@@ -148,8 +159,6 @@ class StoreFeed:
         self._tasks: list[asyncio.Task[None]] = []
         self._sessions, self._list = Alarm(BEAT), Alarm(LIST_BEAT)
         self._busy = {self._sessions: False, self._list: False}
-        self._hinted: set[str] = set()
-        """Sessions that the store named since the last look; ``""`` for any of them."""
         self._stopped = False
         self._away_since: float | None = None
         self._leases_looked_at = self._pulsed = 0.0
@@ -234,18 +243,16 @@ class StoreFeed:
             async for session_id in hints:
                 if self._stopped:
                     return
-                self._list.ring()
+                self._list.ring(session_id)
                 if not session_id or self._feed.hub.watched((self._store, session_id)):
-                    self._hinted.add(session_id)
-                    self._sessions.ring()
+                    self._sessions.ring(session_id)
 
     async def _look(self) -> None:
         topics = self._feed.hub.topics(self._store)
         if not topics:
             return
-        hinted, self._hinted = self._hinted, set()
-        # Whom the store named needs no further question. Without names, and now and then, all are asked.
-        moved = await self._moved(topics) if not hinted or "" in hinted else hinted
+        named = self._sessions.named()
+        moved = await self._moved(topics) if named is None else named
         found = [(topic, w) for topic in topics if topic[1] in moved and (w := self._feed.watched.get(topic))]
         due = [(topic, watched) for topic, watched in found if watched.is_due]
         self._busy[self._sessions] = any([await self._advance(topic, watched) for topic, watched in due])
@@ -281,10 +288,12 @@ class StoreFeed:
         listing = self._feed.listing
         if listing is None:
             return
-        text = await listing.changed(self._store)
+        text = await listing.changed(self._store, self._list.named())
         self._reached()
         self._busy[self._list] = text is not None
         if text:
+            self._feed.hub.tell(LIST, text)
+        if text := await listing.tallied(self._store):
             self._feed.hub.tell(LIST, text)
 
     # What is in no event

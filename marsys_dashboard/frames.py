@@ -235,17 +235,20 @@ def missed() -> str:
 
 def list_frame(
     rows: Sequence[Mapping[str, Any]],
-    counts: Mapping[str, int] | None,
+    counts: Mapping[str, int] | None = None,
+    questions: int | None = None,
     *,
     gone: Sequence[Mapping[str, str]] = (),
 ) -> str:
-    """``counts``: per status, where they were counted anew. ``gone``: sessions that were deleted."""
+    """``counts``: per status, where they were counted anew; ``questions``: how many of all sessions have an
+    open one, then, too. ``gone``: sessions that were deleted."""
     return encode(
         {
             "type": "list",
             "rows": rows,
             "gone": gone,
             "counts": counts,
+            "questions": questions,
             "at": show_time(utc_now()),
         }
     )

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from marsys_dashboard.frames import list_frame
-from state_core.exceptions import StorageUnavailable
+from state_core.exceptions import SessionNotFound, StorageUnavailable
 from state_core.manager import StateManager
 from state_core.records import Head
 from state_core.storage.base import HeadQuery
 
 NEWEST = 200
 """Heads looked at in one go."""
+SPARE = 8
+"""Heads more than the store named: others change while these are looked for."""
 OVERLAP = timedelta(minutes=2)
 """Sessions carry the time of the machine that wrote last; clocks may differ by this much."""
 
@@ -52,6 +54,7 @@ class ListWatch:
         self._looked_for_gone: dict[str, float] = {}
         self._newest: dict[str, datetime] = {}
         self._counts: dict[str, dict[str, int]] = {}
+        self._questions: dict[str, int] = {}
         self._counted: dict[str, float] = {}
         self._uncounted = dict.fromkeys(stores, False)
         """Did something change since?"""
@@ -73,16 +76,27 @@ class ListWatch:
                 await self._count(store)
         return found
 
-    async def changed(self, store: str) -> str | None:
-        """Rows that are new or differ, those that are gone, and the counts; None when nothing changed."""
-        since = self._newest.get(store)
-        looked_at = await self._look(store, since - OVERLAP if since else None)
+    async def changed(self, store: str, named: Collection[str] | None = None) -> str | None:
+        """Rows that are new or differ; None when none is.
+
+        ``named``: the only sessions that may have changed, where the store says so."""
+        newest = self._newest.get(store)
+        since = newest - OVERLAP if newest else None
+        if named is None or len(named) > NEWEST:
+            looked_at = await self._look(store, since)
+        else:
+            looked_at = await self._look_for(store, named, since)
         found = [pair for pair in looked_at if self._is_news(*pair)]
-        gone = await self._gone(store)
         self._know(found)
-        self._uncounted[store] |= bool(found or gone)
-        counts = await self._count_if_due(store)
-        return self._frame(found, gone, counts) if found or gone or counts else None
+        self._uncounted[store] |= bool(found)
+        return self._frame(found, counted=False) if found else None
+
+    async def tallied(self, store: str) -> str | None:
+        """Sessions that are gone, and counts, where it is time for them: rows do not wait for these."""
+        gone = await self._gone(store)
+        self._uncounted[store] |= bool(gone)
+        counted = await self._count_if_due(store)
+        return self._frame([], gone, counted) if gone or counted else None
 
     async def _gone(self, store: str) -> list[tuple[str, str]]:
         """(store, session id) of those that were deleted since the last look; they are known no more."""
@@ -115,6 +129,15 @@ class ListWatch:
             self._newest[store] = newest
         return found
 
+    async def _look_for(self, store: str, named: Collection[str], since: datetime | None) -> Found:
+        """They are those that changed last, but for what changes meanwhile, and where clocks differ."""
+        found = await self._page(store, HeadQuery(since=since, limit=len(named) + SPARE))
+        missing = set(named).difference(head.session_id for _, head in found)
+        for session_id in missing:
+            with suppress(SessionNotFound):
+                found.append((store, await self._manager_of(store).storage.head(session_id)))
+        return found
+
     async def _page(self, store: str, query: HeadQuery) -> Found:
         return [(store, head) for head in await self._manager_of(store).storage.heads(query)]
 
@@ -137,7 +160,10 @@ class ListWatch:
         return True
 
     async def _count(self, store: str) -> None:
-        self._counts[store] = await self._manager_of(store).storage.count_by_status(HeadQuery())
+        storage = self._manager_of(store).storage
+        self._counts[store] = await storage.count_by_status(HeadQuery())
+        asked = await storage.count_by_status(HeadQuery(questions=True))
+        self._questions[store] = sum(asked.values())
         self._counted[store] = time.monotonic()
         self._uncounted[store] = False
 
@@ -153,7 +179,9 @@ class ListWatch:
             for store, head in found
         ]
         missing = [{"store": store, "id": session_id} for store, session_id in gone]
-        return list_frame(rows, self._all_counts() if counted else None, gone=missing)
+        if not counted:
+            return list_frame(rows, gone=missing)
+        return list_frame(rows, self._all_counts(), sum(self._questions.values()), gone=missing)
 
     def _all_counts(self) -> dict[str, int]:
         return dict(sum((Counter(of_store) for of_store in self._counts.values()), Counter()))

@@ -1,6 +1,6 @@
 // The list of sessions: live rows in place, filters without leaving the page, keys.
 // live.js tells of changes by "state:list" on document:
-// {rows: [{id, store, seq, status, html}], gone: [{id, store}], counts}.
+// {rows: [{id, store, seq, status, html}], gone: [{id, store}], counts, questions}.
 import { announce } from "./announce.js";
 import { key } from "./keys.js";
 import { countOnly, say } from "./live.js";
@@ -177,7 +177,7 @@ document.addEventListener("state:list", ({ detail }) => {
   const before = new Map(rows().map((row) => [row, row.dataset.status]));
   for (const row of detail.rows ?? []) apply(row);
   for (const gone of detail.gone ?? []) leave(gone);
-  if (detail.counts) showOrAskCounts(detail.counts);
+  if (detail.counts) showOrAskCounts(detail);
   tellStatuses(before);
 });
 
@@ -188,7 +188,6 @@ function showCounts(counts, questions) {
   const total = Object.values(counts).reduce((sum, n) => sum + n, 0);
   for (const chip of list.querySelectorAll("[data-count]")) {
     const name = chip.dataset.count;
-    if (name === "questions" && questions === undefined) continue;
     const count = name === "all" ? total : name === "questions" ? questions : (counts[name] ?? 0);
     chip.querySelector("b").textContent = number(count);
     if (name !== "all") chip.hidden = !count && !chip.hasAttribute("aria-current");
@@ -205,9 +204,9 @@ function showTotal(counts, total) {
 
 let asking = 0;
 
-function showOrAskCounts(counts) {
-  if (!list.dataset.narrowed) showCounts(counts);
-  if (!asking) asking = setTimeout(askCounts, COUNTS_EVERY);
+function showOrAskCounts({ counts, questions }) {
+  if (!list.dataset.narrowed) showCounts(counts, questions);
+  else if (!asking) asking = setTimeout(askCounts, COUNTS_EVERY);
 }
 
 async function askCounts() {

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -336,6 +337,23 @@ async def test_more_changes_than_a_page_holds_are_all_told(
         await manager.create_session(name)
     await listener.until(lambda: names <= set(_statuses(listener)))
     feed.leave(LIST, listener)
+
+
+async def test_a_change_that_the_store_named_costs_a_few_heads_whatever_else_changes(
+    manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where its writer's clock is far behind, so that it is not among those that changed last."""
+    listing = list_watch.ListWatch(lambda _store: manager, ["default"], lambda head, store: "<tr></tr>")
+    for number in range(60):
+        await manager.create_session(f"other-{number}")
+    await manager.log.append("late", [Event(kind="session.created", at=LONG_AGO)])
+    await listing.begin()
+    await manager.log.append("late", [replace(_context(1), at=LONG_AGO + HOUR)])
+    asked = Asked(manager.storage, monkeypatch)
+    told = json.loads(await listing.changed("default", {"late"}) or "{}")
+    assert [row["id"] for row in told["rows"]] == ["late"]
+    assert asked.times == {"heads": 1, "head": 1}
+    assert await listing.changed("default", {"late", "gone"}) is None
 
 
 async def test_a_row_that_is_shown_is_told_when_it_goes_however_old_it_is(
