@@ -77,6 +77,10 @@ class StateManagerConfig:
 
     lease_ttl: float = 15.0
     """Seconds after which a session whose orchestrator fell silent counts as interrupted."""
+    recorded_silence: float | None = 900.0
+    """Seconds after which a session that is only recorded, and under no lease (a checkpointer is told neither
+    when its program ends nor when it dies), counts as interrupted; the next that comes takes it up. None:
+    never."""
     control_interval: float = 0.4
     """Seconds between two looks for commands from elsewhere, while a step lasts."""
     outage_patience: float = 120.0
@@ -86,7 +90,7 @@ class StateManagerConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "auto_save_interval", "lease_ttl", "control_interval", "max_value_mb")
-        _positive(self, "outage_patience", "cache_size_mb", "batch_save_size")
+        _positive(self, "outage_patience", "recorded_silence", "cache_size_mb", "batch_save_size")
         _positive(self, "max_session_age_days", "max_checkpoint_age_days", "max_history_age_days")
         _positive(self, "max_storage_size_mb")
         if not 1 <= self.compression_level <= 9:

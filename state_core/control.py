@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
@@ -38,6 +40,7 @@ from state_core.records import (
     SessionState,
     SessionStatus,
     check_id,
+    show_time,
     utc_now,
 )
 from state_core.storage.base import HeadQuery
@@ -45,6 +48,8 @@ from state_core.words import refusal
 from state_core.writer import acquire_when_let_go
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 GO_ON = "Fork it, or restore one of its checkpoints, to go on from there."
 
@@ -222,16 +227,47 @@ class Control(Reading):
             return await self.log.outline(session_id)
 
     async def interrupt_expired(self) -> list[str]:
-        """Record every session whose orchestrator fell silent as interrupted; returns their ids."""
+        """Record every session whose orchestrator fell silent as interrupted; returns their ids. Also those
+        that are only recorded, under no lease, once nothing came for the configuration's
+        ``recorded_silence``: whatever comes then takes them up again."""
         expired = await self.storage.heads(HeadQuery(lease_expired=True, limit=500))
-        return [head.session_id for head in expired if await self._interrupt_if_readable(head.session_id)]
+        silent = await self._silent()
+        return [
+            *[
+                head.session_id
+                for head in expired
+                if await self._if_readable(self.interrupt, head.session_id)
+            ],
+            *[head.session_id for head in silent if await self._if_readable(self._interrupt_silent, head)],
+        ]
 
-    async def _interrupt_if_readable(self, session_id: str) -> bool:
+    async def _silent(self) -> list[Head]:
+        silence = self.config.recorded_silence
+        if silence is None or time.monotonic() < self._looks_for_silent_at:
+            return []
+        self._looks_for_silent_at = time.monotonic() + silence / 10
+        until = utc_now() - timedelta(seconds=silence)
+        query = HeadQuery(statuses=[SessionStatus.RUNNING], until=until, sort="updated_at", limit=500)
+        return [head for head in await self.storage.heads(query) if head.refuses and not head.owner]
+
+    async def _interrupt_silent(self, head: Head) -> bool:
+        """False where something came meanwhile."""
+        outline = await self.log.outline(head.session_id)
+        why = f"nothing was recorded of it since {show_time(head.updated_at)}"
+        try:
+            await self.log.append(
+                head.session_id, interruption(outline, self.actor, why=why), expected_seq=head.last_seq
+            )
+        except ConflictError:
+            return False
+        return True
+
+    async def _if_readable(self, interrupt: Callable[[T], Awaitable[bool]], what: T) -> bool:
         """One session that is damaged, or was deleted meanwhile, does not hold up the others."""
         try:
-            return await self.interrupt(session_id)
+            return await interrupt(what)
         except (DamagedError, EncryptionKeyError, SessionNotFound) as error:
-            logger.warning("Session %s cannot be recorded as interrupted: %s", session_id, error)
+            logger.warning("A session cannot be recorded as interrupted: %s", error)
             return False
 
     async def answer(

@@ -45,6 +45,8 @@ class Reading:
         self._housekeeping = Housekeeping(self.retention, self.config)
         self._finished_here: dict[str, datetime | None] = {}
         """Session id → when it was completed by this manager, which may hand it on for a further part."""
+        self._looks_for_silent_at = 0.0
+        """By the monotonic clock: it needs no look at each round."""
 
     def __repr__(self) -> str:
         return f"<StateManager on {self.storage!r}>"

@@ -11,11 +11,12 @@ from langgraph.checkpoint.serde.types import ERROR
 from langgraph.graph import START, StateGraph
 from langgraph.types import Command
 
-from state_core import StorageBackend
+from state_core import StateManager, StateManagerConfig, StorageBackend
 from state_core.adapters.langgraph import StateCoreSaver
 from state_core.exceptions import TransitionError
 from state_core.records import SessionState
 from tests.adapters.langgraph.graphs import config, survey, talk
+from tests.orchestra.conftest import eventually
 
 
 class Count(TypedDict, total=False):
@@ -100,6 +101,31 @@ def test_a_task_that_is_cancelled_leaves_an_interrupted_session_and_the_next_run
     assert (state.status, state.branches[0].steps[0].status) == ("interrupted", "failed")
     assert graph.invoke(None, config(), durability="sync")["number"] == 7
     assert seen(saver).status == "completed"
+
+
+async def test_a_run_of_which_nothing_is_heard_any_more_is_interrupted_until_something_comes(
+    storage: StorageBackend,
+) -> None:
+    builder = StateGraph(Count)
+    builder.add_node("slow", lambda state: {"number": 7})
+    builder.add_edge(START, "slow")
+    graph = builder.compile(checkpointer=StateCoreSaver(storage), interrupt_before=["slow"])
+    await graph.ainvoke({"number": 1}, config(), durability="sync")
+    assert await StateManager(storage).interrupt_expired() == []
+    watcher = StateManager(storage, config=StateManagerConfig(recorded_silence=0.05))
+
+    async def interrupted() -> list[str]:
+        return await watcher.interrupt_expired()
+
+    await eventually(interrupted, within=30)
+    state = await watcher.get_session_state("thread")
+    assert state.status == "interrupted"
+    (told,) = await watcher.log.read("thread", newest_first=True, limit=1)
+    assert told.data["reason"].startswith("nothing was recorded of it since 20")
+    with pytest.raises(TransitionError, match="recorded from outside"):
+        await watcher.resume_execution("thread")
+    await graph.ainvoke(None, config(), durability="sync")
+    assert (await watcher.get_head("thread")).status == "completed"
 
 
 def test_a_node_that_fails_is_a_failed_step_and_the_next_run_tries_again(saver: StateCoreSaver) -> None:
