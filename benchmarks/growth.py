@@ -9,6 +9,7 @@ from itertools import islice
 from benchmarks.figures import Bar, Figure
 from benchmarks.machine import Machine, Place, Sizes, opened, texts
 from benchmarks.peers import PeerMissing, langgraph, marsys
+from state_core.records import Message
 
 PEERS = {"postgresql": langgraph.postgresql, "sqlite": langgraph.sqlite, "file": marsys.growth}
 DURABLE_PEERS = ("postgresql", "sqlite")
@@ -66,8 +67,7 @@ async def _ours(place: Place, turns: int) -> tuple[int, float]:
         async with manager.session("growth") as session:
             branch = await session.open_branch("talk")
             for text in islice(texts(), turns):
-                await branch.add_message("user", text)
-                await session.checkpoint("turn")
+                await session.checkpoint("turn", branch.messages_event([Message("user", text)]))
         seconds = time.perf_counter() - began
         if place.kind in SERVED:
             return place.stored_bytes() - empty, seconds

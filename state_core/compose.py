@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import traceback
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,8 +13,8 @@ from state_core.changes import append_items, growth, set_value
 from state_core.codec import plain
 from state_core.events import Changes, Event, EventKind
 from state_core.exceptions import InvalidValue
-from state_core.fold import running_steps, state_counts
-from state_core.heads import short
+from state_core.fold import content_counts, running_steps, state_counts
+from state_core.heads import head_change, short
 from state_core.records import CheckpointKind, Document, Message, StepStatus, show_time, utc_now
 
 TRACE_CHARACTERS = 20_000
@@ -154,6 +155,13 @@ def checkpoint_event(
         "counts": {n: counts[n] for n in ("branches", "steps", "messages")},
     }
     return make_event(EventKind.CHECKPOINT_CREATED, actor=actor, data=data)
+
+
+def counts_after(document: Document, events: Sequence[Event]) -> Counter[str]:
+    """What a checkpoint behind these events counts."""
+    counts = Counter(content_counts(document))
+    counts.update(head_change(events).add if events else {})
+    return counts
 
 
 def new_checkpoint_id(now: datetime | None = None) -> str:

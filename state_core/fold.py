@@ -111,14 +111,22 @@ def state_counts(document: Document) -> dict[str, int]:
     branches = list(document["branches"].values())
     steps = [step for branch in branches for step in branch["steps"].values()]
     return {
-        "branches": len(branches),
+        **content_counts(document),
         "branches_ended": sum(branch["status"] in BRANCH_ENDED for branch in branches),
-        "steps": len(steps),
         "steps_completed": sum(step["status"] == StepStatus.COMPLETED for step in steps),
         "steps_failed": sum(step["status"] == StepStatus.FAILED for step in steps),
-        "messages": sum(len(branch["memory"]) for branch in branches)
-        + sum(len(memory) for memory in document["agent_memories"].values()),
         "questions": len(open_questions(document)),
+    }
+
+
+def content_counts(document: Document) -> dict[str, int]:
+    """Those that are counted without looking at each step."""
+    branches = document["branches"].values()
+    memories = [*(branch["memory"] for branch in branches), *document["agent_memories"].values()]
+    return {
+        "branches": len(branches),
+        "steps": sum(len(branch["steps"]) for branch in branches),
+        "messages": sum(map(len, memories)),
         "state_bytes": document["state_bytes"],
     }
 

@@ -27,6 +27,7 @@ from state_core.codec import plain
 from state_core.compose import (
     checkpoint_event,
     content_changes,
+    counts_after,
     creation,
     error_line,
     failed_steps,
@@ -204,9 +205,10 @@ class Session(Asking):
 
     async def step_fails(self, step_id: str, event: Event) -> None:
         self.step_left(step_id)
-        await self.append(event)
         if self._auto.on_error:
-            await self.checkpoint(f"error in {step_id}", kind=CheckpointKind.ERROR)
+            await self.checkpoint(f"error in {step_id}", event, kind=CheckpointKind.ERROR)
+        else:
+            await self.append(event)
         await self._pause_if_idle()
 
     def step_entered(self, step_id: str, agent: str) -> None:
@@ -217,21 +219,25 @@ class Session(Asking):
         self._writer.at_work.pop(step_id, None)
 
     async def branch_moves(self, event: Event) -> None:
-        await self.append(event)
         if event.kind == EventKind.BRANCH_COMPLETED and self._auto.on_completion:
             name = self.document["branches"][event.branch_id]["name"]
-            await self.checkpoint(f"{name} completed", kind=CheckpointKind.COMPLETION)
+            await self.checkpoint(f"{name} completed", event, kind=CheckpointKind.COMPLETION)
+        else:
+            await self.append(event)
 
     # Checkpoints
 
     async def checkpoint(
-        self, name: str, *, kind: CheckpointKind = CheckpointKind.MANUAL, reason: str = ""
+        self, name: str, *events: Event, kind: CheckpointKind = CheckpointKind.MANUAL, reason: str = ""
     ) -> str:
-        """Name the present place in the log; returns the checkpoint's id."""
+        """Name the present place in the log; returns the checkpoint's id.
+
+        ``events``: such as `Branch.messages_event`, are appended before it, in the same commit.
+        """
         await self.save()
-        head = await self._log.storage.head(self.session_id)
-        event = checkpoint_event(name, head.counts, kind=kind, actor=self.owner, reason=reason)
-        await self.append(event)
+        counts = counts_after(self.document, events)
+        event = checkpoint_event(name, counts, kind=kind, actor=self.owner, reason=reason)
+        await self.append(*events, event)
         self._auto.made()
         await self._drop_surplus_checkpoints()
         return str(event.data["id"])

@@ -779,3 +779,44 @@ async def test_a_session_is_left_though_something_swallows_that_its_watcher_is_c
         async with session:
             await looking.wait()
     assert session.status == SessionStatus.COMPLETED
+
+
+async def test_a_checkpoint_takes_what_it_stands_behind_into_its_commit(manager: StateManager) -> None:
+    async with manager.session("s") as session:
+        branch = await session.open_branch("talk")
+        before = session.seq
+        checkpoint_id = await session.checkpoint("turn", branch.messages_event([Message("user", "Hello")]))
+        assert session.seq == before + 2
+        await branch.add_message("user", "later")
+    checkpoint = await manager.get_checkpoint(checkpoint_id)
+    assert checkpoint.counts == {"branches": 1, "steps": 0, "messages": 1}
+    state = await manager.get_checkpoint_state(checkpoint_id)
+    assert [message.content for message in state.branches[0].memory] == ["Hello"]
+    assert checkpoint.size_bytes == (await manager.log.document("s", checkpoint.seq))["state_bytes"]
+
+
+async def test_a_checkpoint_counts_what_the_head_counts(manager: StateManager) -> None:
+    async with manager.session("s", context={"topic": "tides"}) as session:
+        branch = await session.open_branch("b")
+        async with branch.step("A", 1) as step:
+            step.messages.append(Message("assistant", "Done"))
+        await session.remember("A", Message("user", "own"))
+        session.context["topic"] = "the moon"
+        checkpoint_id = await session.checkpoint("here")
+        counts = (await manager.get_head("s")).counts
+    checkpoint = await manager.get_checkpoint(checkpoint_id)
+    assert checkpoint.counts == {name: counts[name] for name in ("branches", "steps", "messages")}
+    assert checkpoint.size_bytes == counts["state_bytes"]
+
+
+async def test_a_checkpoint_on_completion_is_in_the_commit_that_completes(store: Flaky) -> None:
+    config = CheckpointConfig(checkpoint_on_completion=True)
+    manager = StateManager(store, config=QUICK, checkpoint_config=config)
+    async with manager.session("s") as session:
+        branch = await session.open_branch("b")
+        before = session.seq
+        appends = store.appends
+        await branch.complete()
+        assert (session.seq, store.appends) == (before + 2, appends + 1)
+    [checkpoint] = await manager.list_checkpoints("s")
+    assert (checkpoint.kind, checkpoint.seq) == (CheckpointKind.COMPLETION, before + 2)
