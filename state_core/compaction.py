@@ -7,23 +7,26 @@ Nothing is renumbered.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from state_core.changes import KEEPS_RECORDS, set_value
 from state_core.events import Event, EventKind, EventRecord, Header
-from state_core.exceptions import DamagedError, TransitionError
+from state_core.exceptions import DamagedError, LeaseLost, StorageUnavailable, TransitionError
 from state_core.fold import apply_event, empty_document
 from state_core.heads import apply_head_change, carried
 from state_core.log import EventLog
 from state_core.records import HELD, Document, Head, SessionStatus, check_id, show_time, utc_now
-from state_core.storage.base import derived, stored_size
+from state_core.storage.base import StorageBackend, derived, stored_size
 from state_core.walk import record_pages
 
 OWNER = "compaction"
-HOLD_SECONDS = 60.0
-"""For how long it keeps orchestrators away at most; one that comes then does no harm."""
+HOLD_SECONDS = 5.0
+"""For how long a compaction that was killed keeps orchestrators away; one that works renews it. Who comes
+then does no harm."""
 EVENT_BYTES = 1000
 """About what an event that carries a state takes besides it."""
 WORTH = 0.1
@@ -108,14 +111,30 @@ async def compact_session(
         return _nothing(head)
     if dry_run:
         return (await _prepared(log, head, place, actor))[0]
-    lease = await log.storage.acquire(session_id, f"{OWNER}.{secrets.token_hex(2)}", HOLD_SECONDS)
-    try:
+    async with _held(log.storage, session_id):
         compaction, record = await _prepared(log, head, place, actor)
         if compaction.events:
             await log.storage.rewrite(session_id, [record], first_seq=place)
-    finally:
-        await log.storage.release(session_id, lease.fence)
     return compaction
+
+
+@asynccontextmanager
+async def _held(storage: StorageBackend, session_id: str) -> AsyncIterator[None]:
+    """Under a lease that is renewed for as long as this takes. Raises LeaseHeld."""
+    lease = await storage.acquire(session_id, f"{OWNER}.{secrets.token_hex(2)}", HOLD_SECONDS)
+
+    async def renew() -> None:
+        with suppress(LeaseLost, StorageUnavailable):  # It does no harm without.
+            while True:
+                await asyncio.sleep(HOLD_SECONDS / 3)
+                await storage.renew(session_id, lease.fence, HOLD_SECONDS)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        await storage.release(session_id, lease.fence)
 
 
 def _nothing(head: Head) -> Compaction:

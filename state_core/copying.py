@@ -25,6 +25,7 @@ from state_core.exceptions import (
     DamagedError,
     Diverged,
     EncryptionKeyError,
+    EventGone,
     LeaseHeld,
     SessionNotFound,
     StateError,
@@ -183,19 +184,24 @@ class _Copy:
     async def run(self, dry_run: bool) -> SessionCopy:
         await self._look_through()
         total, events = self._head.last_seq, self._head.event_count
-        there = await self._last_seq_there()
-        await self._compare_events(self._before, min(there, total))
-        if there < total and dry_run:
+        there, is_longer = await self._there()
+        await self._compare_events(self._head.first_seq if is_longer else self._before, min(there, total))
+        if there >= total and not is_longer:
+            return self._copied(CopyOutcome.THERE, 0, await self._compare_rest())
+        if dry_run:
             return SessionCopy(self._session_id, CopyOutcome.TO_COPY, events)
+        if is_longer:
+            await self._compact_there()
         if there < total:
             await self._write(there)
             await self._compare_events(there, total)
         more = await self._compare_rest()
-        if there < total:
-            await self._let_go(more)
-        outcome = CopyOutcome.COPIED if there < total else CopyOutcome.THERE
+        await self._let_go(more)
+        return self._copied(CopyOutcome.COPIED, max(0, total - there), more)
+
+    def _copied(self, outcome: CopyOutcome, written: int, more: int) -> SessionCopy:
         why = f"it has gone on there by {more}" if more else ""
-        return SessionCopy(self._session_id, outcome, events, max(0, total - there), why)
+        return SessionCopy(self._session_id, outcome, self._head.event_count, written, why)
 
     def _tell(self, seq: int) -> None:
         if self._on_progress:
@@ -219,15 +225,27 @@ class _Copy:
 
     # The target
 
-    async def _last_seq_there(self) -> int:
-        """Where nothing is there, what the log begins after."""
+    async def _there(self) -> tuple[int, bool]:
+        """The last event there, or what the log begins after; and is the source alone compacted?"""
         try:
             head = await self._target.head(self._session_id)
         except SessionNotFound:
-            return self._before
-        if head.first_seq != self._head.first_seq:
+            return self._before, False
+        is_longer = head.first_seq < self._head.first_seq <= head.last_seq
+        if head.first_seq != self._head.first_seq and not is_longer:
             raise Diverged(self._session_id, "where its log begins, since one of them was compacted,")
-        return head.last_seq
+        return head.last_seq, is_longer
+
+    async def _compact_there(self) -> None:
+        """As in the source: an earlier copy is from before it was compacted."""
+        first = self._head.first_seq
+        await self._hold()
+        records = await self._source.read_events(self._session_id, before=first + 1)
+        try:
+            await self._target.rewrite(self._session_id, records, first_seq=first)
+        except EventGone as error:
+            raise Diverged(self._session_id, f"event {first}") from error
+        await self._compare_events(self._before, first)
 
     async def _write(self, seq: int) -> None:
         total, is_there = self._head.last_seq, seq > self._before

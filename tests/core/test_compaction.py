@@ -213,7 +213,30 @@ async def test_it_can_be_forked_and_copied_as_it_is(manager: StateManager) -> No
     assert await all_of(target) == before
     assert (await copy_session(manager.storage, target.storage, "s")).outcome == CopyOutcome.THERE
     with pytest.raises(Diverged, match="one of them was compacted"):
-        await copy_session(manager.storage, uncompacted, "s")
+        await copy_session(uncompacted, target.storage, "s")
+    planned = await copy_session(manager.storage, uncompacted, "s", dry_run=True)
+    assert planned.outcome == CopyOutcome.TO_COPY
+    followed = await copy_session(manager.storage, uncompacted, "s")
+    assert (followed.outcome, followed.written) == (CopyOutcome.COPIED, 0)
+    assert await all_of(StateManager(uncompacted)) == before
+    assert (await copy_session(manager.storage, uncompacted, "s")).outcome == CopyOutcome.THERE
+
+
+async def test_an_earlier_copy_that_went_another_way_is_not_compacted_with_its_source(
+    manager: StateManager,
+) -> None:
+    await work(manager, steps=4)
+    checkpoint = await manager.create_checkpoint("s", "kept")
+    other = StateManager(MemoryStorageBackend())
+    await copy_session(manager.storage, other.storage, "s")
+    for store in (manager, other):
+        await store.create_checkpoint("s", "of its own")
+    await manager.compact_session("s")
+    events = await other.storage.read_events("s")
+    with pytest.raises(Diverged):
+        await copy_session(manager.storage, other.storage, "s")
+    assert await other.storage.read_events("s") == events
+    assert (await other.get_checkpoint(checkpoint)).session_id == "s"
 
 
 async def test_an_encrypted_session_stays_encrypted(storage: StorageBackend) -> None:
