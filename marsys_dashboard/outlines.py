@@ -6,10 +6,12 @@ a page reads just the bodies that it shows.
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from weakref import WeakValueDictionary
 
 from state_core.events import Event, EventKind
 from state_core.exceptions import DamagedError, EncryptionKeyError
@@ -293,12 +295,25 @@ class OutlineCache:
         self._size = size
         self._events = events
         self._kept: OrderedDict[tuple[str, str], Outline] = OrderedDict()
+        self._asked: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    def lacks(self, store: str, head: Head) -> int:
+        """How many events would have to be folded."""
+        kept = self._kept.get((store, head.session_id))
+        is_usable = kept is not None and is_of(kept, head) and not is_compacted_since(kept, head)
+        return head.last_seq - kept.seq if kept and is_usable else head.last_seq - head.first_seq + 1
 
     async def outline(
         self, store: str, manager: StateManager, session_id: str, base: Outline | None = None
     ) -> Outline:
-        """At the session's present seq. ``base``: one that is known elsewhere. Raises SessionNotFound."""
+        """At the session's present seq. ``base``: one that is known elsewhere. Who asks while another's is
+        being folded waits for that. Raises SessionNotFound."""
         key = (store, session_id)
+        async with self._asked.setdefault(key, asyncio.Lock()):
+            return await self._outline(key, manager, base)
+
+    async def _outline(self, key: tuple[str, str], manager: StateManager, base: Outline | None) -> Outline:
+        session_id = key[1]
         kept = base or self._kept.get(key)
         head = await manager.storage.head(session_id)
         if kept is None or not is_of(kept, head) or is_compacted_since(kept, head):

@@ -38,11 +38,11 @@ PANELS = {
 @require_safe
 @require("view")
 async def session(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
-    view = await _view(request, store, session_id)
-    chosen, outline = view.manager, view.outline
-    head = await chosen.storage.head(session_id)
     asked = request.GET.get("tab", "")
     tab = asked if asked in TABS else "graph"
+    view = await _view(request, store, session_id, at_a_glance=tab == "graph")
+    chosen, outline = view.manager, view.outline
+    head = await chosen.storage.head(session_id)
     permissions = await permissions_of(request.user)
     unreadable = await why_unreadable(chosen, session_id)
     context = {
@@ -90,16 +90,24 @@ def _choice(request: HttpRequest) -> panels.Choice:
     )
 
 
-async def _view(request: HttpRequest, store: str, session_id: str) -> panels.View:
-    """The session now or, with ``?at=``, as of an event."""
+async def _view(
+    request: HttpRequest, store: str, session_id: str, *, at_a_glance: bool = False
+) -> panels.View:
+    """The session now or, with ``?at=``, as of an event.
+
+    ``at_a_glance``: what stands beside the charts is enough, where the log would take long to be folded."""
     chosen = manager(store)
     head = await chosen.get_head(check_id(session_id))
     at = await travel.asked_place(request, chosen, head)
-    outline = await travel.outline_at(store, chosen, head, at)
+    choice = _choice(request)
+    outline = None
+    if at_a_glance and at is None and choice == panels.Choice():
+        outline = await travel.at_a_glance(store, chosen, head)
+    outline = outline or await travel.outline_at(store, chosen, head, at)
     now = head.last_seq if at is not None else outline.seq
     if at is not None:
         head = travel.head_at(head, outline.document)
-    return panels.View(store, chosen, session_id, head, outline, _choice(request), at, now)
+    return panels.View(store, chosen, session_id, head, outline, choice, at, now)
 
 
 @require_safe

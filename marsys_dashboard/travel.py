@@ -11,6 +11,7 @@ from django.views.decorators.http import require_safe
 
 from marsys_dashboard import converters, logwords  # noqa: F401 - named in the addresses
 from marsys_dashboard.feed import feed
+from marsys_dashboard.glance import glance
 from marsys_dashboard.managers import manager
 from marsys_dashboard.outlines import Outline
 from marsys_dashboard.panels import View
@@ -57,6 +58,11 @@ async def outline_at(store: str, chosen: StateManager, head: Head, at: int | Non
     if at is None:
         return await feed.cache.outline(store, chosen, head.session_id)
     return await past.outline(store, chosen, head, at)
+
+
+async def at_a_glance(store: str, chosen: StateManager, head: Head) -> Outline | None:
+    """The present as far as head and newest messages tell it; None where the whole is soon at hand."""
+    return await glance(store, chosen, head, feed.cache)
 
 
 def head_at(head: Head, document: Document) -> Head:

@@ -76,12 +76,27 @@ def to_head(row: Sequence[Any]) -> Head:
 
 
 def to_record(session_id: str, row: Sequence[Any]) -> EventRecord:
-    """Raises DamagedError."""
-    values = dict(zip(EVENT_COLUMNS, row, strict=False))
-    if values["at"] is None:
-        raise DamagedError(session_id, f"event {values['seq']}", "its time cannot be read")
-    body = body_at(session_id, values["seq"], bytes(values["body"])) if "body" in values else b""
-    return EventRecord(**{**values, "body": body})
+    """Once for each event of a log. `EVENT_COLUMNS` are the columns in order; the body may be left away.
+
+    Raises DamagedError."""
+    kind, seq, at, actor, branch_id, step_id, agent, status, duration, size, data, encoding, *body = row
+    if at is None:
+        raise DamagedError(session_id, f"event {seq}", "its time cannot be read")
+    return EventRecord(
+        kind=kind,
+        seq=seq,
+        at=at,
+        actor=actor,
+        branch_id=branch_id,
+        step_id=step_id,
+        agent=agent,
+        status=status,
+        duration=duration,
+        size=size,
+        data=data,
+        body=body_at(session_id, seq, bytes(body[0])) if body else b"",
+        encoding=encoding,
+    )
 
 
 def to_checkpoint(row: Sequence[Any]) -> Checkpoint:

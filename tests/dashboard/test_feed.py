@@ -439,6 +439,25 @@ async def test_an_outline_moves_on_without_being_folded_again(
     assert first.document["branches"] == {}
 
 
+async def test_who_asks_while_an_outline_is_folded_waits_for_that_one(
+    manager: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = OutlineCache()
+    await manager.create_session(SESSION)
+    folded = []
+
+    async def counted(*asked: Any) -> outlines.Outline:
+        folded.append(asked)
+        await asyncio.sleep(0)
+        return await fold_outline(*asked)
+
+    fold_outline = outlines.fold_outline
+    monkeypatch.setattr(outlines, "fold_outline", counted)
+    found = await asyncio.gather(*(cache.outline("default", manager, SESSION) for _ in range(4)))
+    assert len(folded) == 1
+    assert {outline.seq for outline in found} == {1}
+
+
 async def test_a_session_of_the_same_name_is_another(manager: StateManager) -> None:
     cache = OutlineCache()
     await manager.create_session(SESSION)
