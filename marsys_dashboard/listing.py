@@ -18,13 +18,13 @@ from marsys_dashboard.managers import StoreNotFound, manager, store_names
 from marsys_dashboard.spans import read_moment, read_span
 from state_core.exceptions import InvalidValue, StorageError
 from state_core.records import Head
-from state_core.storage.base import HeadQuery, sort_value
+from state_core.storage.base import HeadQuery
 from state_core.words import STATUSES
 
 PAGE_SIZE = 50
 DEFAULT_SORT = "-created_at"
 TIMES = frozenset({"updated_at", "created_at", "started_at"})
-NUMBERS = frozenset({"steps", "state_bytes"})
+NUMBERS = frozenset({"steps", "state_bytes", "duration"})
 TRAIL = 40
 """Pages that an address remembers the way back through."""
 LONGEST_TEXT = 200
@@ -95,7 +95,7 @@ class Asked:
             sort=self.sort,
             limit=PAGE_SIZE + 1,
         )
-        return replace(query, after=read_cursor(self.trail[-1], query)) if self.trail else query
+        return at_cursor(query, self.trail[-1]) if self.trail else query
 
 
 def read_address(get: QueryDict) -> Asked:
@@ -123,17 +123,23 @@ def _text(get: QueryDict, name: str) -> str:
 
 
 def write_cursor(head: Head, query: HeadQuery) -> str:
+    """What lasts goes on lasting: a page behind one that is sorted by duration is as of the same moment."""
     value, session_id = query.cursor(head)
-    shown = value.isoformat() if isinstance(value, datetime) else value
-    text = json.dumps([shown, session_id], separators=(",", ":"))
+    parts = [value, session_id, *([query.as_of] if query.as_of else [])]
+    text = json.dumps(parts, separators=(",", ":"), default=datetime.isoformat)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def read_cursor(text: str, query: HeadQuery) -> tuple[Any, str]:
+def at_cursor(query: HeadQuery, text: str) -> HeadQuery:
+    """The page that begins there. Raises InvalidValue."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        value, session_id = json.loads(raw)
-        return _typed(value, query.sort_field), _of_type(session_id, str)
+        value, session_id, *moments = json.loads(raw)
+        if len(moments) != (query.as_of is not None):
+            raise ValueError("a cursor of another sorting")
+        moment = _aware(datetime.fromisoformat(moments[0])) if moments else None
+        after = _typed(value, query.sort_field), _of_type(session_id, str)
+        return replace(query, after=after, as_of=moment)
     except (binascii.Error, ValueError, TypeError, RecursionError) as error:
         raise InvalidValue(
             "This link to a further page cannot be read, or belongs to another sorting. "
@@ -257,7 +263,7 @@ async def _ask(store: str, query: HeadQuery, page_of: Callable[[str], Awaitable[
 def in_order(found: Iterable[Found], query: HeadQuery) -> list[Found]:
     """As each store orders: by the value, None lowest, ties by session id, ascending."""
     ordered = sorted(found, key=lambda row: (row.head.session_id, row.store))
-    ordered.sort(key=lambda row: _order(sort_value(row.head, query.sort_field)), reverse=query.descending)
+    ordered.sort(key=lambda row: _order(query.sort_value(row.head)), reverse=query.descending)
     return ordered
 
 

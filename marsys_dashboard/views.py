@@ -35,7 +35,7 @@ COLUMNS = (
     ("At work", ""),
     ("Steps", "-steps"),
     ("Started", "-started_at"),
-    ("Duration", ""),
+    ("Duration", "-duration"),
     ("Last event", "-updated_at"),
 )
 """Title, and how a first click on it sorts."""
@@ -56,6 +56,8 @@ SORTED_BY = (
     ("updated_at", "Last event, oldest first"),
     ("-started_at", "Started, newest first"),
     ("started_at", "Started, oldest first"),
+    ("-duration", "Longest duration first"),
+    ("duration", "Shortest duration first"),
     ("session_id", "Id"),
     ("-session_id", "Id, descending"),
     ("status", "Status"),

@@ -56,6 +56,32 @@ class NamesField(JsonField):
         return value if value is None or isinstance(value, str) else names_json(value)
 
 
+class Unindexed(models.Func):
+    """A column as it is, by which SQLite does not look for rows: it would take an index of the many that have
+    one value over the index that has them in order."""
+
+    template = "%(expressions)s"
+
+    def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="+%(expressions)s", **context)
+
+
+class Microseconds(models.Func):
+    """From the second moment to the first, exactly, by the database's own functions."""
+
+    output_field = models.BigIntegerField()
+    arg_joiner = " - "
+    template = "CAST(EXTRACT(EPOCH FROM (%(expressions)s)) * 1000000 AS bigint)"
+
+    def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        """Of text: julianday alone knows no microseconds."""
+        (end, ended), (start, started) = (compiler.compile(part) for part in self.get_source_expressions())
+        days = f"julianday(substr({end}, 1, 19)) - julianday(substr({start}, 1, 19))"
+        rest = f"CAST(substr({end}, 21, 6) AS integer) - CAST(substr({start}, 21, 6) AS integer)"
+        values = [*ended, *started]
+        return f"(CAST(round(({days}) * 86400) AS integer) * 1000000 + {rest})", [*values, *values]
+
+
 def to_json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
 

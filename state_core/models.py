@@ -13,7 +13,7 @@ from typing import Any
 from django.apps.registry import Apps
 from django.db import models
 
-from state_core.fields import JsonField, KeyField, NamesField
+from state_core.fields import JsonField, KeyField, Microseconds, NamesField
 from state_core.records import CheckpointKind, SessionStatus
 
 TABLE_NAME = "marsys_state"
@@ -145,6 +145,15 @@ def _session_meta(table_name: str) -> dict[str, Any]:
     def index(suffix: str, *fields: str, **options: Any) -> models.Index:
         return models.Index(fields=fields, name=_name(table_name, suffix), **options)
 
+    # Of what still lasts there is none, so that no append has to keep it.
+    took = models.Index(
+        Microseconds("ended_at", "started_at").desc(),
+        "session_id",
+        "status",
+        name=_name(table_name, "took"),
+        condition=models.Q(ended_at__isnull=False),
+    )
+
     return {
         "db_table": f"{table_name}_session",
         "default_permissions": ("view",),
@@ -161,6 +170,7 @@ def _session_meta(table_name: str) -> dict[str, Any]:
             index("origin", "origin", condition=models.Q(origin__gt="")),
             index("questions", "session_id", condition=models.Q(questions__gt=0)),
             index("lease", "lease_expires_at", condition=models.Q(lease_expires_at__isnull=False)),
+            took,
         ],
     }
 

@@ -13,7 +13,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from state_core.events import CREATING, EventKind, EventRecord, Header
@@ -29,9 +29,13 @@ from state_core.exceptions import (
 )
 from state_core.facts import fact
 from state_core.heads import CheckpointChange, HeadChange, checkpoint_change, head_change, is_compacted
-from state_core.records import Checkpoint, Head, Lease, SessionStatus, check_id
+from state_core.records import Checkpoint, Head, Lease, SessionStatus, check_id, utc_now
 
-SORTS = ("updated_at", "created_at", "started_at", "session_id", "status", "steps", "state_bytes")
+SORTS = (
+    *("updated_at", "created_at", "started_at", "session_id", "status", "steps", "state_bytes"),
+    "duration",
+)
+MICROSECOND = timedelta(microseconds=1)
 
 
 @fact()
@@ -131,10 +135,19 @@ class HeadQuery:
     after: tuple[Any, str] | None = None
     """Keyset: (sort value, session id) of the last head of the page before; see `cursor`."""
     limit: int = 50
+    as_of: datetime | None = None
+    """For a sort by duration: until when those have lasted that have not ended. Where none is given, until
+    this query was made; `replace` keeps that for the pages behind."""
 
     def __post_init__(self) -> None:
         if self.sort.removeprefix("-") not in SORTS:
             raise InvalidValue(f"Cannot sort sessions by {self.sort!r}. Choose one of {', '.join(SORTS)}.")
+        if self.sort_field == "duration" and self.as_of is None:
+            object.__setattr__(self, "as_of", utc_now())
+
+    @property
+    def until_when(self) -> datetime:
+        return self.as_of or utc_now()
 
     @property
     def sort_field(self) -> str:
@@ -146,11 +159,16 @@ class HeadQuery:
 
     def cursor(self, head: Head) -> tuple[Any, str]:
         """What to pass as ``after`` to get the heads behind this one."""
-        return sort_value(head, self.sort_field), head.session_id
+        return self.sort_value(head), head.session_id
 
-
-def sort_value(head: Head, sort_field: str) -> Any:
-    return head.counts[sort_field] if sort_field in head.counts else getattr(head, sort_field)
+    def sort_value(self, head: Head) -> Any:
+        """A duration in microseconds; None of what has not started."""
+        if self.sort_field == "duration":
+            end = head.ended_at or self.until_when
+            return (end - head.started_at) // MICROSECOND if head.started_at else None
+        if self.sort_field in head.counts:
+            return head.counts[self.sort_field]
+        return getattr(head, self.sort_field)
 
 
 @dataclass(frozen=True, slots=True)

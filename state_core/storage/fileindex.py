@@ -9,7 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,8 +18,18 @@ from typing import Any
 import orjson
 
 from state_core.heads import short
-from state_core.records import CHECKPOINT_KINDS, COUNTS, HELD, Checkpoint, Head, SessionStatus, parse_time
-from state_core.storage.base import HeadQuery
+from state_core.records import (
+    CHECKPOINT_KINDS,
+    COUNTS,
+    HELD,
+    Checkpoint,
+    Head,
+    SessionStatus,
+    parse_time,
+)
+from state_core.storage import durations
+from state_core.storage.base import MICROSECOND, HeadQuery
+from state_core.storage.durations import NOT_ENDED, Kind, Part
 
 TIMES = ("created_at", "started_at", "ended_at", "updated_at", "lease_expires_at")
 SCHEMA = """
@@ -27,7 +37,7 @@ CREATE TABLE IF NOT EXISTS head (
     session_id TEXT PRIMARY KEY, status TEXT NOT NULL, last_seq INTEGER NOT NULL, log_bytes INTEGER NOT NULL,
     search TEXT NOT NULL, questions INTEGER NOT NULL, steps INTEGER NOT NULL, state_bytes INTEGER NOT NULL,
     created_at TEXT, started_at TEXT, updated_at TEXT, lease_expires_at TEXT, head TEXT NOT NULL,
-    log_begins BLOB
+    log_begins BLOB, took INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS head_updated ON head (updated_at, session_id);
 CREATE INDEX IF NOT EXISTS head_created ON head (created_at, session_id);
@@ -43,6 +53,7 @@ CREATE TABLE IF NOT EXISTS checkpoint (
 CREATE INDEX IF NOT EXISTS checkpoint_session ON checkpoint (session_id, seq);
 """
 
+TOOK_INDEX = "CREATE INDEX IF NOT EXISTS head_took ON head (took, session_id, status) WHERE took IS NOT NULL"
 
 INDEX = "index.sqlite3"
 
@@ -77,9 +88,8 @@ class FileIndex:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.executescript(SCHEMA)
-        if "log_begins" not in {row[1] for row in connection.execute("PRAGMA table_info(head)")}:
-            with suppress(sqlite3.OperationalError):  # another process was faster
-                connection.execute("ALTER TABLE head ADD COLUMN log_begins BLOB")
+        _add_new_columns(connection)
+        connection.execute(TOOK_INDEX)
         with self._lock:
             self._open.append(connection)
         return connection
@@ -143,6 +153,7 @@ class FileIndex:
             **{name: _text(getattr(head, name)) for name in TIMES if name != "ended_at"},
             "head": orjson.dumps(head).decode(),
             "log_begins": log[0],
+            "took": _took(head),
         }
         self._db.execute(_put_text(tuple(values)), list(values.values()))
 
@@ -167,12 +178,25 @@ class FileIndex:
         return _checkpoint(*row) if row else None
 
     def heads(self, query: HeadQuery, now: float) -> list[Head]:
+        if query.sort_field != "duration":
+            return self._page(query, now, query.sort_field, query.descending, *_keyset(query))
+        found = [
+            head
+            for part in durations.parts_of(query)
+            for head in self._page(
+                _in_part(query, part), now, _PARTS[part.kind], part.descending, *_part(part, query)
+            )
+        ]
+        return durations.merged(found, query)
+
+    def _page(
+        self, query: HeadQuery, now: float, field: str, descending: bool, after: str, more: list[Any]
+    ) -> list[Head]:
         where, values = _conditions(query, now)
-        after, more = _keyset(query)
-        direction = "DESC" if query.descending else "ASC"
+        direction = "DESC" if descending else "ASC"
         rows = self._db.execute(
             f"SELECT head FROM head WHERE {where} AND {after} "  # noqa: S608 - names of our own columns
-            f"ORDER BY {query.sort_field} {direction}, session_id LIMIT ?",
+            f"ORDER BY {field} {direction}, session_id LIMIT ?",
             [*values, *more, query.limit],
         )
         return [_load_head(row[0]) for row in rows]
@@ -275,6 +299,60 @@ def _keyset(query: HeadQuery) -> tuple[str, list[Any]]:
         return (tie if query.descending else f"({tie} OR {name} IS NOT NULL)"), [None, session_id]
     beyond = f"({name} < ? OR {name} IS NULL)" if query.descending else f"{name} > ?"
     return f"({tie} OR {beyond})", [value, session_id, value]
+
+
+_PARTS = {Kind.ENDED: "took", Kind.LASTING: "started_at", Kind.UNSTARTED: "session_id"}
+"""What each part of a page that is sorted by duration is ordered by."""
+_OF_PART = {
+    Kind.ENDED: "took IS NOT NULL",
+    Kind.LASTING: "took IS NULL AND started_at IS NOT NULL",
+    Kind.UNSTARTED: "started_at IS NULL",
+}
+
+
+def _in_part(query: HeadQuery, part: Part) -> HeadQuery:
+    """By their statuses few that last are found among many that ended; not so the others."""
+    if part.kind != Kind.LASTING:
+        return replace(query, statuses=())
+    asked = set(map(str, query.statuses)) or set(map(str, NOT_ENDED))
+    return replace(query, statuses=asked & set(map(str, NOT_ENDED)))
+
+
+def _part(part: Part, query: HeadQuery) -> tuple[str, list[Any]]:
+    where, values = _OF_PART[part.kind], list[Any]()
+    if part.kind != Kind.LASTING and query.statuses:
+        # "+": not by the index of statuses, which would have to be sorted.
+        where += f" AND +status IN ({', '.join('?' * len(query.statuses))})"
+        values += map(str, query.statuses)
+    if part.after is None:
+        return where, values
+    value, session_id = part.after
+    if part.kind == Kind.UNSTARTED:
+        return f"{where} AND session_id > ?", [*values, session_id]
+    name, sign = _PARTS[part.kind], "<" if part.descending else ">"
+    shown = _text(value) if isinstance(value, datetime) else value
+    beyond = f"{name} {sign}= ? AND ({name} {sign} ? OR session_id > ?)"
+    return f"{where} AND {beyond}", [*values, shown, shown, session_id]
+
+
+def _took(head: Head) -> int | None:
+    """Microseconds."""
+    if head.started_at is None or head.ended_at is None:
+        return None
+    return (head.ended_at - head.started_at) // MICROSECOND
+
+
+def _add_new_columns(connection: sqlite3.Connection) -> None:
+    """To an index that an earlier version made."""
+    present = {row[1] for row in connection.execute("PRAGMA table_info(head)")}
+    with suppress(sqlite3.OperationalError):  # another process was faster
+        if "log_begins" not in present:
+            connection.execute("ALTER TABLE head ADD COLUMN log_begins BLOB")
+        if "took" not in present:
+            connection.execute("ALTER TABLE head ADD COLUMN took INTEGER")
+            heads = [_load_head(row[0]) for row in connection.execute("SELECT head FROM head")]
+            found = [(_took(head), head.session_id) for head in heads]
+            connection.executemany("UPDATE head SET took = ? WHERE session_id = ?", found)
 
 
 def _plain(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 from django.db.models import Count, F, FloatField, Func, Q, QuerySet, Value
 from django.db.models.functions import Now, StrIndex
 
-from state_core.fields import needle
+from state_core.fields import Microseconds, Unindexed, needle
 from state_core.records import HELD, utc_now
+from state_core.storage import durations
 from state_core.storage.base import HeadQuery
+from state_core.storage.durations import NOT_ENDED, Kind
 from state_core.storage.rows import minute_of
 
 NULLABLE = frozenset({"started_at"})
@@ -19,11 +22,56 @@ MINUTES = {"updated_at": "updated_minute"}
 """What is sorted by → the column that is in its index."""
 
 
-def page(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
+def pages(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:
+    """The page; where it is sorted by duration, the first of each part of it, to be merged."""
+    if query.sort_field == "duration":
+        return [_part(heads, query, part)[: query.limit] for part in durations.parts_of(query)]
     found = matching(heads, query)
     if query.after is not None:
         found = found.filter(_behind(query, *query.after))
-    return found.order_by(*_order(query))[: query.limit]
+    return [found.order_by(*_order(query))[: query.limit]]
+
+
+def _part(heads: QuerySet[Any], query: HeadQuery, part: durations.Part) -> QuerySet[Any]:
+    found, field = _PARTS[part.kind](heads, query)
+    if part.after and field:
+        found = found.filter(_beyond(field, part.descending, *part.after))
+    elif part.after:
+        found = found.filter(session_id__gt=part.after[1])
+    in_order = (F(field).desc() if part.descending else F(field).asc(),) if field else ()
+    return found.order_by(*in_order, "session_id")
+
+
+def _ended(heads: QuerySet[Any], query: HeadQuery) -> tuple[QuerySet[Any], str]:
+    found = _of_statuses_unindexed(heads, query).filter(ended_at__isnull=False, started_at__isnull=False)
+    return found.alias(micros=Microseconds("ended_at", "started_at")), "micros"
+
+
+def _lasting_still(heads: QuerySet[Any], query: HeadQuery) -> tuple[QuerySet[Any], str]:
+    """By their statuses few are found among many that ended."""
+    statuses = set(_texts(query.statuses or NOT_ENDED)) & set(_texts(NOT_ENDED))
+    found = matching(heads, replace(query, statuses=statuses))
+    return found.filter(ended_at=None, started_at__isnull=False), "started_at"
+
+
+def _unstarted(heads: QuerySet[Any], query: HeadQuery) -> tuple[QuerySet[Any], str]:
+    return _of_statuses_unindexed(heads, query).filter(started_at=None), ""
+
+
+def _of_statuses_unindexed(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
+    found: QuerySet[Any] = matching(heads, replace(query, statuses=()))
+    if not query.statuses:
+        return found
+    found = found.alias(plain_status=Unindexed("status"))
+    return found.filter(plain_status__in=_texts(query.statuses))
+
+
+_PARTS = {Kind.ENDED: _ended, Kind.LASTING: _lasting_still, Kind.UNSTARTED: _unstarted}
+"""The heads of each part of a page that is sorted by duration, and what they are ordered by."""
+
+
+def _texts(statuses: Collection[str]) -> list[str]:
+    return sorted(map(str, statuses))
 
 
 def status_counts(heads: QuerySet[Any], query: HeadQuery) -> dict[str, int]:
@@ -92,7 +140,7 @@ def _lasting(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
 def _stands(query: HeadQuery) -> Q:
     condition = Q()
     if query.statuses:
-        condition &= Q(status__in=sorted(map(str, query.statuses)))
+        condition &= Q(status__in=_texts(query.statuses))
     if query.since is not None:
         condition &= Q(updated_minute__gte=minute_of(query.since), updated_at__gte=query.since)
     if query.until is not None:
@@ -126,14 +174,20 @@ def _behind(query: HeadQuery, value: Any, session_id: str) -> Q:
     if value is None:
         empty = Q(**{f"{field}__isnull": True})
         return (empty & tied) if query.descending else (empty & tied) | ~empty
+    if field not in NULLABLE:
+        return _beyond(field, query.descending, value, session_id)
     further = Q(**{f"{field}__{'lt' if query.descending else 'gt'}": value})
-    if field in NULLABLE and query.descending:
+    if query.descending:
         further |= Q(**{f"{field}__isnull": True})
-    rest = further | (Q(**{field: value}) & tied)
-    if field in NULLABLE:
-        return rest
+    return further | (Q(**{field: value}) & tied)
+
+
+def _beyond(field: str, descending: bool, value: Any, session_id: str) -> Q:
+    further = Q(**{f"{field}__{'lt' if descending else 'gt'}": value})
+    tied = Q(**{field: value, "session_id__gt": session_id})
     # Says nothing new, and lets the database begin in the index where the page begins.
-    sign = "lte" if query.descending else "gte"
+    sign = "lte" if descending else "gte"
+    begins = Q(**{f"{field}__{sign}": value})
     if field in MINUTES:
-        rest &= Q(**{f"{MINUTES[field]}__{sign}": minute_of(value)})
-    return Q(**{f"{field}__{sign}": value}) & rest
+        begins &= Q(**{f"{MINUTES[field]}__{sign}": minute_of(value)})
+    return begins & (further | tied)

@@ -24,7 +24,6 @@ from state_core.storage.base import (
     Usage,
     check_replaces,
     refusal,
-    sort_value,
     stored_size,
 )
 
@@ -131,7 +130,7 @@ class MemoryStorageBackend(StorageBackend):
             found = [s.head for s in self._sessions.values() if _matches(s.head, query, now)]
             # Python's sort is stable: first by the tie-breaker, then by the value.
             found.sort(key=lambda head: head.session_id)
-            found.sort(key=lambda head: _order(sort_value(head, query.sort_field)), reverse=query.descending)
+            found.sort(key=lambda head: _order(query.sort_value(head)), reverse=query.descending)
             return deepcopy([head for head in found if _is_after(head, query)][: query.limit])
 
     async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
@@ -271,7 +270,7 @@ def _order(value: Any) -> tuple[bool, Any]:
 def _is_after(head: Head, query: HeadQuery) -> bool:
     if query.after is None:
         return True
-    value, session_id = _order(sort_value(head, query.sort_field)), head.session_id
+    value, session_id = _order(query.sort_value(head)), head.session_id
     last_value, last_id = _order(query.after[0]), query.after[1]
     if value == last_value:
         return session_id > last_id

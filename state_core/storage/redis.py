@@ -57,12 +57,14 @@ from state_core.storage.redisrows import (
     write_cursor,
     write_filter,
     write_rewritten,
+    write_time,
 )
 
 logger = logging.getLogger(__name__)
 
 AT_ONCE = 1000
 """Events or heads that one script looks at; other clients wait meanwhile."""
+INDEXED_AT_ONCE = 10_000
 BYTES_AT_ONCE = 4_000_000
 SLOWEST_RECONNECT = 5.0
 """Seconds."""
@@ -206,8 +208,10 @@ class RedisStorageBackend(StorageBackend):
     async def heads(self, query: HeadQuery) -> list[Head]:
         statuses = asked_statuses(query, HELD) if query.lease_expired else asked_statuses(query)
         order = (query.sort_field, int(query.descending))
-        asked = (len(statuses), *statuses, *write_filter(query))
+        asked = (write_time(query.as_of) or 0, len(statuses), *statuses, *write_filter(query))
         cursor = write_cursor(query, statuses)
+        if query.sort_field == "duration":
+            await self._index_durations(statuses)
         found: list[Head] = []
         while len(found) < query.limit:
             left = query.limit - len(found)
@@ -218,6 +222,12 @@ class RedisStorageBackend(StorageBackend):
                 break
             cursor = [1, *reached]
         return found
+
+    async def _index_durations(self, statuses: list[str]) -> None:
+        """Of sessions that a version before wrote which did not sort by them."""
+        goes_on = 1
+        while goes_on:
+            goes_on = await self._run("durations", INDEXED_AT_ONCE, len(statuses), *statuses)
 
     async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
         if reads_heads(query):

@@ -15,7 +15,7 @@ from state_core.exceptions import (
 )
 from state_core.heads import apply_head_change, head_change
 from state_core.records import Head, SessionStatus
-from state_core.storage.base import SORTS, HeadQuery, StorageBackend, sort_value, stored_size
+from state_core.storage.base import SORTS, HeadQuery, StorageBackend, stored_size
 from state_core.testing.records import (
     LONG,
     START,
@@ -163,6 +163,26 @@ class HeadContract:
         counts = await storage.count_by_status(HeadQuery(min_duration=60))
         assert counts == {"completed": 1, "running": 2}
 
+    async def test_what_lasts_is_sorted_among_what_ended_by_how_long_it_has_lasted(
+        self, storage: StorageBackend
+    ) -> None:
+        for session_id, begun, took in (
+            ("brief", 3, 0.000_001), ("long", 1, 40.0), ("same", 2, 40.0),
+            ("going", 9, None), ("new", 48, None),
+        ):  # fmt: skip
+            await create(storage, session_id)
+            await start(storage, session_id, begun)
+            if took is not None:
+                await storage.append(session_id, [record(EventKind.SESSION_COMPLETED, begun + took)])
+        await create(storage, "unstarted")
+        query = HeadQuery(sort="-duration", as_of=START + timedelta(seconds=50), limit=2)
+        expected = ["going", "long", "same", "new", "brief", "unstarted"]
+        assert await walked(storage, query) == expected
+        ascending = ["unstarted", "brief", "new", "long", "same", "going"]
+        assert await walked(storage, replace(query, sort="duration")) == ascending
+        later = replace(query, as_of=START + timedelta(seconds=88), limit=50)
+        assert await walked(storage, later) == ["going", "long", "new", "same", "brief", "unstarted"]
+
     async def test_conditions_count_together(self, storage: StorageBackend) -> None:
         await _five(storage)
         assert await found(storage, text="news", tag="red", statuses=["running"]) == ["news-2"]
@@ -189,7 +209,7 @@ class HeadContract:
         await _eleven(storage)
         query = HeadQuery(sort=f"{direction}{field}", limit=3)
         everything = await storage.heads(replace(query, limit=100))
-        assert [head.session_id for head in everything] == _in_order(everything, field, bool(direction))
+        assert [head.session_id for head in everything] == _in_order(everything, query)
         walked: list[Head] = []
         while page := await storage.heads(query):
             assert len(page) <= 3
@@ -217,6 +237,15 @@ async def found(storage: StorageBackend, **query: Any) -> list[str]:
     return [head.session_id for head in await storage.heads(HeadQuery(sort="session_id", **query))]
 
 
+async def walked(storage: StorageBackend, query: HeadQuery) -> list[str]:
+    """All pages."""
+    ids: list[str] = []
+    while page := await storage.heads(query):
+        ids += [head.session_id for head in page]
+        query = replace(query, after=query.cursor(page[-1]))
+    return ids
+
+
 async def _five(storage: StorageBackend) -> None:
     await create(storage, "News-1", 1, title="Ein Überblick", tags=["red", "blue"])
     await create(storage, "news-2", 2, workflow="Weekly", tags=["red"])
@@ -232,24 +261,27 @@ async def _five(storage: StorageBackend) -> None:
 
 
 async def _eleven(storage: StorageBackend) -> None:
-    """With ties in every order, and some that never started."""
+    """With ties in every order, some that never started, and some that ended."""
     for n in range(11):
         session_id = await create(storage, f"{'aB'[n % 2]}{n % 3}-{n}", n // 3)
         if n % 3:
             await start(storage, session_id, 100 - n // 2)
         steps = [record(EventKind.STEP_STARTED, 200 + n // 4, branch_id="b", size=n % 4)] * (n % 3 + 1)
         await storage.append(session_id, steps)
+        if n % 4 == 1:
+            end = 200 + n // 5 + n / 1_000_000
+            await storage.append(session_id, [record(EventKind.SESSION_COMPLETED, end)])
 
 
-def _in_order(heads: list[Head], field: str, descending: bool) -> list[str]:
+def _in_order(heads: list[Head], query: HeadQuery) -> list[str]:
     """None below every value; ties by session id, ascending."""
 
     def key(head: Head) -> tuple[bool, Any]:
-        value = sort_value(head, field)
+        value = query.sort_value(head)
         return (value is not None, 0 if value is None else value)
 
     by_id = sorted(heads, key=lambda head: head.session_id)
-    return [head.session_id for head in sorted(by_id, key=key, reverse=descending)]
+    return [head.session_id for head in sorted(by_id, key=key, reverse=query.descending)]
 
 
 def _a_life() -> list[tuple[list[EventRecord], dict[str, Any] | None]]:

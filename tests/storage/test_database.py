@@ -436,6 +436,7 @@ COPIES = """
         (HeadQuery(sort="session_id"), "marsys_state_session_uq"),
         (HeadQuery(lease_expired=True, sort="-state_bytes"), "marsys_state_lease"),
         (HeadQuery(questions=True, sort="session_id"), "marsys_state_questions"),
+        (HeadQuery(sort="-duration"), "marsys_state_took"),
     ],
 )
 async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, index):
@@ -446,7 +447,8 @@ async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, inde
         with connection.cursor() as cursor:
             cursor.execute(COPIES)
             cursor.execute("ANALYZE marsys_state_session")
-        return headquery.page(tables.session.objects.using(connection.alias), query).explain()
+        pages = headquery.pages(tables.session.objects.using(connection.alias), query)
+        return pages[0].explain()
 
     assert index in await store._run(explain)
 

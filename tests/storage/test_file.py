@@ -324,6 +324,25 @@ async def test_stores_that_know_a_head_see_each_others_appends_and_leases(tmp_pa
     await other.close()
 
 
+async def test_an_index_of_an_earlier_version_learns_how_long_sessions_took(store):
+    await record(store)
+    await store.close()
+    with sqlite3.connect(store.base_path / "index.sqlite3") as index:
+        index.execute("DROP INDEX head_took")
+        index.execute("ALTER TABLE head DROP COLUMN took")
+    index.close()
+    manager = await reopened(store)
+    head = await manager.get_head("s")
+    query = HeadQuery(sort="-duration")
+    assert [query.sort_value(found) for found in await manager.storage.heads(query)] == [
+        query.sort_value(head)
+    ]
+    with sqlite3.connect(store.base_path / "index.sqlite3") as index:
+        assert index.execute("SELECT took FROM head").fetchall() == [(query.sort_value(head),)]
+    index.close()
+    await manager.close()
+
+
 async def test_checkpoints_that_an_earlier_version_indexed_are_still_read(store):
     manager = await record(store)
     made = await manager.list_checkpoints("s")

@@ -145,6 +145,21 @@ async def test_pages_come_in_the_order_of_the_memory_store(
             )
 
 
+async def test_sessions_of_a_version_that_did_not_sort_by_duration_are_sorted(
+    redis_store: StorageBackend, redis_server: RedisServer, redis_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "INDEXED_AT_ONCE", 2)
+    for n in range(5):
+        await create(redis_store, f"s{n}")
+        await start(redis_store, f"s{n}", n)
+        if n % 2:
+            await redis_store.append(f"s{n}", [record(EventKind.SESSION_COMPLETED, 10 * n)])
+    with redis_server.client() as client:
+        client.delete(*client.keys(f"{redis_prefix}index:*:duration"))
+    found = [head.session_id for head in await redis_store.heads(HeadQuery(sort="-duration"))]
+    assert found == ["s0", "s2", "s4", "s3", "s1"]
+
+
 async def _make(store: StorageBackend, session_id: str, chance: random.Random) -> None:
     tags = chance.choice([["red"], ["red", 'b"lue'], []])
     await create(store, session_id, chance.randrange(4), title=chance.choice(["Ärger", "Plan"]), tags=tags)
@@ -173,7 +188,9 @@ def _queries(sort: str):
         {"questions": True},
         {"questions": True, "since": since, "statuses": ["running", "completed"]},
     ):
-        yield lambda after, limit, options=options: HeadQuery(sort=sort, after=after, limit=limit, **options)
+        yield lambda after, limit, options=options: HeadQuery(
+            sort=sort, after=after, limit=limit, as_of=until_, **options
+        )
 
 
 async def _paged(store: StorageBackend, query, size: int) -> list[str]:

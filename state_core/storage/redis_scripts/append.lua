@@ -54,6 +54,7 @@ else
       call("ZADD", index_key(status, field), score_of(field, changed[field]), session)
     end
   end
+  if changed.started_at or changed.ended_at then index_duration(session, status) end
 end
 if changed.questions then
   if tonumber(changed.questions) > 0 then

@@ -11,6 +11,8 @@
 -- <prefix>{<session>}:checkpoints  hash    c:<id> -> seq, content; name:<id>, pinned:<id> since changed
 -- <prefix>{<session>}:snapshots    hash    seq -> encoding LF bytes
 -- <prefix>index:<status>:<field>   zset    session -> value, for each field of SORTED
+-- <prefix>index:<status>:duration  zset    session -> how long it took; where it has not ended, minus when
+--                                          it started: at any moment, that and the moment are its duration
 -- <prefix>indexed                  hash    session -> the status that it is indexed under
 -- <prefix>asking                   zset    session -> 0, where a question is open
 -- <prefix>expiries                 zset    session -> milliseconds since 1970, where it expires
@@ -20,6 +22,7 @@
 local call = redis.call
 local PARTS = {"head", "log", "bodies", "rewritten", "checkpoints", "snapshots"}
 local SORTED = {"session_id", "updated_at", "created_at", "started_at", "steps", "state_bytes"}
+local ENDED = {completed = true, failed = true, cancelled = true}
 local SWEPT_AT_ONCE = 100
 local COMPACTED = "session.compacted"
 local PLACE_BYTES = 8
@@ -73,16 +76,29 @@ local function score_of(field, value)
   return value
 end
 
+local function duration_score(status, started, ended)
+  if not started or started == "" then return "-inf" end
+  if not ENDED[status] then return "-" .. started end
+  return (ended and ended ~= "") and whole(tonumber(ended) - tonumber(started)) or "-inf"
+end
+
+local function index_duration(session, status)
+  local started, ended = unpack(call("HMGET", key(session, "head"), "started_at", "ended_at"))
+  call("ZADD", index_key(status, "duration"), duration_score(status, started, ended), session)
+end
+
 local function index(session, status)
   local values = call("HMGET", key(session, "head"), unpack(SORTED))
   for i, field in ipairs(SORTED) do
     call("ZADD", index_key(status, field), score_of(field, values[i]), session)
   end
+  index_duration(session, status)
   call("HSET", prefix .. "indexed", session, status)
 end
 
 local function unindex(session, status)
   for _, field in ipairs(SORTED) do call("ZREM", index_key(status, field), session) end
+  call("ZREM", index_key(status, "duration"), session)
 end
 
 local function checkpoint_ids(session)

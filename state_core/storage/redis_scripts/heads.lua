@@ -1,9 +1,12 @@
 -- A page of heads in order. Each status has its own index; they are merged. Returns whether to go on,
 -- the value and the session to go on behind, then the heads.
+--
+-- A row's value is its score and its source's shift: of what has not ended, the index of durations holds what
+-- makes one with as_of.
 
 local field, descending, limit, at_once = take(), take() == "1", tonumber(take()), tonumber(take())
 local has_cursor, cursor_value, cursor_session = take() == "1", tonumber(take()), take()
-local statuses = take_list()
+local as_of, statuses = tonumber(take()), take_list()
 local filter = take_filter()
 
 local CHUNK = math.min(math.max(limit, 16), 128)
@@ -22,6 +25,11 @@ end
 
 local function ranks_below(source, value)
   return call("ZCOUNT", source.key, "-inf", "(" .. value)
+end
+
+-- As a score of this source.
+local function score_at(source, value)
+  return value == -math.huge and "-inf" or whole(value - source.shift)
 end
 
 local function member_at(source, rank)
@@ -54,7 +62,7 @@ local function start_behind_cursor(source)
     source.high = rank_behind(source, source.low, source.high, true) - 1
     return
   end
-  local shown = by_status and "0" or (cursor_value == -math.huge and "-inf" or whole(cursor_value))
+  local shown = by_status and "0" or score_at(source, cursor_value)
   local low = math.max(source.low, ranks_below(source, shown))
   local high = math.min(source.high, call("ZCOUNT", source.key, "-inf", shown) - 1)
   local behind = rank_behind(source, low, high, false)
@@ -67,6 +75,7 @@ end
 
 local function open_source(status)
   local source = {key = index_key(status, indexed_by), rows = {}, at = 1, low = 0, run_from = 0, run_to = -1}
+  source.shift = (field == "duration" and not ENDED[status]) and as_of or 0
   source.high = call("ZCARD", source.key) - 1
   if field == "updated_at" and filter.since ~= "" then source.low = ranks_below(source, filter.since) end
   if field == "updated_at" and filter.upto ~= "" then source.high = ranks_below(source, filter.upto) - 1 end
@@ -83,7 +92,7 @@ end
 local function rows_between(source, from, upto)
   local flat, rows = call("ZRANGE", source.key, from, upto, "WITHSCORES"), {}
   for i = 1, #flat, 2 do
-    rows[#rows + 1] = {session = flat[i], value = source.value or tonumber(flat[i + 1])}
+    rows[#rows + 1] = {session = flat[i], value = source.value or tonumber(flat[i + 1]) + source.shift}
   end
   return rows
 end
@@ -116,7 +125,7 @@ local function fill_descending(source)
   end
   if rows[1].value == rows[#rows].value then
     local value = rows[1].value
-    local below = ranks_below(source, value == -math.huge and "-inf" or whole(value))
+    local below = ranks_below(source, score_at(source, value))
     source.run_from, source.run_to = math.max(source.low, below), source.high
     source.high = source.run_from - 1
     fill_run(source)
@@ -161,8 +170,13 @@ local function open_asking()
   local cursor = {session = cursor_session, value = cursor_value}
   for i, status in ipairs(statuses) do places[status] = i end
   for _, session in ipairs(call("ZRANGE", prefix .. "asking", 0, -1)) do
-    local status, value = unpack(call("HMGET", key(session, "head"), "status", indexed_by))
+    local head = call("HMGET", key(session, "head"), "status", indexed_by, "started_at", "ended_at")
+    local status, value, started, ended = unpack(head)
     local row = {session = session, value = by_status and places[status] or score_of(indexed_by, value)}
+    if field == "duration" then
+      row.value = duration_score(status, started, ended)
+      row.value = tonumber(row.value) + (ENDED[status] and 0 or as_of)
+    end
     row.value = tonumber(row.value)
     if not status then
       table.insert(gone, session)

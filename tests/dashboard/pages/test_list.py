@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.test import Client
+from django.utils import timezone
 from django.utils.html import escape
 
 from marsys_dashboard import listing, managers
 from marsys_dashboard.views import render_row
+from state_core.events import Event
 from state_core.exceptions import StorageUnavailable
 from state_core.manager import StateManager
 from state_core.storage.memory import MemoryStorageBackend
@@ -131,13 +135,30 @@ def test_columns_sort_both_ways(ana: Client, manager, sort, expected):
     assert ids(ana.get("/sessions/", {"sort": sort})) == expected
 
 
+def test_the_longest_stand_first_and_the_same_moment_holds_for_all_pages(ana: Client, manager, monkeypatch):
+    monkeypatch.setattr(listing, "PAGE_SIZE", 2)
+    now = timezone.now()
+    for name, begun, took in (("brief", 90, 1), ("going", 50, None), ("long", 80, 60), ("new", 5, None)):
+        at = now - timedelta(seconds=begun)
+        events = [Event(kind="session.created", at=at), Event(kind="session.started", at=at)]
+        if took:
+            events.append(Event(kind="session.completed", at=at + timedelta(seconds=took)))
+        async_to_sync(manager.log.append)(name, events)
+    first = ana.get("/sessions/?sort=-duration")
+    assert 'aria-sort="descending"><a href="?sort=duration"' in first.content.decode()
+    assert ids(first) == ["long", "going"]
+    assert ids(ana.get("/sessions/" + link(first, "next"))) == ["new", "brief"]
+
+
 def test_a_column_that_is_sorted_by_says_so_and_turns_round(ana: Client, manager):
     make(manager, "a")
     text = ana.get("/sessions/?sort=session_id").content.decode()
     assert 'aria-sort="ascending"><a href="?sort=-session_id"' in text
 
 
-@pytest.mark.parametrize("sort", ["", "session_id", "-session_id", "status", "-started_at", "-steps"])
+@pytest.mark.parametrize(
+    "sort", ["", "session_id", "-session_id", "status", "-started_at", "-steps", "-duration"]
+)
 def test_pages_follow_on_without_gap_or_repetition_and_lead_back(ana: Client, manager, monkeypatch, sort):
     monkeypatch.setattr(listing, "PAGE_SIZE", 3)
     names = [f"s{number}" for number in range(8)]
@@ -176,6 +197,7 @@ def test_a_change_of_filter_begins_at_the_first_page(ana: Client, manager, monke
         ("after=%21%21", "cannot be read"),
         ("after=bm9uc2Vuc2U", "cannot be read"),
         ("sort=steps&after=WyJ4IiwieSJd", "cannot be read"),
+        ("sort=duration&after=WzEsInkiXQ", "cannot be read"),
         ("after=WyIyMDI2LTAxLTAxIiwieSJd", "cannot be read"),
     ],
 )
