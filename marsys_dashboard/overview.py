@@ -1,20 +1,22 @@
-"""The whole in figures: computed from headers, the newest sessions first, within a bounded time.
+"""The whole in figures: counted by the stores, and read from headers within a bounded time.
 
-What is counted exactly comes from the stores' own counts. What needs steps is read from the logs of the
-sessions that changed last, as many as the time allows; the page says of how many.
+Sessions are counted exactly, by the stores' own indexes. What needs steps is read from the logs of the
+sessions that changed last, as many as the time allows; the page says of how many, and while it is open
+further looks go on from there. What was read once is not read again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from marsys_dashboard.ended_steps import EndedStep, EndedSteps
 from marsys_dashboard.managers import manager
-from state_core.events import EventKind, Header
 from state_core.exceptions import StateError, StorageError
 from state_core.records import Head, utc_now
 from state_core.storage.base import HeadQuery, Usage
@@ -35,18 +37,20 @@ BUCKETS: Mapping[str, timedelta] = {
 }
 """How long one bar is."""
 
-MOST_HEADS = 5000
-"""Sessions of each store that are read, those that changed last."""
-PAGE = 500
+MOST_HEADS = 500
+"""Sessions of each store whose steps are read, those that changed last."""
+FIRST_BUDGET = 0.1
+"""Seconds for reading steps, of all stores together, before the page is shown."""
 BUDGET = 0.8
-"""Seconds for reading steps, of all stores together."""
-MOST_STEPS = 2000
-"""Steps of one session that are read, the newest."""
+"""The same, for a page that is shown already and looks again."""
 KEPT = 5.0
 """Seconds for which a result is given again, whoever asks."""
+WEIGHED = 60.0
+"""The same, for what whole stores hold, and at most for sessions by time."""
+COUNTING_SHARE = 100
+"""Sessions by time are counted anew after so many times as long as counting took."""
 TOP = 10
 """Rows of a ranking."""
-ENDED = frozenset({EventKind.STEP_COMPLETED, EventKind.STEP_FAILED})
 
 
 @dataclass
@@ -88,7 +92,8 @@ class Overview:
     now: Counter[str] = field(default_factory=Counter)
     """Of these, per status, exactly."""
     questions: int = 0
-    heads_read: int = 0
+    counted_at: datetime = field(default_factory=utc_now)
+    """When ``sessions`` were counted."""
     sessions: dict[datetime, Counter[str]] = field(default_factory=dict)
     """Bucket of the last event → sessions per status."""
     steps: dict[datetime, Counter[str]] = field(default_factory=dict)
@@ -96,7 +101,7 @@ class Overview:
     steps_read_of: int = 0
     """Sessions whose steps were read."""
     with_steps: int = 0
-    """Sessions that have steps, of those read."""
+    """Sessions that have steps, of those that changed last."""
     agents: dict[str, Agent] = field(default_factory=dict)
     failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(agent, error) → how often."""
@@ -107,13 +112,17 @@ class Overview:
     """Those in the range with the most checkpoints."""
     problems: dict[str, str] = field(default_factory=dict)
 
+    heads_read: int = 0
+    """Sessions that changed last, whose steps are told of."""
+
     @property
-    def is_sampled(self) -> bool:
-        return self.heads_read < self.total
+    def goes_on(self) -> bool:
+        """Will a further look have read more?"""
+        return self.steps_read_of < self.with_steps and not self.problems
 
     @property
     def steps_are_sampled(self) -> bool:
-        return self.is_sampled or self.steps_read_of < self.with_steps
+        return self.heads_read < self.total or self.steps_read_of < self.with_steps
 
     @property
     def step_count(self) -> int:
@@ -129,6 +138,23 @@ class Overview:
         return [first + n * self.bucket for n in range(number)]
 
 
+@dataclass(frozen=True)
+class Weight:
+    """What a store holds."""
+
+    usage: Usage
+    largest: list[tuple[str, Head]]
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A store's sessions per status, by the bucket of their last event."""
+
+    at: datetime
+    good_until: float
+    buckets: dict[datetime, dict[str, int]]
+
+
 def _floor(moment: datetime, bucket: timedelta) -> datetime:
     seconds = bucket.total_seconds()
     return datetime.fromtimestamp(moment.timestamp() // seconds * seconds, UTC)
@@ -136,64 +162,107 @@ def _floor(moment: datetime, bucket: timedelta) -> datetime:
 
 Kept = tuple[float, asyncio.AbstractEventLoop, asyncio.Future[Overview]]
 _kept: dict[tuple[str, tuple[str, ...]], Kept] = {}
+_weighed: dict[str, tuple[float, Weight]] = {}
+_buckets: dict[tuple[str, str], Counted] = {}
+_steps = EndedSteps()
 
 
-async def overview(chosen: str, stores: list[str]) -> Overview:
-    """Computed once for all who ask within KEPT seconds."""
+async def overview(chosen: str, stores: list[str], *, again: bool = False) -> Overview:
+    """Computed once for all who ask within KEPT seconds. ``again``: for a page that is shown already, and has
+    time until more is read."""
     key, loop = (chosen, tuple(stores)), asyncio.get_running_loop()
     known = _kept.get(key)
-    if known and known[1] is loop and time.monotonic() - known[0] < KEPT and not known[2].cancelled():
+    if known and known[1] is loop and _holds(known, again):
         return await asyncio.shield(known[2])
-    task = loop.create_task(compute(chosen, stores))
+    task = loop.create_task(compute(chosen, stores, BUDGET if again else FIRST_BUDGET))
     _kept[key] = (time.monotonic(), loop, task)
     return await asyncio.shield(task)
+
+
+def _holds(known: Kept, again: bool) -> bool:
+    made, _loop, task = known
+    if task.cancelled() or time.monotonic() - made >= KEPT:
+        return False
+    return not (again and task.done() and (task.exception() or task.result().goes_on))
 
 
 def forget() -> None:
     """Compute anew at the next request, for tests."""
     _kept.clear()
+    _weighed.clear()
+    _buckets.clear()
+    _steps.forget()
 
 
-async def compute(chosen: str, stores: list[str]) -> Overview:
+async def compute(chosen: str, stores: list[str], budget: float) -> Overview:
     """Raises the error of a store where none can be reached."""
     until = utc_now()
     found = Overview(chosen, until - RANGES[chosen], until, BUCKETS[chosen])
-    read: list[tuple[str, Head]] = []
+    found.sessions = {bucket: Counter() for bucket in found.buckets()}
+    found.steps = {bucket: Counter() for bucket in found.buckets()}
+    newest: list[tuple[str, Head]] = []
     for store in stores:
+        query = HeadQuery(since=found.since, limit=MOST_HEADS)
         try:
-            read += [(store, head) for head in await _heads(store, found)]
-            await _weigh(store, found)
+            heads, *_ = await asyncio.gather(
+                manager(store).storage.heads(query), _count(store, found), _weigh(store, found)
+            )
         except StorageError as error:
             found.problems[store] = str(error)
             if len(found.problems) == len(stores):
                 raise
-    _count_sessions(found, read)
-    await _read_steps(found, read)
+        else:
+            newest += [(store, head) for head in heads]
+    found.heads_read = len(newest)
+    await _read_steps(found, newest, time.monotonic() + budget)
+    with_some = [of for of in newest if _checkpoints(of)]
+    found.checkpoints = sorted(with_some, key=_checkpoints, reverse=True)[:TOP]
     found.largest = sorted(found.largest, key=_bytes, reverse=True)[:TOP]
     for agent in found.agents.values():
         agent.durations.sort()
     return found
 
 
-async def _heads(store: str, found: Overview) -> list[Head]:
+async def _count(store: str, found: Overview) -> None:
     storage = manager(store).storage
-    query = HeadQuery(since=found.since, limit=PAGE)
-    counts = await storage.count_by_status(query)
-    found.now.update(counts)
-    found.total += sum(counts.values())
+    now = await storage.count_by_status(HeadQuery(since=found.since))
+    found.now.update(now)
+    found.total += sum(now.values())
     found.questions += sum((await storage.count_by_status(HeadQuery(questions=True))).values())
-    heads: list[Head] = []
-    while len(heads) < MOST_HEADS and (page := await storage.heads(query)):
-        heads += page
-        query = replace(query, after=query.cursor(page[-1]))
-    return heads[:MOST_HEADS]
+    counted = await _counted(store, found)
+    found.counted_at = min(found.counted_at, counted.at)
+    for start in found.sessions.keys() & counted.buckets.keys():
+        found.sessions[start].update(counted.buckets[start])
+
+
+async def _counted(store: str, found: Overview) -> Counted:
+    """By the bucket of the last event; what clocks of other machines put beyond the end is in the last one.
+    Where that is costly it is not done at every look."""
+    known = _buckets.get((store, found.range))
+    if known and time.monotonic() < known.good_until:
+        return known
+    began = time.monotonic()
+    storage = manager(store).storage
+    counts = {}
+    starts = found.buckets()
+    for start, until in itertools.zip_longest(starts, starts[1:]):
+        query = HeadQuery(since=max(start, found.since), until=until)
+        counts[start] = await storage.count_by_status(query)
+    ended = time.monotonic()
+    good_for = min(WEIGHED, COUNTING_SHARE * (ended - began))
+    _buckets[store, found.range] = made = Counted(utc_now(), ended + good_for, counts)
+    return made
 
 
 async def _weigh(store: str, found: Overview) -> None:
-    storage = manager(store).storage
-    found.usage[store] = await storage.usage()
-    largest = await storage.heads(HeadQuery(sort="-state_bytes", limit=TOP))
-    found.largest += [(store, head) for head in largest]
+    weighed, weight = _weighed.get(store, (0.0, None))
+    if weight is None or time.monotonic() - weighed >= WEIGHED:
+        storage = manager(store).storage
+        largest = await storage.heads(HeadQuery(sort="-state_bytes", limit=TOP))
+        weight = Weight(await storage.usage(), [(store, head) for head in largest])
+        _weighed[store] = (time.monotonic(), weight)
+    found.usage[store] = weight.usage
+    found.largest += weight.largest
 
 
 def _bytes(of: tuple[str, Head]) -> int:
@@ -204,63 +273,41 @@ def _checkpoints(of: tuple[str, Head]) -> int:
     return of[1].counts["checkpoints"]
 
 
-def _count_sessions(found: Overview, read: list[tuple[str, Head]]) -> None:
-    found.heads_read = len(read)
-    found.sessions = {bucket: Counter() for bucket in found.buckets()}
-    found.steps = {bucket: Counter() for bucket in found.buckets()}
-    for _store, head in read:
-        _tally(found.sessions, found, head.updated_at, str(head.status))
-    with_some = [of for of in read if _checkpoints(of)]
-    found.checkpoints = sorted(with_some, key=_checkpoints, reverse=True)[:TOP]
-
-
-def _tally(buckets: dict[datetime, Counter[str]], found: Overview, at: datetime | None, name: str) -> None:
+def _tally(buckets: dict[datetime, Counter[str]], found: Overview, at: datetime, name: str) -> None:
     """What clocks of other machines put outside of the range goes to its nearest end."""
-    if at is not None:
-        inside = min(max(at, found.since), found.until)
-        buckets[_floor(inside, found.bucket)][name] += 1
+    inside = min(max(at, found.since), found.until)
+    buckets[_floor(inside, found.bucket)][name] += 1
 
 
-async def _read_steps(found: Overview, read: list[tuple[str, Head]]) -> None:
-    """The sessions that changed last first, each store in turn, until the time is over."""
-    newest = sorted(read, key=lambda of: of[1].updated_at or found.since, reverse=True)
+async def _read_steps(found: Overview, newest: list[tuple[str, Head]], deadline: float) -> None:
+    """The sessions that changed last first, of all stores, until the time is over; those known already in any
+    case."""
+    newest.sort(key=lambda of: of[1].updated_at or found.since, reverse=True)
     worked = [of for of in newest if of[1].counts["steps"]]
     found.with_steps = len(worked)
-    deadline = time.monotonic() + BUDGET
     for store, head in worked:
-        if time.monotonic() > deadline:
-            return
+        if time.monotonic() > deadline and not _steps.knows(store, head):
+            continue
         try:
-            events = await _steps_of(store, head)
+            steps = await _steps.of(store, manager(store), head)
         except StateError as error:
             found.problems[f"{store} / {head.session_id}"] = str(error)
             continue
         found.steps_read_of += 1
-        _count_steps(found, events)
+        _count_steps(found, steps)
+        await asyncio.sleep(0)  # whoever else waits for this process comes in between
 
 
-async def _steps_of(store: str, head: Head) -> Iterable[Header]:
-    return await manager(store).storage.read_events(
-        head.session_id, kinds=ENDED, limit=MOST_STEPS, bodies=False, newest_first=True
-    )
-
-
-def _count_steps(found: Overview, events: Iterable[Header]) -> None:
-    for event in events:
-        if event.at < found.since:
+def _count_steps(found: Overview, steps: Iterable[EndedStep]) -> None:
+    for step in steps:
+        if step.at < found.since:
             return
-        agent = found.agents.setdefault(event.agent or "no name", Agent())
-        failed = event.kind == EventKind.STEP_FAILED
-        _tally(found.steps, found, event.at, "failed" if failed else "completed")
-        if event.duration is not None:
-            agent.durations.append(event.duration)
-        if failed:
-            agent.failed += 1
-            found.failures[event.agent or "no name", _first_line(event)] += 1
-        else:
+        agent = found.agents.setdefault(step.agent, Agent())
+        _tally(found.steps, found, step.at, "completed" if step.error is None else "failed")
+        if step.duration is not None:
+            agent.durations.append(step.duration)
+        if step.error is None:
             agent.completed += 1
-
-
-def _first_line(event: Header) -> str:
-    lines = str(event.data.get("error", "")).strip().splitlines()
-    return lines[0][:120] if lines else "no error given"
+        else:
+            agent.failed += 1
+            found.failures[step.agent, step.error] += 1

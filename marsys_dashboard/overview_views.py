@@ -22,6 +22,8 @@ from state_core.records import ENDED
 from state_core.words import STATUSES
 
 DEFAULT = "24h"
+TOLD_FROM = 10
+"""Seconds from which on a chart says how old it is."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ async def overview_page(request: HttpRequest) -> HttpResponse:
         raise InvalidValue(f"{chosen[:20]!r} is no range. Choose from {', '.join(RANGES)}.")
     if store and store not in store_names():
         raise StoreNotFound(store)
-    found = await overview(chosen, [store] if store else store_names())
+    again = FRAGMENT in request.headers
+    found = await overview(chosen, [store] if store else store_names(), again=again)
     context = {
         "section": "overview",
         "found": found,
@@ -79,7 +82,7 @@ async def overview_page(request: HttpRequest) -> HttpResponse:
         "stores": [(name, _href(chosen, "" if name == store else name), name == store) for name in _stores()],
         "here": _href(chosen, store),
     }
-    template = "overview/_figures.html" if FRAGMENT in request.headers else "overview/overview.html"
+    template = "overview/_figures.html" if again else "overview/overview.html"
     return await page(request, template, context)
 
 
@@ -140,18 +143,13 @@ def charts(found: Overview) -> list[Chart]:
 def _sampled(found: Overview) -> str:
     if not found.steps_are_sampled:
         return ""
-    return (
-        f"From the {number(found.steps_read_of)} sessions that changed last, of "
-        f"{number(max(found.total, found.with_steps))}: more would take too long. "
-        "Choose a shorter time or one store."
-    )
+    read, of = number(found.steps_read_of), number(max(found.total, found.with_steps))
+    rest = "and more are being read." if found.goes_on else "for others choose a shorter time or one store."
+    return f"From the {read} sessions that changed last, of {of}; {rest}"
 
 
 def _sessions(found: Overview) -> Chart:
     statuses = [status for status in STATUSES if any(c[status] for c in found.sessions.values())]
-    note = ""
-    if found.is_sampled:
-        note = f"The {number(found.heads_read)} sessions that changed last, of {number(found.total)}."
     return Chart(
         "sessions",
         "Sessions by status, at their last event",
@@ -159,8 +157,13 @@ def _sessions(found: Overview) -> Chart:
         "From (UTC)",
         [Series(STATUSES[status].label, STATUSES[status].colour) for status in statuses],
         [_moment_row(at, [counts[status] for status in statuses]) for at, counts in found.sessions.items()],
-        note,
+        _counted(found),
     )
+
+
+def _counted(found: Overview) -> str:
+    age = (found.until - found.counted_at).total_seconds()
+    return f"Counted {age:.0f} s ago." if age >= TOLD_FROM else ""
 
 
 def _moment_row(at: Any, values: Iterable[float]) -> tuple[Cell, list[Cell]]:
@@ -283,6 +286,7 @@ def _checkpoints(found: Overview) -> Chart:
         "Session",
         [Series("Checkpoints", "paused")],
         _session_rows(found.checkpoints, "checkpoints", number),
+        _of(found.heads_read, found.total, "sessions that changed last"),
         empty="No session of this time has a checkpoint.",
     )
 

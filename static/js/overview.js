@@ -6,6 +6,7 @@ import { refresh } from "./time.js";
 
 const place = document.getElementById("figures");
 const AGAIN = 5000; // ms between two looks, however much happens
+const READING = 1000; // while steps are still being read
 const LONGEST_LABEL = 34;
 
 // From the table
@@ -92,11 +93,13 @@ function drawOrSay() {
 
 let timer = 0, lookedAt = Date.now(), due = false;
 
-function lookSoon() {
+function lookSoon(pause = AGAIN) {
   due = true;
   if (timer || document.hidden) return;
-  timer = setTimeout(look, Math.max(0, lookedAt + AGAIN - Date.now()));
+  timer = setTimeout(look, Math.max(0, lookedAt + pause - Date.now()));
 }
+
+const goesOn = () => place.querySelector("[data-goes-on]");
 
 async function look() {
   lookedAt = Date.now();
@@ -105,7 +108,8 @@ async function look() {
   timer = 0;
   if (response?.redirected) return void location.reload();
   if (response?.ok) merge(await response.text());
-  if (due) lookSoon();
+  if (goesOn()) lookSoon(READING);
+  else if (due) lookSoon();
 }
 
 function merge(html) {
@@ -131,3 +135,4 @@ document.addEventListener("state:list", ({ detail }) => (detail.rows?.length || 
 document.addEventListener("visibilitychange", () => due && lookSoon());
 onThemeChange(drawOrSay);
 drawOrSay();
+if (goesOn()) lookSoon(READING);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from asgiref.sync import async_to_sync
 from django.test import Client
 
 from marsys_dashboard import managers, overview
+from marsys_dashboard.ended_steps import EndedSteps
 from marsys_dashboard.overview import Agent, compute
 from state_core.events import Event, EventKind
 from state_core.exceptions import StorageUnavailable
@@ -22,8 +24,9 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def afresh():
+def afresh(monkeypatch):
     overview.forget()
+    monkeypatch.setattr(overview, "FIRST_BUDGET", 60.0)  # slow machines read all of it, too
 
 
 def figures(client: Client, **asked: str) -> dict[str, list[list[str]]]:
@@ -93,6 +96,18 @@ def test_sessions_stand_in_the_bucket_of_their_last_event_by_status(ana: Client,
     assert tile(ana, "Sessions") == "2"
 
 
+def test_where_counting_by_time_takes_long_the_chart_says_when_it_was_done(ana: Client, manager, monkeypatch):
+    monkeypatch.setattr(overview, "KEPT", 0.0)
+    monkeypatch.setattr(overview, "COUNTING_SHARE", 1e9)
+    manager.sync.create_session("a")
+    figures(ana)
+    monkeypatch.setattr(overview, "utc_now", lambda: utc_now() + timedelta(seconds=40))
+    manager.sync.create_session("b")
+    assert "Counted 40 s ago" in ana.get("/overview/").content.decode()
+    assert sum(int(row[1]) for row in figures(ana)["sessions"]) == 1
+    assert tile(ana, "Sessions") == "2"
+
+
 def test_what_lies_before_the_range_is_not_counted(ana: Client, manager):
     work(manager, "new", ("A", 1, ""))
     at = utc_now() - timedelta(hours=30)
@@ -114,15 +129,72 @@ def test_stores_stand_side_by_side_and_one_can_be_chosen(ana: Client, use_stores
     assert [row[0] for row in figures(ana, store="other")["durations"]] == ["B"]
 
 
-def test_beyond_its_time_it_says_of_how_many_it_is(ana: Client, manager, monkeypatch):
+def test_beyond_its_time_it_says_of_how_many_it_is_and_reads_on_at_further_looks(
+    ana: Client, manager, monkeypatch
+):
     for n in range(4):
         work(manager, f"s-{n}", ("A", 1, ""))
-    monkeypatch.setattr(overview, "BUDGET", -1.0)
+    monkeypatch.setattr(overview, "FIRST_BUDGET", -1.0)
+    monkeypatch.setattr(overview, "BUDGET", 60.0)
     text = ana.get("/overview/").content.decode()
-    assert "From the 0 sessions that changed last, of 4" in text
+    assert "From the 0 sessions that changed last, of 4; and more are being read." in text
+    assert "data-goes-on" in text
+    text = ana.get("/overview/", headers={"X-Fragment": "figures"}).content.decode()
+    assert "being read" not in text
+    assert "data-goes-on" not in text
+    assert tile(ana, "Steps ended") == "4"
+
+
+def test_sessions_are_counted_exactly_and_steps_of_those_that_changed_last(ana: Client, manager, monkeypatch):
     monkeypatch.setattr(overview, "MOST_HEADS", 2)
-    overview.forget()
-    assert "The 2 sessions that changed last, of 4." in ana.get("/overview/").content.decode()
+    for n in range(4):
+        work(manager, f"s-{n}", ("A", 1, ""))
+    text = ana.get("/overview/").content.decode()
+    assert "From the 2 sessions that changed last, of 4; for others" in text
+    assert "data-goes-on" not in text
+    assert sum(int(row[1]) for row in figures(ana)["sessions"]) == 4
+    assert tile(ana, "Steps ended") == "2+"
+
+
+def test_each_log_is_read_once_and_then_only_what_is_new(ana: Client, manager, monkeypatch):
+    work(manager, "a", ("A", 1, ""))
+    work(manager, "b", ("A", 1, ""))
+    figures(ana)
+    reads = []
+    read = type(manager.storage).read_events
+
+    async def counted(self, session_id, **asked):
+        reads.append((session_id, asked["after"]))
+        return await read(self, session_id, **asked)
+
+    monkeypatch.setattr(type(manager.storage), "read_events", counted)
+    at = utc_now()
+    again = {"branch_id": "b", "step_id": "b:9", "agent": "A", "at": at}
+    async_to_sync(manager.log.append)("b", [Event(kind=EventKind.STEP_STARTED, **again)])
+    monkeypatch.setattr(overview, "KEPT", 0.0)
+    figures(ana)
+    assert reads == [("b", 5)]
+
+
+def test_of_a_session_made_anew_under_an_id_the_old_steps_count_no_more(ana: Client, manager, monkeypatch):
+    monkeypatch.setattr(overview, "KEPT", 0.0)
+    work(manager, "a", ("Old", 1, ""), ("Old", 1, ""))
+    figures(ana)
+    manager.sync.delete_session("a")
+    work(manager, "a", ("New", 1, ""))
+    assert [row[0] for row in figures(ana)["durations"]] == ["New"]
+
+
+async def test_only_so_many_steps_are_kept(manager):
+    kept = EndedSteps(most=5)
+    for n in range(4):
+        ended = Event(kind=EventKind.STEP_COMPLETED, branch_id="b", agent="A")
+        steps = [replace(ended, step_id=f"b:{number}") for number in range(2)]
+        await manager.log.append(f"s-{n}", [Event(kind=EventKind.SESSION_CREATED), *steps])
+        head = await manager.get_head(f"s-{n}")
+        assert len(await kept.of("default", manager, head)) == 2
+    heads = [await manager.get_head(f"s-{n}") for n in range(4)]
+    assert [kept.knows("default", head) for head in heads] == [False, False, False, True]
 
 
 class Away(MemoryStorageBackend):
@@ -141,9 +213,9 @@ def test_a_store_that_is_away_is_told_of_and_the_others_are_counted(ana: Client,
 async def test_who_ask_together_are_answered_by_one_computation(manager, live_ana, monkeypatch):
     asked = []
 
-    async def counted(chosen, stores):
+    async def counted(chosen, stores, budget):
         asked.append(chosen)
-        return await compute(chosen, stores)
+        return await compute(chosen, stores, budget)
 
     monkeypatch.setattr(overview, "compute", counted)
     for _ in range(3):
