@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 
 from marsys_dashboard import activity
 from marsys_dashboard.actions import FRAGMENT
+from marsys_dashboard.address import text_of
 from marsys_dashboard.managers import StoreNotFound, store_names
 from marsys_dashboard.models import ActivityEntry
 from marsys_dashboard.pages import page
@@ -28,7 +29,6 @@ from state_core.records import show_time
 SHOWN = 100
 EXPORTED = 100_000
 """Entries of one file at most."""
-LONGEST = 200
 COLUMNS = (
     "at", "actor", "is_person", "verb", "kind", "reason", "before", "after", "detail",
     "store", "session_id", "seq",
@@ -62,7 +62,7 @@ class Asked:
 
 def read_address(get: QueryDict) -> Asked:
     """Raises InvalidValue, StoreNotFound for what no link says."""
-    texts = {name: get.get(name, "").strip()[:LONGEST].replace("\x00", "") for name in TEXTS}
+    texts = {name: text_of(get, name) for name in TEXTS}
     before = get.get("before", "")
     asked = Asked(**texts, before=int(before) if before.isdecimal() and len(before) < 19 else 0)
     if asked.verb and asked.verb not in activity.ALL_VERBS:

@@ -6,7 +6,8 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path, reverse
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard.listing import LONGEST_TEXT, Asked, Found, find
+from marsys_dashboard.address import text_of
+from marsys_dashboard.listing import Asked, Found, find
 from marsys_dashboard.permissions import require
 from state_core.words import STATUSES
 
@@ -17,7 +18,7 @@ MOST = 8
 @require("view")
 async def sessions_by_name(request: HttpRequest) -> JsonResponse:
     """``?q=``: part of a name, title or workflow. The newest of those that match."""
-    text = request.GET.get("q", "").strip()[:LONGEST_TEXT].replace("\x00", "")
+    text = text_of(request.GET, "q")
     found = (await find(Asked(text=text, sort="-updated_at"))).rows if text else []
     return JsonResponse({"ok": True, "sessions": [_entry(each) for each in found[:MOST]]})
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.http import QueryDict
 
+from marsys_dashboard.address import text_of
 from marsys_dashboard.managers import StoreNotFound, manager, store_names
 from marsys_dashboard.spans import read_moment, read_span
 from state_core.exceptions import InvalidValue, StorageError
@@ -27,7 +28,6 @@ TIMES = frozenset({"updated_at", "created_at", "started_at"})
 NUMBERS = frozenset({"steps", "state_bytes", "duration"})
 TRAIL = 40
 """Pages that an address remembers the way back through."""
-LONGEST_TEXT = 200
 FURTHER = ("agent", "owner", "error", "since", "until", "longer", "shorter")
 """Filters beside status, text, tag, store and questions."""
 
@@ -106,9 +106,9 @@ def read_address(get: QueryDict) -> Asked:
         raise InvalidValue(f"{unknown[0][:40]!r} is no status. Choose from {', '.join(STATUSES)}.")
     asked = Asked(
         statuses=statuses,
-        text=_text(get, "q"),
-        tag=_text(get, "tag"),
-        **{name: _text(get, name) for name in FURTHER},
+        text=text_of(get, "q"),
+        tag=text_of(get, "tag"),
+        **{name: text_of(get, name) for name in FURTHER},
         store=get.get("store", ""),
         questions=get.get("questions") == "1",
         sort=get.get("sort") or DEFAULT_SORT,
@@ -116,10 +116,6 @@ def read_address(get: QueryDict) -> Asked:
     )
     asked.head_query()
     return asked
-
-
-def _text(get: QueryDict, name: str) -> str:
-    return get.get(name, "").strip()[:LONGEST_TEXT].replace("\x00", "")
 
 
 def write_cursor(head: Head, query: HeadQuery) -> str:

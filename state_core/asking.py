@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from state_core.changes import set_value
 from state_core.codec import plain
-from state_core.config import StateManagerConfig
 from state_core.events import Event, EventKind
 from state_core.fold import open_questions
-from state_core.log import EventLog
-from state_core.pausing import OnPause, Pausing, Unwound
+from state_core.pausing import Pausing, Unwound
 from state_core.records import BranchStatus, SessionStatus
 
 
 class Asking(Pausing):
     """A live session whose steps can ask."""
 
-    def __init__(
-        self,
-        log: EventLog,
-        session_id: str,
-        owner: str,
-        config: StateManagerConfig,
-        reason: str,
-        on_pause: OnPause,
-    ) -> None:
-        super().__init__(log, session_id, owner, config, reason, on_pause)
-        self._answers: dict[str, asyncio.Future[None]] = {}
+    @cached_property
+    def _answers(self) -> dict[str, asyncio.Future[None]]:
+        """By question, of the steps that wait for one."""
+        return {}
 
     async def ask(
         self,

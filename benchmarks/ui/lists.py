@@ -11,9 +11,10 @@ from benchmarks.machine import Place
 from benchmarks.places import copies_of_one
 from benchmarks.ui.histories import history, record
 from benchmarks.ui.peers import DAGSTER
-from benchmarks.ui.probe import cost, median, quantile
+from benchmarks.ui.probe import median, quantile
 from benchmarks.ui.rows import row
 from benchmarks.ui.site import Site, Sizes
+from benchmarks.ui.useful import useful_rows, visits
 
 QUESTIONS = {
     "as it opens": "",
@@ -35,31 +36,11 @@ async def multiply(site: Site, sessions: int) -> None:
 
 async def useful(site: Site, sizes: Sizes) -> list[Figure]:
     await multiply(site, sizes.sessions)
-    cold, warm = [], []
-    for _ in range(sizes.rounds):
-        context = await site.visitor()
-        cold.append(await cost(context, site.list_url, "list"))
-        warm.append(await cost(context, site.list_url, "list"))
-        await context.close()
     what = f"list of {sizes.sessions:,}"
+    found = await visits(site, site.list_url, "list", sizes.rounds)
     return [
-        row(
-            f"{what}: useful, warm",
-            "s",
-            [c.useful / 1000 for c in warm],
-            peer=DAGSTER,
-            theirs=DAGSTER.list_useful[0],
-            most=0.7,
-        ),
-        row(
-            f"{what}: useful, cold",
-            "s",
-            [c.useful / 1000 for c in cold],
-            peer=DAGSTER,
-            theirs=DAGSTER.list_useful[1],
-            most=1.0,
-        ),
-        row(f"{what}: DOM nodes", "", [median([c.nodes for c in cold])]),
+        *useful_rows(what, found, DAGSTER.list_useful, most=(0.7, 1.0)),
+        row(f"{what}: DOM nodes", "", [median([each.nodes for each in found.cold])]),
     ]
 
 

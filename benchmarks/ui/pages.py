@@ -14,38 +14,18 @@ from benchmarks.ui.peers import BURR, DAGSTER, PREFECT
 from benchmarks.ui.probe import Cost, Traffic, cost, drawn, live, measured, new_page
 from benchmarks.ui.rows import row
 from benchmarks.ui.site import Site, Sizes
+from benchmarks.ui.useful import useful_rows, visits
 
 GLANCES = ("Steps", "Messages", "Log", "Timeline & graph")
 
 
 async def useful(site: Site, sizes: Sizes) -> list[Figure]:
     await record(site.manager, "usual", history(sizes.branches, sizes.steps, sizes.steps))
-    url = site.session_url("usual")
-    cold: list[Cost] = []
-    warm: list[Cost] = []
-    for _ in range(sizes.rounds):
-        context = await site.visitor()
-        cold.append(await cost(context, url, "session", charts=True))
-        warm.append(await cost(context, url, "session", charts=True))
-        await context.close()
     what = "session page"
+    found = await visits(site, site.session_url("usual"), "session", sizes.rounds, charts=True)
+    cold, warm = found.cold, found.warm
     return [
-        row(
-            f"{what}: useful, warm",
-            "s",
-            [c.useful / 1000 for c in warm],
-            peer=DAGSTER,
-            theirs=DAGSTER.page_useful[0],
-            most=1.0,
-        ),
-        row(
-            f"{what}: useful, cold",
-            "s",
-            [c.useful / 1000 for c in cold],
-            peer=DAGSTER,
-            theirs=DAGSTER.page_useful[1],
-            most=1.5,
-        ),
+        *useful_rows(what, found, DAGSTER.page_useful, most=(1.0, 1.5)),
         row(f"{what}: graph drawn, warm", "s", [c.drawn / 1000 for c in warm], most=1.0),
         row(f"{what}: graph drawn, cold", "s", [c.drawn / 1000 for c in cold], most=1.5),
         row(f"{what}: DOM nodes", "", [c.nodes for c in cold], peer=PREFECT, theirs=PREFECT.nodes, most=1000),

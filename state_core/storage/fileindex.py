@@ -28,8 +28,9 @@ from state_core.records import (
     parse_time,
 )
 from state_core.storage import durations
-from state_core.storage.base import MICROSECOND, HeadQuery
+from state_core.storage.base import HeadQuery
 from state_core.storage.durations import NOT_ENDED, Kind, Part
+from state_core.storage.terms import MICROSECOND
 
 TIMES = ("created_at", "started_at", "ended_at", "updated_at", "lease_expires_at")
 SCHEMA = """

@@ -17,23 +17,9 @@ from django.db import IntegrityError
 from state_core.fields import names_json, to_json
 from state_core.storage.appending import RowAppend, append_by_orm, checkpoint_rows, refuse, taken
 from state_core.storage.places import placed
+from state_core.storage.rows import EVENT_COLUMNS
 
 NOW = "STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"
-_EVENT_COLUMNS = (
-    "seq",
-    "kind",
-    "at",
-    "actor",
-    "branch_id",
-    "step_id",
-    "agent",
-    "status",
-    "duration",
-    "size",
-    "data",
-    "encoding",
-    "body",
-)
 _FULL = 2
 _turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 """Alias of a database → held while a thread writes to it."""
@@ -143,13 +129,13 @@ def _insert(database: Any, tables: Any, write: RowAppend) -> int:
     ).fetchone()
     first = last_seq - len(write.events) + 1
     database.executemany(
-        f'INSERT INTO "{tables.event._meta.db_table}" (session_id, {", ".join(_EVENT_COLUMNS)}) '
-        f"VALUES (?, {', '.join('?' * len(_EVENT_COLUMNS))})",
+        f'INSERT INTO "{tables.event._meta.db_table}" (session_id, {", ".join(EVENT_COLUMNS)}) '
+        f"VALUES (?, {', '.join('?' * len(EVENT_COLUMNS))})",
         (
             (
                 pk,
-                first + index,
                 str(event.kind),
+                first + index,
                 _plain(event.at),
                 event.actor,
                 event.branch_id,

@@ -21,6 +21,7 @@ LIBRARY_FLOORS = (
     {"changes", "codec", "dictionary", "answers", "words", "cache"},
     {"fold"},
     {"heads", "config", "diff", "preview"},
+    {"storage.terms"},
     {"storage.base", "checkpoints", "compose"},
     {"batching"},
     {"log", "walk"},
