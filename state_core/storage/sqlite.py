@@ -7,14 +7,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db import IntegrityError
 
+from state_core.events import EventRecord
 from state_core.fields import names_json, to_json
+from state_core.records import show_time
 from state_core.storage.appending import RowAppend, append_by_orm, checkpoint_rows, refuse, taken
 from state_core.storage.places import placed
 from state_core.storage.rows import EVENT_COLUMNS
@@ -34,7 +37,7 @@ def tune(connection: Any) -> None:
 
 
 def append(connection: Any, tables: Any, write: RowAppend) -> int:
-    if write.guard.creates or not write.is_usual:
+    if not _fits(write):
         return append_by_orm(tables, connection.alias, write)
     try:
         with connection.wrap_database_errors, _immediately(connection) as database:
@@ -51,6 +54,10 @@ def append(connection: Any, tables: Any, write: RowAppend) -> int:
     return append_by_orm(tables, connection.alias, write)
 
 
+def _fits(write: RowAppend) -> bool:
+    return write.is_usual and not write.guard.creates
+
+
 @contextmanager
 def overwriting(database: Any) -> Iterator[None]:
     """What is replaced or deleted meanwhile is overwritten in the file."""
@@ -65,10 +72,7 @@ def overwriting(database: Any) -> Iterator[None]:
 def append_many(connection: Any, tables: Any, writes: Sequence[RowAppend]) -> list[int | None]:
     """In one transaction. None for those that need more than this, or were refused."""
     with connection.wrap_database_errors, _immediately(connection) as database:
-        return [
-            None if write.guard.creates or not write.is_usual else _change_apart(database, tables, write)
-            for write in writes
-        ]
+        return [_change_apart(database, tables, write) if _fits(write) else None for write in writes]
 
 
 def _change_apart(database: Any, tables: Any, write: RowAppend) -> int | None:
@@ -84,8 +88,7 @@ def _change_apart(database: Any, tables: Any, write: RowAppend) -> int | None:
 
 def _change(database: Any, tables: Any, write: RowAppend) -> int | None:
     """None where the guard does not hold."""
-    text, values = _update(tables, write)
-    return _insert(database, tables, write) if database.execute(text, values).rowcount else None
+    return _insert(database, tables, write) if _move(database, tables, write) else None
 
 
 @contextmanager
@@ -103,57 +106,86 @@ def _immediately(connection: Any) -> Iterator[Any]:
             raise
 
 
-def _update(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
-    change, guard = write.change, write.guard
-    moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{name}" + ?' for name in change.add)]
-    moves += [f'"{name}" = ?' for name in write.set]
-    where: list[str] = ["session_id = ?"]
-    compared: list[Any] = [write.session_id]
-    if guard.expected_seq is not None:
-        where.append("last_seq = ?")
-        compared.append(guard.expected_seq)
-    if guard.fence is not None:
-        where.append(f"fence = ? AND lease_expires_at > {NOW}")
-        compared.append(guard.fence)
-    if guard.statuses is not None:
-        where.append(f"status IN ({', '.join('?' * len(guard.statuses))})")
-        compared.extend(guard.statuses)
-    text = f'UPDATE "{tables.session._meta.db_table}" SET {", ".join(moves)} WHERE {" AND ".join(where)}'
-    return text, [len(write.events), *change.add.values(), *map(_plain, write.set.values()), *compared]
+def _move(database: Any, tables: Any, write: RowAppend) -> bool:
+    """Change the head. False where the guard does not hold."""
+    table, minute = tables.session._meta.db_table, write.set.get("updated_minute")
+    if minute is None:
+        return _update(database, table, write, write.set)
+    # A column that is set has its index written, though it stays what it is, as it nearly always does.
+    others = {name: value for name, value in write.set.items() if name != "updated_minute"}
+    return _update(database, table, write, others, minute) or _update(database, table, write, write.set)
+
+
+def _update(
+    database: Any, table: str, write: RowAppend, values: Mapping[str, Any], minute: datetime | None = None
+) -> bool:
+    """``minute``: the head's must be this."""
+    guard, added = write.guard, write.change.add
+    compared = {
+        "last_seq = ?": guard.expected_seq,
+        "updated_minute = ?": minute and _plain(minute),
+        f"fence = ? AND lease_expires_at > {NOW}": guard.fence,
+    }
+    holding = {condition: value for condition, value in compared.items() if value is not None}
+    statuses = guard.statuses or ()
+    text = _update_text(
+        table, tuple(added), tuple(values), tuple(holding), None if guard.statuses is None else len(statuses)
+    )
+    parameters = [len(write.events), *added.values(), *map(_plain, values.values()), write.session_id]
+    return bool(database.execute(text, [*parameters, *holding.values(), *statuses]).rowcount)
+
+
+@lru_cache(maxsize=256)
+def _update_text(
+    table: str, added: Sequence[str], values: Sequence[str], holding: Sequence[str], statuses: int | None
+) -> str:
+    moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{name}" + ?' for name in added)]
+    moves += [f'"{name}" = ?' for name in values]
+    where = ["session_id = ?", *holding]
+    if statuses is not None:
+        where.append(f"status IN ({', '.join('?' * statuses)})")
+    return f'UPDATE "{table}" SET {", ".join(moves)} WHERE {" AND ".join(where)}'
+
+
+@lru_cache(maxsize=16)
+def _insert_text(table: str) -> str:
+    return (
+        f'INSERT INTO "{table}" (session_id, {", ".join(EVENT_COLUMNS)}) '
+        f"VALUES (?, {', '.join('?' * len(EVENT_COLUMNS))})"
+    )
 
 
 def _insert(database: Any, tables: Any, write: RowAppend) -> int:
-    pk, last_seq = database.execute(
-        f'SELECT id, last_seq FROM "{tables.session._meta.db_table}" WHERE session_id = ?',
-        [write.session_id],
-    ).fetchone()
+    # Asking again is quicker than RETURNING.
+    asked = f'SELECT id, last_seq FROM "{tables.session._meta.db_table}" WHERE session_id = ?'
+    pk, last_seq = database.execute(asked, [write.session_id]).fetchone()
     first = last_seq - len(write.events) + 1
     database.executemany(
-        f'INSERT INTO "{tables.event._meta.db_table}" (session_id, {", ".join(EVENT_COLUMNS)}) '
-        f"VALUES (?, {', '.join('?' * len(EVENT_COLUMNS))})",
-        (
-            (
-                pk,
-                str(event.kind),
-                first + index,
-                _plain(event.at),
-                event.actor,
-                event.branch_id,
-                event.step_id,
-                event.agent,
-                str(event.status),
-                event.duration,
-                event.size,
-                to_json(event.data),
-                event.encoding,
-                placed(first + index, event.body),
-            )
-            for index, event in enumerate(write.events)
-        ),
+        _insert_text(tables.event._meta.db_table),
+        [_event_values(pk, seq, event) for seq, event in enumerate(write.events, first)],
     )
     for checkpoint in checkpoint_rows(tables, write.checkpoints, pk, first):
         _insert_checkpoint(database, tables, checkpoint)
     return int(last_seq)
+
+
+def _event_values(pk: int, seq: int, event: EventRecord) -> tuple[Any, ...]:
+    return (
+        pk,
+        str(event.kind),
+        seq,
+        _plain(event.at),
+        event.actor,
+        event.branch_id,
+        event.step_id,
+        event.agent,
+        str(event.status),
+        event.duration,
+        event.size,
+        to_json(event.data),
+        event.encoding,
+        placed(seq, event.body),
+    )
 
 
 def _insert_checkpoint(database: Any, tables: Any, checkpoint: Any) -> None:
@@ -167,7 +199,13 @@ def _insert_checkpoint(database: Any, tables: Any, checkpoint: Any) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime):
-        return str(value.astimezone(UTC).replace(tzinfo=None))
+        return _as_django_writes(value)
     if isinstance(value, list):
         return names_json(value)
     return str(value) if isinstance(value, str) else value
+
+
+def _as_django_writes(at: datetime) -> str:
+    if at.tzinfo is not UTC:
+        at = at.astimezone(UTC)
+    return str(show_time(at)).removesuffix("+00:00").replace("T", " ")
