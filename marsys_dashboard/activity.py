@@ -56,11 +56,14 @@ ALL_VERBS = (*dict.fromkeys(VERBS.values()), "delete")
 MOVES = frozenset({K.INPUT_REQUESTED, K.BRANCH_RESUMED, K.BRANCH_WAITING})
 """Kinds that are read only since they may change the session's status."""
 
-PAGE = 100
+PAGE = 25
+"""Sessions that are read before the time is looked at again."""
 OVERLAP = timedelta(minutes=2)
 """Sessions carry the time of the machine that wrote last; clocks may differ by this much."""
+FIRST_BUDGET = 0.1
+"""Seconds that are spent on gathering before the page is shown."""
 BUDGET = 0.5
-"""Seconds that one look spends on gathering."""
+"""The same, at a further look of a page that is shown already."""
 EVENTS = 2000
 """Headers read at once."""
 
@@ -132,28 +135,36 @@ async def _back(store: str, mark: ActivityMark, gathered: Gathered, deadline: fl
 
 
 async def _read_all(store: str, heads: Sequence[Head], gathered: Gathered) -> bool:
-    """Had any of them something new?"""
-    was_news = False
+    """Had any of them something new? What was read is written for all of them at once."""
+    places = await _places(store, heads)
+    entries: list[ActivityEntry] = []
+    news = [(head, place) for head, place in zip(heads, places, strict=True) if place.seq < head.last_seq]
+    for head, place in news:
+        try:
+            await _read(head, place, entries)
+        except StateError as error:
+            gathered.problems[f"{store} / {head.session_id}"] = str(error)
+    await _keep(entries, [place for _, place in news])
+    return bool(news)
+
+
+async def _places(store: str, heads: Sequence[Head]) -> list[ActivityPlace]:
+    """How far each has been read; not at all where it was deleted since and another has its id."""
     ids = [head.session_id for head in heads]
     known = {p.session_id: p async for p in ActivityPlace.objects.filter(store=store, session_id__in=ids)}
-    for head in heads:
-        place = known.get(head.session_id)
-        if place is None or place.born != head.created_at:
-            pk = place.pk if place else None
-            place = ActivityPlace(pk=pk, store=store, session_id=head.session_id, born=head.created_at)
-        if place.seq < head.last_seq:
-            was_news = True
-            try:
-                await _read(store, head, place)
-            except StateError as error:
-                gathered.problems[f"{store} / {head.session_id}"] = str(error)
-    return was_news
+    return [
+        place
+        if (place := known.get(head.session_id)) and place.born == head.created_at
+        else ActivityPlace(store=store, session_id=head.session_id, born=head.created_at)
+        for head in heads
+    ]
 
 
-async def _read(store: str, head: Head, place: ActivityPlace) -> None:
+async def _read(head: Head, place: ActivityPlace, entries: list[ActivityEntry]) -> None:
+    """Add what is new, and move the place on behind it."""
     kinds = [*VERBS, *MOVES]
     while place.seq < head.last_seq:
-        events = await manager(store).log.read(
+        events = await manager(place.store).log.read(
             head.session_id,
             after=place.seq,
             before=head.last_seq + 1,
@@ -161,20 +172,25 @@ async def _read(store: str, head: Head, place: ActivityPlace) -> None:
             kinds=kinds,
             bodies=False,
         )
-        entries = list(_entries(place, events))
-        people = await _people({entry.actor for entry in entries})
-        for entry in entries:
-            entry.is_person = entry.actor in people
-        await ActivityEntry.objects.abulk_create(entries, ignore_conflicts=True)
+        entries += _entries(place, events)
         place.seq = events[-1].seq if len(events) == EVENTS else head.last_seq
-        await _keep(place)
 
 
-async def _keep(place: ActivityPlace) -> None:
-    """Another process may be at the same session."""
-    values = {"born": place.born, "seq": place.seq, "status": place.status}
-    await ActivityPlace.objects.aupdate_or_create(
-        store=place.store, session_id=place.session_id, defaults=values
+async def _keep(entries: list[ActivityEntry], places: Iterable[ActivityPlace]) -> None:
+    """Another process may be at the same sessions: then both write the same."""
+    people = await _people({entry.actor for entry in entries}) if entries else set()
+    for entry in entries:
+        entry.is_person = entry.actor in people
+    await ActivityEntry.objects.abulk_create(entries, ignore_conflicts=True)
+    rows = [
+        ActivityPlace(store=p.store, session_id=p.session_id, born=p.born, seq=p.seq, status=p.status)
+        for p in places
+    ]
+    await ActivityPlace.objects.abulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["store", "session_id"],
+        update_fields=["born", "seq", "status"],
     )
 
 

@@ -105,7 +105,8 @@ async def _behind(asked: Asked, found: QuerySet[ActivityEntry]) -> QuerySet[Acti
 @require("view")
 async def activities(request: HttpRequest) -> HttpResponse:
     asked = read_address(request.GET)
-    gathered = await activity.gather()
+    again = FRAGMENT in request.headers
+    gathered = await activity.gather(activity.BUDGET if again else activity.FIRST_BUDGET)
     found = await _behind(asked, entries(asked))
     shown = [entry async for entry in found[: SHOWN + 1]]
     context = {
@@ -120,7 +121,7 @@ async def activities(request: HttpRequest) -> HttpResponse:
         "stores": store_names(),
         "export": asked.href(),
     }
-    template = "activity/_list.html" if FRAGMENT in request.headers else "activity/activity.html"
+    template = "activity/_list.html" if again else "activity/activity.html"
     return await page(request, template, context)
 
 

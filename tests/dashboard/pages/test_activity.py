@@ -120,11 +120,21 @@ def test_a_store_is_read_a_part_at_each_look_and_says_so_until_it_is_whole(manag
     for n in range(7):
         manager.sync.create_session(f"s-{n}")
     told_behind = "Older sessions of default are still being read"
-    monkeypatch.setattr(activity.gather, "__defaults__", (0.0,))
+    monkeypatch.setattr(activity, "FIRST_BUDGET", 0.0)
     pages = [ana.get("/activity/").content.decode() for _ in range(6)]
     assert told_behind in pages[0]
     assert told_behind not in pages[-1]
     assert len(told(ana)) == 7
+
+
+def test_what_many_sessions_did_is_written_at_once(
+    manager, ana: Client, django_assert_max_num_queries, monkeypatch
+):
+    for n in range(20):
+        manager.sync.create_session(f"s-{n}")
+    monkeypatch.setattr(activity, "FIRST_BUDGET", 60.0)
+    with django_assert_max_num_queries(30):
+        assert len(told(ana)) == 20
 
 
 def test_a_deletion_is_told_though_its_log_is_gone(lived, ana: Client):
