@@ -10,78 +10,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
 
 import orjson
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 
+from marsys_dashboard.columns import boxes_and_edges, lanes_and_bars, milliseconds, numbered
 from marsys_dashboard.graph_layout import NAME_LENGTH, branch_graph
 from marsys_dashboard.managers import manager
 from marsys_dashboard.permissions import require
 from marsys_dashboard.travel import asked_place, outline_at
 from state_core.events import EventKind, Header
 from state_core.log import Range
-from state_core.records import Checkpoint, Document, Head, parse_time, utc_now
+from state_core.records import Checkpoint, Document, Head, utc_now
 
 MOST_UNFOLDED = 100
 """Groups that one picture shows member by member."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def milliseconds(value: str | datetime | None) -> int | None:
-    """Whole ones, cut as browsers cut them."""
-    moment = parse_time(value)
-    return (moment - _EPOCH) // timedelta(milliseconds=1) if moment else None
-
-
-# The timeline
-
-
-def timeline(document: Document) -> Document:
-    """Lanes (branches, in the order of their opening) and bars (their steps), the bars as columns."""
-    lanes, bars = [], _Columns()
-    for number, branch in enumerate(document["branches"].values()):
-        lanes.append(_lane(branch))
-        for step in branch["steps"].values():
-            bars.add(number, step)
-    return {"lanes": lanes, "bars": bars.to_json(), "figure": timeline_figure()}
-
-
-def _lane(branch: Document) -> Document:
-    return {
-        "id": branch["branch_id"],
-        "name": str(branch["name"])[:NAME_LENGTH],
-        "type": branch["branch_type"],
-        "status": branch["status"],
-        "agent": branch["agent"],
-        "parents": branch["parent_ids"],
-        "joined": branch["joined_ids"],
-        "opened": milliseconds(branch["opened_at"]),
-        "ended": milliseconds(branch["ended_at"]),
-    }
-
-
-class _Columns:
-    """Thousands of steps cost a third of the bytes as columns, agents' names being said once."""
-
-    def __init__(self) -> None:
-        self.agents: dict[str, int] = {}
-        self.rows: list[tuple[Any, ...]] = []
-
-    def add(self, lane: int, step: Document) -> None:
-        name = str(step["agent"] or "")[:NAME_LENGTH]
-        agent = self.agents.setdefault(name, len(self.agents))
-        times = milliseconds(step["started_at"]), milliseconds(step["ended_at"])
-        self.rows.append((lane, step["step_id"], agent, step["status"], step["attempt"], *times))
-
-    def to_json(self) -> Document:
-        names = ("lane", "step", "agent", "status", "attempt", "start", "end")
-        columns = list(zip(*self.rows, strict=True)) or [()] * len(names)
-        return {"agents": list(self.agents), **dict(zip(names, columns, strict=True))}
-
 
 HOLDS = {
     EventKind.SESSION_PAUSED: "paused",
@@ -150,16 +94,15 @@ def charts(
     unfolded: Collection[str] = (),
 ) -> Document:
     """Everything that both charts show of a session at ``document["seq"]``."""
+    branches = document["branches"]
+    graph = branch_graph(document, grouped=grouped, unfolded=unfolded)
     return {
         "session_id": document["session_id"],
         "seq": document["seq"],
         "status": document["status"],
         "ended": milliseconds(document["ended_at"]),
-        "graph": {
-            **branch_graph(document, grouped=grouped, unfolded=unfolded).to_json(),
-            "figure": graph_figure(),
-        },
-        "timeline": timeline(document),
+        "graph": {**boxes_and_edges(graph, numbered(branches)), "figure": graph_figure()},
+        "timeline": {**lanes_and_bars(branches), "figure": timeline_figure()},
         "checkpoints": [checkpoint_mark(place) for place in checkpoints],
         "pauses": pauses(holds),
         "turns": turns(holds),

@@ -44,10 +44,6 @@ class Node:
     y: float = 0.0
     width: int = NODE_WIDTHS[0]
 
-    def to_json(self) -> Document:
-        grouped = {"members": self.members} if len(self.members) > 1 else {}
-        return {"id": self.id, "name": self.name, "x": self.x, "y": self.y, "w": self.width, **grouped}
-
 
 @dataclass
 class Graph:
@@ -57,15 +53,6 @@ class Graph:
     width: float = 0.0
     height: float = 0.0
     groups: int = 0
-
-    def to_json(self) -> Document:
-        return {
-            "nodes": [node.to_json() for node in self.nodes],
-            "edges": self.edges,
-            "width": self.width,
-            "height": self.height,
-            "groups": self.groups,
-        }
 
 
 def branch_graph(document: Document, *, grouped: bool = True, unfolded: Collection[str] = ()) -> Graph:

@@ -12,7 +12,8 @@ import orjson
 import plotly.graph_objects as go
 import pytest
 
-from marsys_dashboard.charts import charts, graph_figure, pauses, timeline, timeline_figure
+from marsys_dashboard.charts import charts, graph_figure, pauses, timeline_figure
+from marsys_dashboard.columns import boxes_and_edges, lanes_and_bars, numbered
 from marsys_dashboard.graph_layout import COLUMN_GAP, NODE_HEIGHT, Graph, branch_graph
 from state_core.events import Event
 from state_core.fold import empty_document, fold
@@ -98,7 +99,17 @@ def test_no_two_boxes_lie_on_one_another(document: Document) -> None:
 
 
 def test_the_same_session_is_always_laid_out_in_the_same_way(document: Document) -> None:
-    assert branch_graph(document).to_json() == branch_graph(document).to_json()
+    assert branch_graph(document) == branch_graph(document)
+
+
+def test_boxes_and_edges_are_told_by_numbers(document: Document) -> None:
+    graph = branch_graph(document)
+    numbers = numbered(document["branches"])
+    told = boxes_and_edges(graph, numbers)
+    ids = list(numbers)
+    assert [[ids[lane] for lane in lanes] for lanes in told["of"]] == [node.members for node in graph.nodes]
+    edges = zip(told["edges"][::2], told["edges"][1::2], strict=True)
+    assert [tuple(graph.nodes[end].id for end in edge) for edge in edges] == graph.edges
 
 
 def test_every_box_lies_inside_the_picture(document: Document) -> None:
@@ -185,7 +196,7 @@ def test_a_very_long_name_is_cut_and_its_box_stays_narrow() -> None:
     document = document_of(opened("a", name="<script>alert(1)</script>" * 500))
     assert len(branch_graph(document).nodes[0].name) == 120
     assert branch_graph(document).width == 190
-    assert len(timeline(document)["lanes"][0]["name"]) == 120
+    assert len(lanes_and_bars(document["branches"])["lanes"]["name"][0]) == 120
 
 
 # The timeline
@@ -200,14 +211,23 @@ def test_steps_are_bars_in_the_lane_of_their_branch() -> None:
         event("step.failed", 2, **step, status="failed", duration=1.0),
         event("step.retried", 3, **step, status="running", data={"attempt": 2, "previous": "failed"}),
     )
-    shown = timeline(document)
-    assert [lane["id"] for lane in shown["lanes"]] == ["a", "b"]
+    shown = lanes_and_bars(document["branches"])
+    names = shown["names"]
+    assert shown["lanes"]["id"] == ["a", "b"]
     bars = shown["bars"]
-    assert bars["agents"] == ["Reader"]
+    assert bars["count"] == [0, 1]
     start = round(START.timestamp() * 1000) + 3000
-    assert [bars[key][0] for key in ("lane", "step", "agent", "status", "attempt", "start", "end")] == [
-        1, "b.1", 0, "running", 2, start, None,
-    ]  # fmt: skip
+    assert [bars[key][0] for key in ("step", "start", "took")] == ["b.1", start, None]
+    assert [names[bars[key][0]] for key in ("agent", "status")] == ["Reader", "running"]
+    assert bars["again"] == {"0": 2}
+
+
+def test_what_is_alike_is_said_once() -> None:
+    shown = lanes_and_bars(tree(400, 3)["branches"])
+    assert len(shown["names"]) == len(set(shown["names"])) < 10
+    assert shown["lanes"]["name"] == [None] * 400
+    later = shown["lanes"]["opened"][1:]
+    assert max(later) < 10_000, "moments are told as steps from one to the next"
 
 
 def test_a_pause_lasts_until_somebody_goes_on() -> None:
@@ -245,7 +265,7 @@ def test_checkpoints_stand_where_they_were_made() -> None:
 def test_the_whole_picture_is_json(document: Document) -> None:
     picture = orjson.loads(orjson.dumps(charts(document)))
     assert picture["seq"] == document["seq"]
-    assert len(picture["timeline"]["lanes"]) == len(document["branches"])
+    assert picture["timeline"]["lanes"]["id"] == list(document["branches"])
 
 
 def test_no_content_of_the_session_is_in_the_picture() -> None:

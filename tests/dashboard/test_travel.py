@@ -84,8 +84,8 @@ async def test_the_charts_stand_at_the_moment_of_the_event(
     then, now = await charts(visitor, at=middle.seq), await charts(visitor)
     assert (then["at"], then["seq"]) == (middle.seq, middle.seq)
     assert then["server_time"] == int(middle.created_at.timestamp() * 1000)
-    assert [node["id"] for node in then["graph"]["nodes"]] == ["one"]
-    assert [node["id"] for node in now["graph"]["nodes"]] == ["one", "two"]
+    assert (then["timeline"]["lanes"]["id"], then["graph"]["of"]) == (["one"], [[0]])
+    assert (now["timeline"]["lanes"]["id"], now["graph"]["of"]) == (["one", "two"], [[0], [1]])
     assert [mark["name"] for mark in then["checkpoints"]] == ["middle"]
     assert now["at"] is None
 

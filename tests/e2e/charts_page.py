@@ -102,8 +102,10 @@ class Charts:
 
     def node(self, branch_id: str) -> dict[str, Any]:
         """Where the server has put a branch in the graph."""
-        nodes = json.loads(self.site.picture(True))["graph"]["nodes"]
-        return next(node for node in nodes if node["id"] == branch_id)
+        picture = json.loads(self.site.picture(True))
+        graph = picture["graph"]
+        number = graph["of"].index([picture["timeline"]["lanes"]["id"].index(branch_id)])
+        return {key: graph[key][number] for key in ("x", "y", "w")}
 
     def at(self, chart: str, place: dict[str, float]) -> None:
         """Press at a place of the chart's data."""

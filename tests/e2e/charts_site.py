@@ -13,7 +13,8 @@ from typing import Any
 
 import orjson
 
-from marsys_dashboard.charts import HOLD_KINDS, charts, milliseconds
+from marsys_dashboard.charts import HOLD_KINDS, charts
+from marsys_dashboard.columns import milliseconds
 from marsys_dashboard.frames import event_values
 from marsys_dashboard.middleware import POLICY
 from state_core.events import Event

@@ -193,7 +193,7 @@ def test_the_layout_is_asked_for_at_once_and_taken_although_events_go_on(charts:
     charts.send(after + 1)
     charts.until_seq(after + 2)
     charts.site.may_answer.set()
-    node = json.loads(answer)["graph"]["nodes"][-1]
+    node = {key: json.loads(answer)["graph"][key][-1] for key in ("x", "y", "w")}
     start = f"M{node['x'] - node['w'] / 2 + 8:g},{node['y'] - 20:g} L{node['x'] + node['w'] / 2 - 8:g},"
     charts.until(
         f"document.querySelector('.graph-plot').layout.shapes.some((s) => s.path?.includes('{start}'))"

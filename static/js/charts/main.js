@@ -9,7 +9,7 @@ import { onThemeChange, palette } from "./colours.js";
 import { foldFrame } from "./fold.js";
 import { Graph } from "./graph.js";
 import { loadPlotly } from "./load.js";
-import { modelFrom } from "./model.js";
+import { graphFrom, modelFrom } from "./model.js";
 import { key } from "../keys.js";
 import { make } from "./tools.js";
 import { Timeline } from "./timeline.js";
@@ -138,7 +138,7 @@ class Charts {
     this.state.model.flags = this.flags;
     this.state.figure = json.timeline.figure;
     this.stale = false;
-    this.graph.setLayout(json.graph);
+    this.graph.setLayout(graphFrom(json));
     const waiting = this.early.splice(0);
     for (const frame of waiting) this.take(frame);
     this.complain("");
@@ -146,10 +146,10 @@ class Charts {
   }
 
   // Frames overtook the answer: what it says of statuses is old, where its boxes stand is not.
-  acceptLayout({ graph }) {
+  acceptLayout(json) {
     this.complain("");
     if (this.stale) return this.fetchSoon();
-    this.graph.setLayout(graph);
+    this.graph.setLayout(graphFrom(json));
     if (!this.graph.holdsAll(this.state.model)) this.fetchSoon();
     this.paintSoon();
   }

@@ -1,26 +1,66 @@
-// What both charts show: branches in the order of their opening, each with its steps.
+// What both charts show: branches in the order of their opening, each with its steps. The server sends them as
+// columns (marsys_dashboard/columns.py).
 
 export function modelFrom(json, receivedAt) {
-  const branches = new Map(json.timeline.lanes.map((lane) => [lane.id, { ...lane, steps: new Map() }]));
-  const ids = json.timeline.lanes.map((lane) => lane.id);
-  const { agents, lane, step, agent, status, attempt, start, end } = json.timeline.bars;
-  for (let i = 0; i < lane.length; i += 1) {
-    branches.get(ids[lane[i]]).steps.set(step[i], {
-      id: step[i], agent: agents[agent[i]], status: status[i], attempt: attempt[i], start: start[i], end: end[i],
-    });
-  }
   return {
     sessionId: json.session_id,
     seq: json.seq,
     status: json.status,
     ended: json.ended,
-    branches,
+    branches: branchesFrom(json.timeline),
     checkpoints: json.checkpoints,
     pauses: json.pauses,
     turns: json.turns,
     offset: json.server_time - receivedAt,
     past: json.at ? json.server_time : null,
   };
+}
+
+function branchesFrom({ lanes, bars, names }) {
+  const branches = new Map();
+  let opened = 0;
+  lanes.id.forEach((id, i) => {
+    opened += lanes.opened[i];
+    branches.set(id, {
+      id,
+      name: lanes.name[i] ?? id,
+      type: names[lanes.type[i]],
+      status: names[lanes.status[i]],
+      agent: names[lanes.agent[i]] || null,
+      parents: lanes.parents[i].map((lane) => lanes.id[lane]),
+      joined: lanes.joined[i].map((lane) => lanes.id[lane]),
+      opened,
+      ended: lanes.ended[i] === null ? null : opened + lanes.ended[i],
+      steps: new Map(),
+    });
+  });
+  addSteps(branches, bars, names);
+  return branches;
+}
+
+function addSteps(branches, { count, step, agent, status, start, took, again }, names) {
+  let [i, lane, began] = [0, 0, 0];
+  for (const { steps } of branches.values()) {
+    for (const end = i + count[lane]; i < end; i += 1) {
+      began += start[i];
+      const ended = took[i] === null ? null : began + took[i];
+      steps.set(step[i], { id: step[i], agent: names[agent[i]], status: names[status[i]], attempt: again[i] ?? 1, start: began, end: ended });
+    }
+    lane += 1;
+  }
+}
+
+// Where the boxes of the graph stand, and which of them edges join.
+export function graphFrom({ graph, timeline }) {
+  const { id, name } = timeline.lanes;
+  const nodes = graph.of.map((lanes, i) => {
+    const [first] = lanes;
+    const members = lanes.length > 1 ? { members: lanes.map((lane) => id[lane]) } : {};
+    return { id: members.members ? `group of ${id[first]}` : id[first], name: name[first] ?? id[first], x: graph.x[i], y: graph.y[i], w: graph.w[i], ...members };
+  });
+  const edges = [];
+  for (let i = 0; i < graph.edges.length; i += 2) edges.push([nodes[graph.edges[i]].id, nodes[graph.edges[i + 1]].id]);
+  return { ...graph, nodes, edges };
 }
 
 // The server's clock, as far as this browser can tell; in the past it stands.

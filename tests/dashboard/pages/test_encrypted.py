@@ -71,8 +71,9 @@ def test_without_the_key_everything_else_is_shown_and_it_says_so(shown, ana: Cli
     assert "Collector" in text(ana, f"{PAGE}?tab=steps")
     assert "collected" in text(ana, f"{PAGE}?tab=checkpoints")
     picture = ana.get(f"{PAGE}charts.json").json()
-    assert [lane["name"] for lane in picture["timeline"]["lanes"]] == ["collect"]
-    assert picture["timeline"]["bars"]["status"] == ["completed"]
+    shown = picture["timeline"]
+    assert shown["lanes"]["id"] == ["collect"]
+    assert [shown["names"][status] for status in shown["bars"]["status"]] == ["completed"]
 
 
 @pytest.mark.parametrize("verb", ["resume", "checkpoint", "restore", "cancel", "fork", "answer"])
