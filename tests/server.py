@@ -57,6 +57,8 @@ class Server:
     folder: Path
     database_url: str = ""
     """Without one, SQLite in the folder."""
+    beside: str = ""
+    """URL of a further store, where sessions are then kept rather than in the database."""
     port: int = field(default_factory=free_port)
     cookies: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
@@ -70,9 +72,20 @@ class Server:
         return self.database_url or f"sqlite:///{self.folder}/state.sqlite3"
 
     @property
+    def store(self) -> str:
+        """The alias of the store that tests and their programs write to."""
+        return "beside" if self.beside else "default"
+
+    @property
+    def store_url(self) -> str:
+        return self.beside or self.database
+
+    @property
     def environment(self) -> dict[str, str]:
         return {
             **os.environ,
+            "STATE_STORES": f"beside={self.beside}" if self.beside else "",
+            "STORE_URL": self.store_url,
             "STATE_VAR": str(self.folder),
             "DATABASE_URL": self.database,
             "DJANGO_SETTINGS_MODULE": "marsys_dashboard.settings",
@@ -138,8 +151,8 @@ class Server:
 
 
 @contextmanager
-def serving(folder: Path, database_url: str = "") -> Iterator[Server]:
-    made = Server(folder, database_url)
+def serving(folder: Path, database_url: str = "", beside: str = "") -> Iterator[Server]:
+    made = Server(folder, database_url, beside)
     made.prepare()
     made.start()
     try:

@@ -13,11 +13,12 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
-from state_core import DatabaseStorageBackend
 from state_core.manager import StateManager
+from state_core.storage import from_url
 from tests.browsers import ARGUMENTS, chromium_path
 from tests.line import Line
 from tests.postgres import PostgresServer
+from tests.redis_server import RedisServer
 from tests.server import COOKIE, ROOT, Server, serving
 
 expect.set_options(timeout=15_000)
@@ -40,6 +41,19 @@ def postgres_site(
         yield made
 
 
+@pytest.fixture(scope="session")
+def files_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("files-site")
+    with serving(folder, beside=f"file:{folder}/files") as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def redis_site(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) -> Iterator[Server]:
+    with serving(tmp_path_factory.mktemp("redis-site"), beside=redis_server.url) as made:
+        yield made
+
+
 @pytest.fixture
 def server(sqlite_site: Server) -> Server:
     """One for all tests: give your sessions ids of their own."""
@@ -50,7 +64,7 @@ def server(sqlite_site: Server) -> Server:
 async def manager(server: Server, django_db_blocker: Any) -> AsyncIterator[StateManager]:
     """On the server's store, in this process."""
     with django_db_blocker.unblock():
-        made = StateManager(DatabaseStorageBackend(server.database), actor="tests")
+        made = StateManager(from_url(server.store_url), actor="tests")
         yield made
         await made.close()
 
@@ -132,8 +146,8 @@ class Orchestrators:
         "import asyncio, os, sys\n"
         "from state_core import *\n"
         "from state_core.manager import StateManager\n"
-        "from state_core.storage.database import DatabaseStorageBackend\n"
-        "manager = StateManager(DatabaseStorageBackend(os.environ['DATABASE_URL']))\n"
+        "from state_core.storage import from_url\n"
+        "manager = StateManager(from_url(os.environ['STORE_URL']))\n"
     )
 
     def __init__(self, server: Server) -> None:

@@ -44,8 +44,8 @@ def server(request: pytest.FixtureRequest) -> Server:
     return found
 
 
-on_both = pytest.mark.parametrize("server", ["sqlite", "postgres"], indirect=True)
-on_postgres = pytest.mark.parametrize("server", ["postgres"], indirect=True)
+def on(*sites: str) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("server", sites, indirect=True)
 
 
 class Travel:
@@ -55,7 +55,7 @@ class Travel:
         self.page = page
         self.manager = manager
         self.session_id = session_id
-        self.url = f"{server.url}/sessions/default/{session_id}/"
+        self.url = f"{server.url}/sessions/{server.store}/{session_id}/"
         self.banner = page.locator("#travel .past")
         self.steps = page.locator('[data-list="steps"] > tr')
 
@@ -87,7 +87,7 @@ def travel(
     return Travel(signed_in_page, server, manager, session_id)
 
 
-@on_both
+@on("sqlite", "postgres", "files", "redis")
 async def test_what_is_looked_at_stays_while_the_session_goes_on(travel: Travel) -> None:
     page = travel.page
     await travel.gets_to(0)
@@ -178,7 +178,7 @@ async def _messages(travel: Travel) -> int:
     return (await travel.manager.get_head(travel.session_id)).counts["messages"]
 
 
-@on_postgres
+@on("postgres", "files")
 async def test_two_checkpoints_are_compared_and_downloaded(travel: Travel) -> None:
     page = travel.page
     await travel.gets_to(7)
@@ -205,7 +205,7 @@ async def _checkpoint(travel: Travel, name: str) -> str:
     return found[name]
 
 
-@on_postgres
+@on("postgres", "redis")
 async def test_going_back_says_what_it_does_and_is_undone(travel: Travel) -> None:
     page = travel.page
     await travel.gets_to(7)
@@ -233,7 +233,7 @@ async def test_going_back_says_what_it_does_and_is_undone(travel: Travel) -> Non
     await expect(page.locator(".restores > li").last).to_contain_text("another way")
 
 
-@on_postgres
+@on("postgres", "files", "redis")
 async def test_a_fork_from_the_past_is_a_session_of_its_own_in_the_family(travel: Travel) -> None:
     page = travel.page
     await travel.gets_to(5)
