@@ -43,6 +43,7 @@ from state_core.storage.clock import FREE, LASTS, seconds_from_now
 from state_core.storage.connecting import address, prepare_django
 from state_core.storage.deleting import delete_session, give_back, tidy
 from state_core.storage.failures import translated
+from state_core.storage.fetching import fetched
 from state_core.storage.rows import (
     CHECKPOINT_COLUMNS,
     EVENT_COLUMNS,
@@ -295,8 +296,9 @@ class DatabaseStorageBackend(StorageBackend):
 
         def read(connection: Any, tables: Tables) -> list[Checkpoint]:
             found = tables.checkpoint.objects.using(connection.alias).filter(session__session_id=session_id)
+            rows = fetched(connection, found.order_by("seq"), CHECKPOINT_COLUMNS)
             with readable(session_id, "a checkpoint"):
-                return [to_checkpoint(row) for row in found.order_by("seq").values_list(*CHECKPOINT_COLUMNS)]
+                return list(map(to_checkpoint, rows))
 
         return await self._read(read)
 
@@ -306,11 +308,12 @@ class DatabaseStorageBackend(StorageBackend):
 
         def read(connection: Any, tables: Tables) -> Checkpoint:
             found = tables.checkpoint.objects.using(connection.alias).filter(pk=checkpoint_id)
-            session_id = found.values_list("session__session_id", flat=True).first()
-            if session_id is None:
+            rows = fetched(connection, found, CHECKPOINT_COLUMNS)
+            if not rows:
                 raise CheckpointNotFound(checkpoint_id)
+            _, session_id, *_ = rows[0]
             with readable(session_id, f"checkpoint {checkpoint_id}"):
-                return to_checkpoint(found.values_list(*CHECKPOINT_COLUMNS).get())
+                return to_checkpoint(rows[0])
 
         return await self._read(read)
 
@@ -428,19 +431,8 @@ class DatabaseStorageBackend(StorageBackend):
 def _events(connection: Any, tables: Tables, session_id: str, query: EventQuery) -> list[EventRecord]:
     found = tables.event.objects.using(connection.alias).filter(_event_condition(session_id, query))
     columns = EVENT_COLUMNS if query.bodies else HEADER_COLUMNS
-    rows = found.order_by("-seq" if query.newest_first else "seq").values_list(*columns)[: query.limit]
-    try:
-        return [to_record(session_id, row) for row in rows]
-    except ValueError:
-        _name_unreadable(session_id, found)
-        raise
-
-
-def _name_unreadable(session_id: str, events: Any) -> None:
-    """Raises DamagedError for the first event that cannot be read."""
-    for seq in events.order_by("seq").values_list("seq", flat=True):
-        with readable(session_id, f"event {seq}"):
-            list(events.filter(seq=seq).values_list(*HEADER_COLUMNS))
+    ordered = found.order_by("-seq" if query.newest_first else "seq")[: query.limit]
+    return [to_record(session_id, row) for row in fetched(connection, ordered, columns)]
 
 
 def _event_condition(session_id: str, query: EventQuery) -> Q:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from state_core.events import EventRecord
 from state_core.exceptions import DamagedError, InvalidValue
 from state_core.records import CHECKPOINT_KINDS, COUNTS, Checkpoint, Head, SessionStatus
@@ -66,6 +68,8 @@ CHECKPOINT_COLUMNS = (
     "counts",
 )
 
+MOMENT_LETTERS = len("2024-01-01 00:00:00.000000")
+
 _SETTABLE = frozenset(HEAD_COLUMNS) - {"session_id", "last_seq"}
 
 
@@ -76,16 +80,21 @@ def to_head(row: Sequence[Any]) -> Head:
 
 
 def to_record(session_id: str, row: Sequence[Any]) -> EventRecord:
-    """Once for each event of a log. `EVENT_COLUMNS` are the columns in order; the body may be left away.
+    """From a row as `fetching.fetched` gives it, once for each event of a log: `EVENT_COLUMNS` in order; the
+    body may be left away.
 
     Raises DamagedError."""
     kind, seq, at, actor, branch_id, step_id, agent, status, duration, size, data, encoding, *body = row
     if at is None:
         raise DamagedError(session_id, f"event {seq}", "its time cannot be read")
+    try:
+        moment, header = _moment(at), orjson.loads(data)
+    except ValueError as error:
+        raise DamagedError(session_id, f"event {seq}", f"it cannot be read: {error}") from error
     return EventRecord(
         kind=kind,
         seq=seq,
-        at=at,
+        at=moment,
         actor=actor,
         branch_id=branch_id,
         step_id=step_id,
@@ -93,16 +102,36 @@ def to_record(session_id: str, row: Sequence[Any]) -> EventRecord:
         status=status,
         duration=duration,
         size=size,
-        data=data,
+        data=header,
         body=body_at(session_id, seq, bytes(body[0])) if body else b"",
         encoding=encoding,
     )
 
 
 def to_checkpoint(row: Sequence[Any]) -> Checkpoint:
-    """Once for each of thousands in a list. `CHECKPOINT_COLUMNS` are its fields in order."""
-    checkpoint_id, session_id, name, seq, created_at, size, kind, *others = row
-    return Checkpoint(checkpoint_id, session_id, name, seq, created_at, size, CHECKPOINT_KINDS[kind], *others)
+    """From such a row. `CHECKPOINT_COLUMNS` are its fields in order. Raises ValueError, KeyError."""
+    checkpoint_id, session_id, name, seq, at, size, kind, actor, reason, pinned, counts = row
+    return Checkpoint(
+        checkpoint_id,
+        session_id,
+        name,
+        seq,
+        _moment(at),
+        size,
+        CHECKPOINT_KINDS[kind],
+        actor,
+        reason,
+        bool(pinned),
+        orjson.loads(counts),
+    )
+
+
+def _moment(value: datetime | str) -> datetime:
+    if not isinstance(value, str):
+        return value.astimezone(UTC)
+    if len(value) > MOMENT_LETTERS:
+        raise ValueError(f"{value[:60]!r} is no moment in UTC")
+    return datetime.fromisoformat(value).replace(tzinfo=UTC)
 
 
 @contextmanager
