@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from state_core.changes import KEEPS_RECORDS, set_value
-from state_core.events import Event, EventKind, EventRecord, Header
+from state_core.events import Changes, Event, EventKind, EventRecord, Header
 from state_core.exceptions import DamagedError, LeaseLost, StorageUnavailable, TransitionError
 from state_core.fold import apply_event, empty_document
 from state_core.heads import apply_head_change, carried
@@ -34,6 +34,10 @@ WORTH = 0.1
 NOT_OF_A_STATE = frozenset({"session_id", "seq", "updated_at", "state_bytes"})
 """Of a document, what the event tells by itself."""
 BUSY = HELD | {SessionStatus.RESUMING}
+
+
+Carry = Callable[[Head, int], Awaitable[Changes]]
+"""What an adapter keeps beside the state up to an event, as changes that say the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,13 @@ class Compaction:
         return self.events > 0 and self.bytes_saved > WORTH * self.bytes_before
 
 
-async def compaction_place(log: EventLog, head: Head, without: Collection[str] = ()) -> int:
-    """The event that this session's log would begin with. ``without``: checkpoints that will be gone."""
+async def compaction_place(
+    log: EventLog, head: Head, without: Collection[str] = (), *, records: bool = False
+) -> int:
+    """The event that this session's log would begin with. ``without``: checkpoints that will be gone.
+    ``records``: what adapters keep beside the state can be carried."""
     kept = [c.seq for c in await log.storage.checkpoints(head.session_id) if c.id not in without]
-    place = min([*kept, head.last_seq, await _last_without_records(log, head)])
+    place = min([*kept, head.last_seq if records else await _last_without_records(log, head)])
     jumps = await _restores(log, head)
     # Whoever goes back to what lies before the place takes it along, until none does.
     while (lower := min([place, *(to for seq, to in jumps if seq > place)])) < place:
@@ -100,19 +107,19 @@ async def _restores(log: EventLog, head: Head) -> list[tuple[int, int]]:
 
 
 async def compact_session(
-    log: EventLog, session_id: str, *, actor: str = "", dry_run: bool = False
+    log: EventLog, session_id: str, *, actor: str = "", dry_run: bool = False, carry: Carry | None = None
 ) -> Compaction:
-    """See `StateManager.compact_session`."""
+    """See `StateManager.compact_session`. ``carry``: of the adapter that keeps something beside the state."""
     head = await log.storage.head(check_id(session_id))
     if head.status in BUSY:
         raise TransitionError(session_id, head.status, "compact", "Pause it, or wait until it has ended.")
-    place = await compaction_place(log, head)
+    place = await compaction_place(log, head, records=carry is not None)
     if place == head.first_seq:
         return _nothing(head)
     if dry_run:
-        return (await _prepared(log, head, place, actor))[0]
+        return (await _prepared(log, head, place, actor, carry))[0]
     async with _held(log.storage, session_id):
-        compaction, record = await _prepared(log, head, place, actor)
+        compaction, record = await _prepared(log, head, place, actor, carry)
         if compaction.events:
             await log.storage.rewrite(session_id, [record], first_seq=place)
     return compaction
@@ -142,14 +149,19 @@ def _nothing(head: Head) -> Compaction:
     return Compaction(head.session_id, head.first_seq, 0, stored, stored)
 
 
-async def _prepared(log: EventLog, head: Head, place: int, actor: str) -> tuple[Compaction, EventRecord]:
+async def _prepared(
+    log: EventLog, head: Head, place: int, actor: str, carry: Carry | None
+) -> tuple[Compaction, EventRecord]:
     """All that takes time, before the store is touched."""
     session_id, stored = head.session_id, head.counts["stored_bytes"]
     then, last = await _head_at(log, head, place)
     document = await log.document(session_id, place)
-    if document.get(KEEPS_RECORDS):
+    has_records = document.get(KEEPS_RECORDS, False)
+    if has_records and carry is None:
         return _nothing(head), EventRecord(kind="")
-    record = log.codec.seal(session_id, compacting_event(then, last, document, actor), bounded=False)
+    records = await carry(head, place) if has_records and carry else []
+    event = compacting_event(then, last, document, actor, records)
+    record = log.codec.seal(session_id, event, bounded=False)
     _check_carries(log.codec.open(session_id, record), document)
     after = stored - then.counts["stored_bytes"] + stored_size(record)
     if after >= stored:
@@ -167,8 +179,9 @@ async def _head_at(log: EventLog, head: Head, place: int) -> tuple[Head, Header]
     return found, last
 
 
-def compacting_event(then: Head, last: Header, document: Document, actor: str) -> Event:
-    """What stands in the place of ``last`` and of all before it. ``then``: the head after it."""
+def compacting_event(then: Head, last: Header, document: Document, actor: str, records: Changes) -> Event:
+    """What stands in the place of ``last`` and of all before it. ``then``: the head after it. ``records``:
+    what stands beside the state."""
     data = {
         "kind": str(last.kind),
         "compacted_at": show_time(utc_now()),
@@ -186,7 +199,7 @@ def compacting_event(then: Head, last: Header, document: Document, actor: str) -
         actor=actor,
         size=document["state_bytes"],
         data=data,
-        changes=[set_value([], state)],
+        changes=[set_value([], state), *records],
     )
 
 

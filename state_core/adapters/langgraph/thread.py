@@ -5,7 +5,7 @@ What the framework keeps stands in the log beside what people read, as changes t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -105,6 +105,14 @@ class Namespace:
     def latest(self) -> Kept | None:
         return next((kept for kept in reversed(self.checkpoints.values()) if not kept.dropped), None)
 
+    def forget(self, needed: Collection[str]) -> None:
+        """Deleted checkpoints, save those that are needed: nothing can follow from them any more."""
+        for kept in [kept for kept in self.checkpoints.values() if kept.dropped and kept.id not in needed]:
+            del self.checkpoints[kept.id]
+            self.writes.pop(kept.id, None)
+        held = {value for kept in self.checkpoints.values() for value in kept.values.values()}
+        self.values = {key: value for key, value in self.values.items() if value in held}
+
     def ordered_writes(self, checkpoint_id: str) -> list[Write]:
         return sorted(self.writes.get(checkpoint_id, {}).values(), key=lambda write: write.order)
 
@@ -125,6 +133,8 @@ class Thread:
         self.is_named = False
         self.restored_at = 0
         """The seq of the last restore."""
+        self.dropped_at = 0
+        """The seq at which checkpoints were deleted last."""
 
     @property
     def seq(self) -> int:
@@ -152,7 +162,7 @@ class Thread:
         for operation, _path, *rest in event.changes:
             if operation == KEEP:
                 try:
-                    _FOLD[rest[0]["t"]](self, rest[0], event)
+                    FOLD[rest[0]["t"]](self, rest[0], event)
                 except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
                     what = f"event {event.seq}, a record of LangGraph"
                     raise DamagedError(self.session_id, what, "it does not fit what was before") from error
@@ -218,6 +228,16 @@ class Thread:
             namespace = self.namespace(name)
             for checkpoint_id in ids:
                 namespace.checkpoints[checkpoint_id].dropped = True
+        if "gone" in record:
+            self.dropped_at = event.seq
+            self._forget(record["needed"], record["gone"])
+
+    def _forget(self, needed: Mapping[str, list[str]], gone: list[list[int]]) -> None:
+        """``needed``: deleted checkpoints, by namespace, that others are made of. ``gone``: runs of items,
+        first and count."""
+        for name, namespace in self.namespaces.items():
+            namespace.forget(needed.get(name, ()))
+        self.items.forget(number for first, count in gone for number in range(first, first + count))
 
 
 def _values(
@@ -324,4 +344,10 @@ class _Bare:
         return getattr(self._event, name)
 
 
-_FOLD = {"thread": Thread._named, "put": Thread._put, "writes": Thread._write, "drop": Thread._drop}
+FOLD: dict[str, Callable[[Thread, Record, Event], None]] = {
+    "thread": Thread._named,
+    "put": Thread._put,
+    "writes": Thread._write,
+    "drop": Thread._drop,
+}
+"""By the kind of record; see also `holding`."""

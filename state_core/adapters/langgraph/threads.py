@@ -159,9 +159,12 @@ class Threads:
         return thread
 
     async def _loaded(self, head: Head) -> Thread:
+        return await self.as_of(head, head.last_seq)
+
+    async def as_of(self, head: Head, at: int) -> Thread:
+        """As it stood after that event, of a log that is read anew."""
         thread = Thread(head.session_id)
         log = self.manager.log
-        at = head.last_seq
         ranges = await log.line(head.session_id, at) if head.counts["restores"] else [Range(0, at)]
         for span in ranges:
             async for event in log.iterate(head.session_id, span):

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from state_core.adapters.langgraph.holding import held, items_gone, needed_by_others
 from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.reading import metadata_of
 from state_core.adapters.langgraph.thread import Kept, Thread
 from state_core.adapters.langgraph.threads import Threads
 from state_core.adapters.langgraph.values import Typed
 from state_core.changes import keep_aside
-from state_core.events import Event, EventKind
-from state_core.exceptions import SessionNotFound
+from state_core.compaction import Carry, compact_session
+from state_core.events import Changes, Event, EventKind
+from state_core.exceptions import LeaseHeld, SessionNotFound, TooLarge, TransitionError
+from state_core.records import Head
 
 STRATEGIES = ("keep_latest", "delete")
 
@@ -46,14 +50,34 @@ async def _keep_latest(threads: Threads, thread_id: str) -> None:
 
 
 async def drop(threads: Threads, thread: Thread, gone: Callable[[Kept], bool]) -> None:
+    """Delete these, and what only they hold, and give back the room where nobody runs the thread."""
+
     def compose(present: Thread) -> list[Event]:
         ids = _by_namespace(kept for kept in present.all_checkpoints() if gone(kept))
         if not ids:
             return []
-        record = keep_aside({"t": "drop", "ids": ids})
-        return [Event(kind=EventKind.RECORD_KEPT, actor=threads.manager.actor, changes=[record])]
+        needed = needed_by_others(present, gone)
 
-    await threads.append(thread.thread_id, compose, create=False)
+        def stays(kept: Kept) -> bool:
+            return kept.id in needed.get(kept.ns, ()) or not (kept.dropped or gone(kept))
+
+        record = {"t": "drop", "ids": ids, "needed": needed, "gone": items_gone(present, stays)}
+        return [Event(kind=EventKind.RECORD_KEPT, actor=threads.manager.actor, changes=[keep_aside(record)])]
+
+    before = thread.seq
+    after = (await threads.append(thread.thread_id, compose, create=False)).seq
+    if after > before:
+        with suppress(TransitionError, LeaseHeld, TooLarge):
+            await compact_session(
+                threads.manager.log, thread.session_id, actor=threads.manager.actor, carry=_carried(threads)
+            )
+
+
+def _carried(threads: Threads) -> Carry:
+    async def carry(head: Head, seq: int) -> Changes:
+        return [keep_aside(held(await threads.as_of(head, seq)))]
+
+    return carry
 
 
 def _by_namespace(chosen: Iterable[Kept]) -> dict[str, Collection[str]]:

@@ -8,7 +8,7 @@ write, in a subgraph or in an older checkpoint costs a number the second time.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,10 +56,11 @@ def encode(value: Any, dumps: Callable[[Any], Typed]) -> Encoded:
 
 
 class Items:
-    """The distinct items of a thread, numbered in the order in which its log brings them."""
+    """The distinct items of a thread, numbered in the order in which its log brings them. A number is never
+    given twice, so that it means the same to everybody who has read the log."""
 
     def __init__(self) -> None:
-        self._items: list[Typed] = []
+        self._items: list[Typed | None] = []
         self._numbers: dict[Typed, int] = {}
         self.bytes = 0
 
@@ -67,7 +68,11 @@ class Items:
         return len(self._items)
 
     def __getitem__(self, number: int) -> Typed:
-        return self._items[number]
+        """Raises KeyError for one that was forgotten."""
+        item = self._items[number]
+        if item is None:
+            raise KeyError(number)
+        return item
 
     def number(self, item: Typed) -> int | None:
         return self._numbers.get(item)
@@ -76,6 +81,21 @@ class Items:
         self._numbers[item] = len(self._items)
         self._items.append(item)
         self.bytes += len(item[1])
+
+    def pairs(self, start: int = 0) -> Iterator[tuple[int, Typed]]:
+        """Those that are kept, with their numbers."""
+        return ((number, item) for number, item in enumerate(self._items[start:], start) if item is not None)
+
+    def skip(self, count: int) -> None:
+        """So many numbers have no item any more."""
+        self._items.extend([None] * count)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            item = self[number]
+            self._items[number] = None
+            del self._numbers[item]
+            self.bytes -= len(item[1])
 
 
 class Numbering:
@@ -99,27 +119,26 @@ class Numbering:
 def shown_items(items: Items, new: Sequence[Typed]) -> list[Any]:
     """As JSON. Latin-1 leaves readable text readable, so that it compresses. One that is much like an item
     from just before, such as a message that got an id, is told by that one."""
-    at_hand = [items[number] for number in range(max(0, len(items) - ALIKE), len(items))]
+    at_hand = list(items.pairs(max(0, len(items) - ALIKE)))
     shown: list[Any] = []
-    for item in new:
-        first = len(items) + len(shown) - len(at_hand)
-        shown.append(_patch(item, at_hand, first) or _plainly(item))
-        at_hand = [*at_hand, item][-ALIKE:]
+    for number, item in enumerate(new, start=len(items)):
+        shown.append(_patch(item, at_hand) or plainly(item))
+        at_hand = [*at_hand, (number, item)][-ALIKE:]
     return shown
 
 
-def _plainly(item: Typed) -> Any:
+def plainly(item: Typed) -> Any:
     kind, data = item
     return data.decode("latin-1") if kind == MSGPACK else [kind, data.decode("latin-1")]
 
 
-def _patch(item: Typed, at_hand: Sequence[Typed], first: int) -> list[Any] | None:
+def _patch(item: Typed, at_hand: Sequence[tuple[int, Typed]]) -> list[Any] | None:
     """``[number, bytes alike behind its head, bytes alike at its end, its head and what is between]``. The
     head, where msgpack says how long it is, is seldom alike."""
     kind, data = item
     best = PATCH_SAVES
     patch: list[Any] | None = None
-    for number, (other_kind, other) in enumerate(at_hand, start=first):
+    for number, (other_kind, other) in at_hand:
         if other_kind == kind == MSGPACK:
             before = _alike(data[HEAD:], other[HEAD:], len(data))
             most = min(len(data), len(other)) - HEAD - before

@@ -120,6 +120,7 @@ def put_record(thread: Thread, put: Put, number: Numbering) -> Record:
         raise ConflictError(thread.session_id, 0, namespace.latest.seq)
     if base is None and put.parent and not put.reader and thread.restored_at:
         raise ConflictError(thread.session_id, 0, thread.restored_at)
+    _refuse_if_its_parent_is_gone(thread, put, base)
     writer = _writer(thread, namespace, put.reader, put.parent) or secrets.token_hex(3)
     values = {
         channel: difference(_present(thread, base, channel), value, number)
@@ -143,6 +144,12 @@ def put_record(thread: Thread, put: Put, number: Numbering) -> Record:
     if put.updated != updated_by(values):
         record["uc"] = put.updated
     return record
+
+
+def _refuse_if_its_parent_is_gone(thread: Thread, put: Put, base: Kept | None) -> None:
+    """Deleted while the run went on from it: what it does not name again nobody knows any more."""
+    if base is None and put.parent and put.reader and put.reader.seq < thread.dropped_at:
+        raise ConflictError(thread.session_id, put.reader.seq, thread.dropped_at)
 
 
 def is_kept(thread: Thread, put: Put) -> bool:
