@@ -26,9 +26,6 @@ CONTENT = frozenset({"context", "metadata", "intermediate_results"})
 """Parts of the document that a program may change outside of steps and branches."""
 LETTING_GO = 1.0
 """Seconds for which a lease on a session that nobody runs is waited for."""
-RECLAIMS = 5
-"""How often a lease that ran out is taken again for one append: on a machine that stands still again and
-again, it may have run out once more before the append arrives."""
 
 
 async def acquire_when_let_go(storage: StorageBackend, session_id: str, owner: str, ttl: float) -> Lease:
@@ -192,12 +189,17 @@ class Writer:
         )
 
     async def _append_once(self, batch: list[_Waiting]) -> int:
-        for _ in range(RECLAIMS):
+        """On a machine that stands still again and again, a lease that was taken again may have run out once
+        more before the append arrives: as long as nobody else had it, it is ours."""
+        until = time.monotonic() + self._config.outage_patience
+        while True:
             try:
                 return await self._store(batch)
-            except LeaseLost:
+            except LeaseLost as error:
+                if time.monotonic() > until:
+                    self.lose(error)
+                    raise
                 await self._reclaim()
-        return await self._store(batch)
 
     async def _store(self, batch: list[_Waiting]) -> int:
         return await self.log.commits.append(

@@ -1,6 +1,7 @@
 """Kill what works on sessions, again and again, and look whether what was promised holds.
 
-``python -m tests.promises.torture [KILLS]`` kills so many times on each store and prints a tally.
+``python -m tests.promises.torture [KILLS [SEED [STORE…]]]`` kills so many times on each store, or on those
+named (file, sqlite, postgres, redis), and prints a tally.
 """
 
 from __future__ import annotations
@@ -278,11 +279,12 @@ def stores(folder: Path) -> Iterator[dict[str, tuple[str, str]]]:
         }
 
 
-def main(kills: str = "1000", seed: str | None = None) -> None:
+def main(kills: str = "1000", seed: str | None = None, *names: str) -> None:
     chosen = random.randrange(10**6) if seed is None else int(seed)
     print(f"Seed {chosen}.", flush=True)
     with tempfile.TemporaryDirectory(prefix="torture") as folder, stores(Path(folder)) as opened:
-        for name, (url, prefix) in opened.items():
+        for name in names or opened:
+            url, prefix = opened[name]
             tally = torture(url, prefix, kills=int(kills), seed=chosen)
             print(f"{name:9} {tally}", flush=True)
 
