@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -56,6 +57,20 @@ async def visitor(
     complaints.watch(page)
     yield page
     await context.close()
+
+
+async def test_no_page_asks_another_server_for_anything(visitor: Page, server: Server) -> None:
+    """Scripts, styles, fonts and pictures come with the dashboard; nothing is told to anybody."""
+    asked: set[str] = set()
+    visitor.on("request", lambda request: asked.add(request.url))
+    visitor.on("websocket", lambda socket: asked.add(socket.url))
+    for path in (*PAGES.values(), "/admin/state_core/session/"):
+        await visitor.goto(f"{server.url}{path}", wait_until="load")
+    await visitor.goto(f"{server.url}{PAGES['graph']}")
+    await expect(visitor.locator("#graph .main-svg").first).to_be_visible()
+    elsewhere = {url for url in asked if urlsplit(url).netloc != urlsplit(server.url).netloc}
+    assert not {url for url in elsewhere if not url.startswith(("data:", "blob:"))}
+    assert any("plotly" in url for url in asked)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -12,7 +12,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
 from tests.e2e.conftest import Complaints, Line, Orchestrators, Server, sign_in
-from tests.e2e.pages import not_reloaded, open_live
+from tests.e2e.pages import not_reloaded, open_live, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -367,3 +367,23 @@ async def test_who_may_only_look_is_offered_nothing_else(
     await expect(page.locator("#checkpoints .picked")).to_contain_text("0 steps")
     await expect(page.locator('#checkpoints [data-act="restore"]')).to_be_hidden()
     await expect(page.locator('.session-head [data-act="pause"]')).to_have_attribute("aria-disabled", "true")
+
+
+async def test_closing_the_browser_changes_nothing_of_a_run(
+    signed_in_page: Page, server: Server, manager: StateManager, orchestrator: Orchestrators
+) -> None:
+    """Nobody who looks owns what runs."""
+    await manager.create_session("unwatched")
+    await open_session(signed_in_page, server.url, "unwatched")
+    program = orchestrator.start(STEPS, "unwatched")
+    status = signed_in_page.locator("#standing .status")
+    await expect(status).not_to_have_attribute("data-status", "pending")
+    await signed_in_page.context.close()
+
+    async def has_ended() -> bool:
+        return program.poll() is not None
+
+    await until(has_ended, 60)
+    assert program.returncode == 0
+    head = await manager.get_head("unwatched")
+    assert (head.status, head.counts["steps_completed"]) == ("completed", 18)

@@ -8,7 +8,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from state_core.events import Event, EventKind
 from tests.e2e.across_stores.conftest import Stores, TwoStores, asking, card, look, open_page
 from tests.e2e.conftest import Complaints, Orchestrators, sign_in
-from tests.e2e.pages import confirm, dialog, not_reloaded, until
+from tests.e2e.pages import act, confirm, dialog, not_reloaded, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -90,6 +90,48 @@ async def test_of_two_people_who_answer_the_second_is_told_who_was_first(
     await expect(card(page, "two").locator("[data-problem]")).to_contain_text("bo answered this question")
     assert await answer_of(stores, "files", "two") == ("no", "bo")
     complaints.expected = ("409", "ERR_FAILED")
+
+
+CROSSING = """
+from state_core.storage.file import FileStorageBackend
+manager = StateManager(FileStorageBackend(os.path.join(os.environ['STATE_VAR'], 'files')))
+
+async def main():
+    async with manager.session("crossing") as session:
+        branch = await session.open_branch("plan")
+        if not await manager.list_checkpoints("crossing"):
+            await session.checkpoint("before the question")
+        async with branch.step(agent="Planner") as step:
+            step.output = await step.ask("Left or right?", choices=["left", "right"])
+"""
+
+
+async def test_a_wrong_answer_is_taken_back_by_going_back_and_the_question_is_asked_again(
+    page: Page, context: BrowserContext, two_stores: TwoStores, stores: Stores, programs: Orchestrators
+):
+    manager = stores.files
+    await sign_in(context, two_stores, "ana")
+    programs.start(CROSSING)
+    await open_page(page, two_stores, "/needs-you/")
+    await card(page, "crossing").get_by_role("button", name="left").click()
+    assert await answer_of(stores, "files", "crossing") == ("left", "ana")
+
+    await open_page(page, two_stores, "/sessions/files/crossing/?tab=checkpoints")
+    place = page.locator('[data-panel="checkpoints"] .checkpoint').filter(has_text="before the question")
+    await place.locator("[data-pick]").click()
+    await place.locator('[data-act="restore"]').click()
+    await dialog(page).get_by_label("Reason").fill("it was the other one")
+    await confirm(page).click()
+    await expect(page.locator("#standing .status")).to_have_attribute("data-status", "paused")
+    await act(page, "resume").click()
+    await confirm(page).click()
+    await expect(page.locator("#standing .status")).to_have_attribute("data-status", "resuming")
+    programs.start(CROSSING)
+    await open_page(page, two_stores, "/needs-you/")
+    await card(page, "crossing").get_by_role("button", name="right").click()
+    assert await answer_of(stores, "files", "crossing") == ("right", "ana")
+    state = await manager.get_session_state("crossing")
+    assert [step.output for step in state.branches[0].steps] == ["right"]
 
 
 async def test_the_number_in_the_navigation_follows_on_other_pages(
