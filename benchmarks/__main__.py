@@ -15,7 +15,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from benchmarks import graphs, growth, places, steps
+from benchmarks import explain, graphs, growth, places, steps
 from benchmarks.figures import Figure, table
 from benchmarks.machine import KINDS, QUICK, Machine, Sizes
 
@@ -38,6 +38,7 @@ ROWS: dict[str, Measure] = {
     **{f"restore-{kind}": _of(places.restore, kind) for kind in KINDS},
     **{f"list-{kind}": _of(places.checkpoint_list, kind) for kind in KINDS},
     **{f"heads-{kind}": _of(places.heads, kind) for kind in SQL},
+    **{f"explain-{kind}": _of(explain.explain, kind) for kind in SQL},
     **{f"save-{kind}": _of(places.save, kind) for kind in KINDS},
 }
 

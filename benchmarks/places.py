@@ -174,6 +174,10 @@ def _copies(names: list[str], count: int, original: str, earlier: str, minute: s
     different = {
         "session_id": "'copy-' || n",
         "search": "'copy-' || n || ' copy ' || n",
+        "started_at": earlier.replace("updated_at", "started_at"),
+        "ended_at": f"CASE WHEN n % 5 IN (0, 2) THEN NULL ELSE {earlier} END",
+        "owner": "CASE n % 5 WHEN 0 THEN 'worker-' || n % 10 ELSE '' END",
+        "error": "CASE n % 5 WHEN 1 THEN 'TimeoutError: no answer ' || n ELSE '' END",
         "status": "CASE n % 5 WHEN 0 THEN 'running' WHEN 1 THEN 'failed' WHEN 2 THEN 'paused' "
         "ELSE 'completed' END",
         "updated_at": earlier,

@@ -23,13 +23,31 @@ MINUTES = {"updated_at": "updated_minute"}
 
 
 def pages(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:
-    """The page; where it is sorted by duration, the first of each part of it, to be merged."""
+    """The page; or the first of each part of it, to be merged, where no index has all of it in order."""
     if query.sort_field == "duration":
         return [_part(heads, query, part)[: query.limit] for part in durations.parts_of(query)]
+    if query.sort_field in NULLABLE:
+        return [part[: query.limit] for part in _empty_apart(heads, query)]
     found = matching(heads, query)
     if query.after is not None:
-        found = found.filter(_behind(query, *query.after))
+        found = found.filter(_beyond(query.sort_field, query.descending, *query.after))
     return [found.order_by(*_order(query))[: query.limit]]
+
+
+def _empty_apart(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:
+    """What has nothing to be sorted by comes behind all other, or before it where the order ascends; by the
+    database's own rules an index has it elsewhere."""
+    field, found = query.sort_field, matching(heads, query)
+    empty = found.filter(**{f"{field}__isnull": True}).order_by("session_id")
+    given = found.filter(**{f"{field}__isnull": False}).order_by(*_order(query))
+    if query.after is None:
+        return [given, empty]
+    value, session_id = query.after
+    if value is None:
+        beyond = empty.filter(session_id__gt=session_id)
+        return [beyond] if query.descending else [beyond, given]
+    beyond = given.filter(_beyond(field, query.descending, value, session_id))
+    return [beyond, empty] if query.descending else [beyond]
 
 
 def _part(heads: QuerySet[Any], query: HeadQuery, part: durations.Part) -> QuerySet[Any]:
@@ -158,28 +176,9 @@ def _stands(query: HeadQuery) -> Q:
 
 
 def _order(query: HeadQuery) -> tuple[Any, ...]:
-    """None sorts below every value. Only columns that may be empty say so: an index serves the others."""
-    field = F(query.sort_field)
-    empty = query.sort_field in NULLABLE
-    sign = "-" if query.descending else ""
-    minute = [f"{sign}{MINUTES[query.sort_field]}"] if query.sort_field in MINUTES else []
-    if query.descending:
-        return *minute, field.desc(nulls_last=empty or None), "session_id"
-    return *minute, field.asc(nulls_first=empty or None), "session_id"
-
-
-def _behind(query: HeadQuery, value: Any, session_id: str) -> Q:
-    field = query.sort_field
-    tied = Q(session_id__gt=session_id)
-    if value is None:
-        empty = Q(**{f"{field}__isnull": True})
-        return (empty & tied) if query.descending else (empty & tied) | ~empty
-    if field not in NULLABLE:
-        return _beyond(field, query.descending, value, session_id)
-    further = Q(**{f"{field}__{'lt' if query.descending else 'gt'}": value})
-    if query.descending:
-        further |= Q(**{f"{field}__isnull": True})
-    return further | (Q(**{field: value}) & tied)
+    sign, field = "-" if query.descending else "", query.sort_field
+    first = [MINUTES[field]] if field in MINUTES else []
+    return *(f"{sign}{name}" for name in (*first, field)), "session_id"
 
 
 def _beyond(field: str, descending: bool, value: Any, session_id: str) -> Q:

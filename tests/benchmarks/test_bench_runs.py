@@ -31,6 +31,25 @@ def test_two_rows_are_measured_and_reported_as_a_table_and_as_json(tmp_path):
     assert "list of 200 checkpoints, file" in found.stdout
 
 
+def test_no_question_that_has_an_index_reads_the_whole_table(tmp_path):
+    report = tmp_path / "report.json"
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "--quick",
+        "--json",
+        str(report),
+        "--only",
+        "explain-sqlite",
+    ]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    *asked, by_scan = json.loads(report.read_text())["figures"]
+    assert by_scan["ours"] == [0], by_scan["note"]
+    assert "500 sessions, sqlite: newest" in [figure["row"] for figure in asked]
+
+
 def test_an_unknown_row_is_refused_with_the_names_there_are():
     command = [sys.executable, "-m", "benchmarks", "--only", "nonsense"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)

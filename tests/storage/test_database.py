@@ -422,7 +422,8 @@ COPIES = """
         'lease_expires_at', CASE WHEN n % 50 = 0 THEN now() + n * interval '1 second' END,
         'updated_at', now() - n * interval '1 second',
         'updated_minute', date_trunc('minute', now() - n * interval '1 second'),
-        'created_at', now() - n * interval '1 minute'
+        'created_at', now() - n * interval '1 minute',
+        'started_at', now() - n * interval '1 minute'
     ))).* FROM marsys_state_session head, generate_series(1, 5000) n
 """
 
@@ -433,6 +434,7 @@ COPIES = """
         (HeadQuery(), "marsys_state_minute"),
         (HeadQuery(sort="updated_at"), "marsys_state_minute"),
         (HeadQuery(sort="-created_at"), "marsys_state_created"),
+        (HeadQuery(sort="-started_at"), "marsys_state_started"),
         (HeadQuery(sort="session_id"), "marsys_state_session_uq"),
         (HeadQuery(lease_expired=True, sort="-state_bytes"), "marsys_state_lease"),
         (HeadQuery(questions=True, sort="session_id"), "marsys_state_questions"),
