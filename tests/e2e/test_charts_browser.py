@@ -257,6 +257,27 @@ def test_a_hidden_tab_paints_nothing_and_catches_up_when_it_is_shown(charts: Cha
     charts.until_seq(after + 1)
 
 
+FRAMES = """new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() =>
+    setTimeout(resolve, 0))))"""
+"""Long enough for what watches the page's layout to be told of it."""
+
+
+def test_a_chart_out_of_sight_is_drawn_when_it_comes_near(open_charts: Open) -> None:
+    charts = open_charts(research(), viewport={"width": 900, "height": 320})
+    charts.page.evaluate("document.getElementById('timeline').parentElement.style.marginTop = '2000px'")
+    waiting = "document.querySelector('.timeline-plot').layout.shapes.some((s) => s.name === 'running')"
+    assert charts.page.evaluate(waiting)
+    charts.page.evaluate(FRAMES)
+    after = len(charts.script.events)
+    charts.script.end("Researcher-2", "Researcher-2.9").close("Researcher-2")
+    charts.send(after)
+    charts.until_seq(after + 2)
+    assert charts.box("Researcher-2")["line"]["color"] == charts.colour("completed")
+    assert charts.page.evaluate(waiting)
+    charts.page.locator("#timeline").scroll_into_view_if_needed()
+    charts.until(f"!{waiting}")
+
+
 QUESTIONS = (
     Script(9)
     .open("a")

@@ -72,10 +72,9 @@ export class Graph {
     return [...model.branches.keys()].every((id) => this.nodeOf.has(id));
   }
 
-  show({ model, selection, colours, activeOnly }, Plotly) {
+  take({ model, selection, colours, activeOnly }, Plotly) {
     Object.assign(this, { model, selection, colours, activeOnly, Plotly });
     for (const branch of model.branches.values()) if (!this.nodeOf.has(branch.id)) this.addNewcomer(branch);
-    this.draw();
   }
 
   // A branch that was opened just now stands beside its parents until the server has laid out all anew.

@@ -19,6 +19,7 @@ const MOST_PAUSE = 500;
 const FETCH_AFTER = 300;
 const MOST_FETCH_PAUSE = 2000;
 const MOST_RETRY = 30000;
+const NEAR = 200; // pixels
 
 class Charts {
   constructor(graphHost, timelineHost) {
@@ -37,6 +38,7 @@ class Charts {
     };
     this.graph = new Graph(graphHost, actions);
     this.timeline = new Timeline(timelineHost, actions);
+    this.charts = [this.graph, this.timeline];
     this.listen();
     this.takeKeys();
   }
@@ -51,6 +53,8 @@ class Charts {
     document.addEventListener("visibilitychange", () => this.paintSoon());
     document.addEventListener("tab:show", ({ detail }) => { if (detail.tab !== "graph") this.rest(); });
     onThemeChange(() => this.change({ colours: palette(this.host) }));
+    this.sight = new IntersectionObserver((entries) => entries.forEach((entry) => this.seen(entry)), { rootMargin: `${NEAR}px` });
+    for (const chart of this.charts) this.sight.observe(chart.host);
     setInterval(() => this.tick(), 1000);
   }
 
@@ -72,7 +76,7 @@ class Charts {
 
   eachInSight(act) {
     if (!this.state.model || !this.host.offsetParent) return false;
-    for (const chart of [this.graph, this.timeline]) act(chart);
+    for (const chart of this.charts) act(chart);
     return true;
   }
 
@@ -86,10 +90,12 @@ class Charts {
   async start() {
     const [Plotly] = await Promise.all([loadPlotly(this.host.dataset.plotlyUrl), this.fetch()]);
     this.wanted = false;
-    this.graph.show(this.state, Plotly);
+    this.graph.take(this.state, Plotly);
+    this.graph.draw();
     await new Promise((resolve) => setTimeout(resolve, 0));
     this.Plotly = Plotly;
-    this.timeline.show(this.state, Plotly);
+    this.timeline.take(this.state, Plotly);
+    this.timeline.draw();
     this.host.dataset.seq = this.state.model.seq;
     if (this.wanted) this.paintSoon();
     document.dispatchEvent(new CustomEvent("charts:ready"));
@@ -255,16 +261,26 @@ class Charts {
     clearTimeout(this.painting);
     this.painting = null;
     const began = performance.now();
-    this.graph.show(this.state, this.Plotly);
-    this.timeline.show(this.state, this.Plotly);
+    for (const chart of this.charts) {
+      chart.take(this.state, this.Plotly);
+      chart.isLate = chart.isOutOfSight;
+      if (!chart.isLate) chart.draw();
+    }
     this.painted = performance.now();
     this.paintCost = this.painted - began;
     this.host.dataset.seq = this.state.model.seq;
   }
 
+  // What is far out of sight is drawn when it comes near.
+  seen({ target, isIntersecting }) {
+    const chart = this.charts.find(({ host }) => host === target);
+    chart.isOutOfSight = !isIntersecting;
+    if (chart.isLate && isIntersecting) this.paintSoon();
+  }
+
   // Nobody sees them: their elements go. They are drawn again once they have a width.
   rest() {
-    for (const chart of [this.graph, this.timeline]) {
+    for (const chart of this.charts) {
       chart.following = false;
       this.Plotly?.purge(chart.plot);
     }
@@ -272,8 +288,7 @@ class Charts {
 
   tick() {
     if (!this.Plotly || !this.state.model || document.hidden || !this.host.offsetParent) return;
-    this.graph.tick();
-    this.timeline.tick();
+    for (const chart of this.charts) if (!chart.isOutOfSight) chart.tick();
   }
 }
 

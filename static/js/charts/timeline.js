@@ -15,6 +15,7 @@ const STRIPS = { checkpoints: 30, none: 8 };
 const MARGIN = { t: 22, r: 18, b: 26 };
 const MOST_ROWS = 12;
 const OVERSCAN = 2;
+const SEEN = 0.5; // pixels
 
 export class Timeline {
   constructor(host, actions) {
@@ -64,9 +65,8 @@ export class Timeline {
   }
 
   // What to draw; `figure` is the skeleton that the server made.
-  show({ model, figure, selection, colours, activeOnly }, Plotly) {
+  take({ model, figure, selection, colours, activeOnly }, Plotly) {
     Object.assign(this, { model, figure, selection, colours, activeOnly, Plotly });
-    this.draw();
   }
 
   draw() {
@@ -152,6 +152,7 @@ export class Timeline {
   drawPlot() {
     const { sight } = this;
     this.drawn = sight;
+    this.drawnAt = openEnd(this.model);
     this.bars = barsInSight(this.lanes, this.model, this.scale, sight);
     this.Plotly.react(this.plot, this.traces(sight), this.layout(sight), { displayModeBar: false, scrollZoom: false, doubleClick: false, responsive: false });
     this.names.show(this, sight);
@@ -233,9 +234,11 @@ export class Timeline {
     };
   }
 
-  // The clock moved: bars that run grow, and the line of now with them.
+  // The clock moved: bars that run grow, and the line of now with them, where that is to be seen.
   tick() {
-    if (isRunning(this.model)) this.draw();
+    if (!isRunning(this.model) || !this.drawn) return;
+    const moved = ((openEnd(this.model) - this.drawnAt) / 1000) * this.drawn.pixels;
+    if (moved >= SEEN) this.draw();
   }
 
   // Moving about
