@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -64,6 +65,8 @@ class Pausing(Recording):
         self._is_paused = False
         self._is_recording_pause = False
         self._restored_elsewhere = False
+        self._being_recorded: set[str] = set()
+        """Steps that no agent is at work on any more, and whose outcome is on its way into the log."""
 
     @property
     def requested(self) -> str:
@@ -124,7 +127,7 @@ class Pausing(Recording):
 
     async def _pause_if_idle(self) -> None:
         """In the waiting mode: record the pause once no step is at work, and give the lease back."""
-        if self._unwinds or self._is_paused or self._writer.at_work:
+        if self._unwinds or self._is_paused or self._writer.at_work or self._being_recorded:
             return
         if self.requested == EventKind.PAUSE_REQUESTED:
             self._is_paused = self._is_recording_pause = True
@@ -136,6 +139,16 @@ class Pausing(Recording):
             finally:
                 self._is_recording_pause = False
             await self._writer.release()
+
+    @contextmanager
+    def _recording(self, step_id: str) -> Iterator[None]:
+        """A pause waits for the outcome of a step: held back by it, the step would be executed again by
+        whoever resumes."""
+        self._being_recorded.add(step_id)
+        try:
+            yield
+        finally:
+            self._being_recorded.discard(step_id)
 
     async def _record_pause(self) -> None:
         request = self._request

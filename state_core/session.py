@@ -200,15 +200,17 @@ class Session(Asking):
 
     async def step_completes(self, step_id: str, *events: Event) -> None:
         self.step_left(step_id)
-        await self._append_of_step(*events)
+        with self._recording(step_id):
+            await self._append_of_step(*events)
         await self._pause_if_idle()
 
     async def step_fails(self, step_id: str, event: Event) -> None:
         self.step_left(step_id)
-        if self._auto.on_error:
-            await self.checkpoint(f"error in {step_id}", event, kind=CheckpointKind.ERROR)
-        else:
-            await self.append(event)
+        with self._recording(step_id):
+            if self._auto.on_error:
+                await self.checkpoint(f"error in {step_id}", event, kind=CheckpointKind.ERROR)
+            else:
+                await self.append(event)
         await self._pause_if_idle()
 
     def step_entered(self, step_id: str, agent: str) -> None:
@@ -382,6 +384,9 @@ class Session(Asking):
         return False
 
     async def _record_outcome(self, error: BaseException | None) -> None:
+        # A step whose completion is on its way, though who waited for it was cancelled, is not to be
+        # recorded as failed after it.
+        await self._writer.settled()
         if error is None:
             await self.complete()
         elif isinstance(error, Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, w
 
 from state_core.config import StateManagerConfig
 from state_core.events import Changes, Event, EventKind, EventRecord
-from state_core.exceptions import LeaseError, LeaseHeld, LeaseLost, StorageUnavailable
+from state_core.exceptions import ConflictError, LeaseError, LeaseHeld, LeaseLost, StorageUnavailable
 from state_core.fold import apply_event, empty_document
 from state_core.log import EventLog, Range
 from state_core.records import HELD, Document, Lease
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 CONTENT = frozenset({"context", "metadata", "intermediate_results"})
 """Parts of the document that a program may change outside of steps and branches."""
+NONE = 0
+"""No fence: the lease is not held. Those of stores begin with 1."""
 LETTING_GO = 1.0
 """Seconds for which a lease on a session that nobody runs is waited for."""
 
@@ -81,7 +84,7 @@ class Writer:
         self._on_foreign = on_foreign
         self.content_seq = 0
         """Of the last event that changed something in `CONTENT`, or after which the state was read anew."""
-        self._fence = 0
+        self._fence = NONE
         self._pending: list[_Waiting] = []
         self._write_task: asyncio.Task[None] | None = None
         self._writing = asyncio.Lock()
@@ -99,7 +102,15 @@ class Writer:
         return lease
 
     async def release(self) -> None:
-        await self.log.storage.release(self.session_id, self._fence)
+        """Give the lease back, for good or until `take_again`: what is appended then raises LeaseLost."""
+        async with self._writing:
+            fence, self._fence = self._fence, NONE
+            await self.log.storage.release(self.session_id, fence)
+
+    async def settled(self) -> None:
+        """Until nothing is being written: what is composed then knows of all that was recorded."""
+        while self._write_task:
+            await asyncio.wait([self._write_task])
 
     async def load(self, seq: int | None = None) -> None:
         self.document = await self.log.document(self.session_id, seq)
@@ -171,14 +182,30 @@ class Writer:
     async def _append_through_outages(self, batch: list[_Waiting]) -> int:
         try:
             return await self._append_once(batch)
+        except ConflictError:
+            if batch[0].expected_seq is not None:
+                raise
         except StorageUnavailable as error:
             logger.warning("Session %s: %s Trying again.", self.session_id, error)
         async for attempt in self._attempts():
             with attempt:
-                # What landed before the connection broke is recognised and not written twice.
-                landed = await self._find_landed(batch)
-                return landed or await self._append_once(batch)
+                return await self._append_again(batch)
         raise AssertionError("tenacity re-raises the last error")
+
+    async def _append_again(self, batch: list[_Waiting]) -> int:
+        """Behind what others appended meanwhile. What landed before the connection broke is recognised and
+        not written twice."""
+        while True:
+            since = await self.log.read(self.session_id, after=self.seq, bodies=False)
+            first = next((event.seq for event in since if _same(event, batch[0].events[0])), None)
+            if first is not None:
+                return first - 1 + sum(len(waiting.events) for waiting in batch)
+            if batch[0].expected_seq is not None:
+                return await self._append_once(batch)
+            if since:
+                await self._fold_foreign(since[-1].seq)
+            with contextlib.suppress(ConflictError):
+                return await self._append_once(batch)
 
     def _attempts(self) -> AsyncRetrying:
         return AsyncRetrying(
@@ -202,29 +229,25 @@ class Writer:
                 await self._reclaim()
 
     async def _store(self, batch: list[_Waiting]) -> int:
+        """Behind what is folded here and nowhere else: a write that was given up for lost, and lands after
+        it was repeated, would otherwise stand in the log twice."""
+        expected_seq = batch[0].expected_seq
         return await self.log.commits.append(
             AppendRequest(
                 session_id=self.session_id,
                 events=[record for waiting in batch for record in waiting.records],
-                expected_seq=batch[0].expected_seq,
+                expected_seq=self.seq if expected_seq is None else expected_seq,
                 fence=self._fence,
                 head={"agents": sorted(set(filter(None, self.at_work.values())))},
             )
         )
 
-    async def _find_landed(self, batch: list[_Waiting]) -> int | None:
-        """The last seq of the batch where the store has it already."""
-        count = sum(len(waiting.events) for waiting in batch)
-        first = batch[0].events[0]
-        for event in await self.log.read(self.session_id, after=self.seq, bodies=False):
-            if _same(event, first):
-                return event.seq + count - 1
-        return None
-
     async def _reclaim(self) -> None:
         """The lease ran out (an outage, a machine asleep). Nobody else had it since: it is ours again.
-        Otherwise it is lost for good."""
+        Otherwise it is lost for good. One that was given back is not taken again."""
         old = self._fence
+        if old == NONE:
+            raise LeaseLost(self.session_id)
         try:
             lease = await self.log.storage.acquire(self.session_id, self.owner, self._config.lease_ttl)
             if lease.fence != old + 1:
@@ -250,6 +273,8 @@ class Writer:
 
     async def renew(self) -> None:
         async with self._writing:
+            if self._fence == NONE:
+                return
             try:
                 await self.log.storage.renew(self.session_id, self._fence, self._config.lease_ttl)
             except LeaseLost:

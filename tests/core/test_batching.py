@@ -135,7 +135,7 @@ async def test_one_that_has_to_wait_does_not_hold_up_the_others(store: Gated) ->
     store.close_gates("a", "b", "c")
     stuck = await begun(commits, asked("a"), asked("b"))
     behind = await begun(commits, asked("c", expected_seq=1), asked("d"), asked("e"))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert await asyncio.gather(*behind[1:]) == [2, 2]
         assert await commits.append(asked("f")) == 2
     assert not any(future.done() for future in (*stuck, behind[0]))
@@ -232,7 +232,7 @@ async def test_a_session_that_is_locked_in_postgresql_holds_up_no_other(
         found: dict[int, Outcome] = {}
         names = ["locked", "s", "t"]
         batch = asyncio.ensure_future(postgres_store.append_many(list(map(asked, names)), found.__setitem__))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(found) < 2:  # noqa: ASYNC110 - told by another thread's work
                 await asyncio.sleep(0.01)
         assert found == {1: 2, 2: 2}

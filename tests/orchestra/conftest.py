@@ -10,7 +10,7 @@ import pytest
 from state_core import MemoryStorageBackend, SessionStatus, StateManager, StateManagerConfig, StorageBackend
 from state_core.exceptions import SessionNotFound
 
-QUICK = StateManagerConfig(control_interval=0.05, lease_ttl=5)
+QUICK = StateManagerConfig(control_interval=0.05, lease_ttl=30)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def elsewhere(store: StorageBackend) -> StateManager:
     return StateManager(store, config=QUICK, actor="somebody")
 
 
-async def eventually(condition: Callable[[], Awaitable[object]], within: float = 10) -> None:
+async def eventually(condition: Callable[[], Awaitable[object]], within: float = 30) -> None:
     """Wait until it holds. A session that is not there yet is awaited, too."""
     async with asyncio.timeout(within):
         while not await _holds(condition):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from state_core import SessionStatus, StateManager, StepStatus, StorageBackend
 from state_core.events import EventKind
 from state_core.exceptions import InvalidValue, LeaseHeld, LeaseLost, OrchestraError, TransitionError
 from state_core.orchestra import Again, Node, OrchestraInstance, PatternConfig, Topology
-from tests.orchestra.conftest import eventually, reaches
+from tests.orchestra.conftest import QUICK, eventually, reaches
 
 S = {"session_id": "s"}
 
@@ -149,8 +150,11 @@ async def test_a_failed_session_can_be_resumed(manager: StateManager) -> None:
 async def test_a_waiting_join_that_was_cancelled_by_a_failure_is_reopened(manager: StateManager) -> None:
     broken = True
 
+    async def join_waits() -> bool:
+        return (await manager.get_session_state("s")).branch("J") is not None
+
     async def slow_and_broken(request: Any) -> str:
-        await asyncio.sleep(0.05)
+        await eventually(join_waits)
         if broken:
             raise ConnectionError
         return "slow"
@@ -338,7 +342,8 @@ async def test_a_stopped_program_leaves_its_session_interrupted(manager: StateMa
     assert gated.done["all.A:1"] == 1
 
 
-async def test_who_lost_the_lease_stops_at_once(manager: StateManager, store: StorageBackend) -> None:
+async def test_who_lost_the_lease_stops_at_once(store: StorageBackend) -> None:
+    manager = StateManager(store, config=replace(QUICK, lease_ttl=3))
     gated = Gated()
     running = asyncio.create_task(parallel(gated, manager).execute("t", S))
     await gated.reaches("all.A:1")
@@ -346,7 +351,7 @@ async def test_who_lost_the_lease_stops_at_once(manager: StateManager, store: St
     await store.release("s", head.fence)
     await store.acquire("s", "somebody else", 60)
     with pytest.raises(LeaseLost):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await running
     assert not gated.done
 
@@ -417,7 +422,7 @@ async def test_a_pause_does_not_wait_for_a_back_off(manager: StateManager, elsew
     running = asyncio.create_task(orchestra.execute("t", S))
     await failed.wait()
     await elsewhere.pause_execution("s")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await running).status == "paused"
     assert attempts == [1]
     assert (await orchestra.resume_session("s")).final_response == "better"

@@ -24,6 +24,7 @@ from state_core.exceptions import (
 )
 from state_core.orchestra import Again, Handoff, Node, Orchestra, OrchestraInstance, PatternConfig, Topology
 from state_core.orchestra.agents import agent
+from tests.orchestra.conftest import eventually
 
 ONE = Topology([Node("one", ["A"])])
 
@@ -79,7 +80,7 @@ async def test_branches_run_at_the_same_time(manager: StateManager) -> None:
         await together.wait()
 
     topology = Topology([Node("all", ["A", "B", "C"])])
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         assert (await Orchestra.run("", topology, manager, agents=dict.fromkeys("ABC", meet))).success
 
 
@@ -227,7 +228,7 @@ def test_what_cannot_be_called_so_is_refused(wrong: Any) -> None:
 
 
 async def test_stop_iteration_does_not_hang(manager: StateManager) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         with pytest.raises(RuntimeError, match="StopIteration"):
             await run_one(lambda request: next(iter([])), manager)
 
@@ -281,7 +282,7 @@ async def test_invoked_agents_run_together_and_answer_in_order(manager: StateMan
         await together.wait()
         return request
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         result = await run_one_of({"A": split, "B": meet}, manager)
     assert result.final_response == [3, 1, 2]
     state = await manager.get_session_state("s")
@@ -405,8 +406,12 @@ async def test_siblings_of_a_failure_finish_their_step_and_begin_no_other(manage
     async def fail(request: Any) -> None:
         raise ValueError("no")
 
+    async def has_failed() -> bool:
+        bad = (await manager.get_session_state("s")).branch("bad")
+        return bool(bad) and bad.status == BranchStatus.FAILED
+
     async def slow(request: Any, context: Any) -> Any:
-        await asyncio.sleep(0.05)
+        await eventually(has_failed)
         steps.append(context.step_id)
         return Again()
 

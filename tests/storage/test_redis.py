@@ -551,7 +551,7 @@ async def test_a_full_server_refuses_and_keeps_what_it_has(own_server, redis_pre
 
 async def test_wakeups_come_back_after_the_connection_was_lost(redis_store, redis_server, caplog):
     await create(redis_store, "s")
-    async with aclosing(redis_store.wakeups()) as hints, asyncio.timeout(10):
+    async with aclosing(redis_store.wakeups()) as hints, asyncio.timeout(30):
         assert await anext(hints) == ""
         await redis_store.append("s", [message()])
         assert await anext(hints) == "s"
@@ -568,7 +568,7 @@ async def test_a_quiet_subscription_is_kept_and_a_dead_one_renewed(redis_server,
     monkeypatch.setattr(redisclient, "REPLY_SECONDS", 0.3)
     async with proxy_to(redis_server.port) as proxy:
         async with opened(port=proxy.port, host="127.0.0.1", key_prefix=redis_prefix) as store:
-            async with aclosing(store.wakeups()) as hints, asyncio.timeout(10):
+            async with aclosing(store.wakeups()) as hints, asyncio.timeout(30):
                 assert await anext(hints) == ""
                 hint = asyncio.ensure_future(anext(hints))
                 assert await asyncio.wait([hint], timeout=0.5) == (set(), {hint})
@@ -580,7 +580,7 @@ async def test_a_quiet_subscription_is_kept_and_a_dead_one_renewed(redis_server,
 
 async def test_watching_takes_no_connection_from_the_pool(redis_server, redis_prefix):
     async with opened(url=redis_server.url, key_prefix=redis_prefix, pool_size=1) as store:
-        async with aclosing(store.wakeups()) as hints, asyncio.timeout(10):
+        async with aclosing(store.wakeups()) as hints, asyncio.timeout(30):
             assert await anext(hints) == ""
             await create(store, "s")
             assert await anext(hints) == "s"
@@ -588,7 +588,7 @@ async def test_watching_takes_no_connection_from_the_pool(redis_server, redis_pr
 
 async def test_watchers_hear_of_a_deletion(redis_store):
     await create(redis_store, "s")
-    async with aclosing(redis_store.wakeups()) as hints, asyncio.timeout(10):
+    async with aclosing(redis_store.wakeups()) as hints, asyncio.timeout(30):
         assert await anext(hints) == ""
         await redis_store.delete("s")
         assert await anext(hints) == "s"

@@ -32,7 +32,7 @@ async def test_one_thread_serves_who_does_one_thing_after_another(workers: Worke
 
 async def test_as_many_threads_as_are_needed_work_at_once_and_no_more(workers: Workers) -> None:
     together = threading.Barrier(3)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await asyncio.gather(*(workers.run(together.wait) for _ in range(9)))
     assert len(alive()) == 3
 
