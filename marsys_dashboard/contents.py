@@ -15,6 +15,8 @@ from state_core.records import Document
 
 READ_BYTES = 256 * 1024
 """Content of an event larger than this is not read for a row."""
+FAR = 100
+"""Events between two whose content is read, beyond which they are asked for one after the other."""
 PREVIEW = 240
 """Characters of a step's content in its row."""
 MESSAGE_PREVIEW = 2_000
@@ -76,9 +78,13 @@ def _cut(text: str, limit: int) -> str:
 
 
 def runs(places: Iterable[Place]) -> Iterator[tuple[int, int]]:
-    """First and last seq of ranges that hold these places and none that is too large to be read."""
+    """First and last seq of ranges that hold these places and none that is too large to be read, nor many
+    others."""
     first = last = 0
     for place in sorted(places, key=lambda place: place.seq):
+        if first and place.seq - last > FAR:
+            yield first, last
+            first = 0
         if abs(place.size) <= READ_BYTES:
             first, last = first or place.seq, place.seq
         elif first:

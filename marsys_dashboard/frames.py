@@ -1,12 +1,13 @@
 """Frames: what a browser is told of a session, encoded once for everybody who watches it.
 
 A frame says "these are the events after ``after``, up to ``seq``". Its rows show the present state of
-whatever those events touched, so that applying one twice, or late, does no harm.
+whatever those events touched, so that applying one twice, or late, does no harm. Where they touched more than
+a page keeps, the newest rows are in it, and how many are not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ import orjson
 from django.template.loader import render_to_string
 
 from marsys_dashboard.contents import Contents
-from marsys_dashboard.outlines import CONTENT_KINDS, MESSAGE_KINDS, QUESTION_KINDS, STEP_KINDS, Outline, Place
+from marsys_dashboard.outlines import MESSAGE_KINDS, QUESTION_KINDS, STEP_KINDS, Outline, Place, StepKey
 from marsys_dashboard.rows import Row, checkpoint_row, log_row, message_rows, question_row, step_row
 from marsys_dashboard.standing import standing
 from state_core.events import EventKind, Header
@@ -29,6 +30,9 @@ CHECKPOINT_KINDS = frozenset(
         EventKind.CHECKPOINT_DELETED,
     }
 )
+NEWEST_ROWS = 80
+"""Rows of one list in a frame at most, as many as a page keeps; besides them, those of steps that had begun
+before."""
 BACKWARDS = frozenset({EventKind.SESSION_RESTORED, EventKind.SESSION_SAVED})
 """After these a page asks for its panels anew: rows that it shows may not count any more."""
 
@@ -63,6 +67,7 @@ def encode(value: Mapping[str, Any]) -> str:
 
 def session_frame(beat: Beat, after: int, seq: int) -> Frame:
     document = beat.outline.document
+    shown = shown_of(beat.events)
     message = {
         "type": "frame",
         "store": beat.store,
@@ -76,7 +81,8 @@ def session_frame(beat: Beat, after: int, seq: int) -> Frame:
         "head": head_values(beat.head, document),
         "header_html": header_html(beat.store, beat.head, document),
         "events": [event_values(event) for event in beat.events],
-        "rows": _rows(beat),
+        "rows": _rows(beat, shown),
+        "omitted": shown.omitted,
     }
     return Frame(after, seq, encode(message), document["status"])
 
@@ -129,35 +135,66 @@ def event_values(event: Header) -> dict[str, Any]:
     }
 
 
-def content_places(events: Iterable[Header]) -> list[Place]:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of a frame's events has a row in it."""
+
+    steps: list[StepKey]
+    messages: list[Header]
+    log: Sequence[Header]
+    omitted: dict[str, int]
+    """List → how many more rows its events touched."""
+
+
+def shown_of(events: Sequence[Header]) -> Shown:
+    begun = {_step_key(event) for event in events if event.kind == EventKind.STEP_STARTED}
+    touched = dict.fromkeys(_step_key(event) for event in events if event.kind in STEP_KINDS)
+    before = [key for key in touched if key not in begun]
+    steps = [key for key in touched if key in begun]
+    messages = [event for event in events if event.kind in MESSAGE_KINDS]
+    found = {"steps": len(steps), "messages": len(messages), "log": len(events)}
+    return Shown(
+        [*before, *steps[-NEWEST_ROWS:]],
+        messages[-NEWEST_ROWS:],
+        events[-NEWEST_ROWS:],
+        {name: count - NEWEST_ROWS for name, count in found.items() if count > NEWEST_ROWS},
+    )
+
+
+def _step_key(event: Header) -> StepKey:
+    return event.branch_id, event.step_id
+
+
+def content_places(events: Sequence[Header]) -> list[Place]:
     """The events whose bodies a frame needs."""
-    return [
-        Place(event.seq, event.kind, event.branch_id, event.size)
+    shown = shown_of(events)
+    steps = set(shown.steps)
+    needed = [
+        event
         for event in events
-        if event.kind in CONTENT_KINDS
+        if event.kind in QUESTION_KINDS or (event.kind in STEP_KINDS and _step_key(event) in steps)
     ]
+    return [Place(event.seq, event.kind, event.branch_id, event.size) for event in [*needed, *shown.messages]]
 
 
-def _rows(beat: Beat) -> dict[str, list[dict[str, Any]]]:
+def _rows(beat: Beat, shown: Shown) -> dict[str, list[dict[str, Any]]]:
     return {
-        "steps": [row.as_json() for row in _step_rows(beat)],
-        "messages": [row.as_json() for row in _message_rows(beat)],
-        "log": [log_row(event).as_json() for event in beat.events],
+        "steps": [row.as_json() for row in _step_rows(beat, shown)],
+        "messages": [row.as_json() for row in _message_rows(beat, shown)],
+        "log": [log_row(event).as_json() for event in shown.log],
         "checkpoints": _checkpoints(beat),
         "questions": _questions(beat),
     }
 
 
-def _step_rows(beat: Beat) -> list[Row]:
-    touched = dict.fromkeys((e.branch_id, e.step_id) for e in beat.events if e.kind in STEP_KINDS)
-    return [step_row(beat.outline, key, beat.contents) for key in touched if beat.outline.step(key)]
+def _step_rows(beat: Beat, shown: Shown) -> list[Row]:
+    return [step_row(beat.outline, key, beat.contents) for key in shown.steps if beat.outline.step(key)]
 
 
-def _message_rows(beat: Beat) -> list[Row]:
+def _message_rows(beat: Beat, shown: Shown) -> list[Row]:
     return [
         row
-        for event in beat.events
-        if event.kind in MESSAGE_KINDS
+        for event in shown.messages
         for row in message_rows(
             beat.outline,
             Place(event.seq, event.kind, event.branch_id, event.size),

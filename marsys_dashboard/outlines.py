@@ -25,8 +25,6 @@ STEP_KINDS = frozenset(
 )
 MESSAGE_KINDS = frozenset({EventKind.MESSAGE_ADDED, EventKind.MEMORY_REWRITTEN})
 QUESTION_KINDS = frozenset({EventKind.INPUT_REQUESTED, EventKind.INPUT_ANSWERED})
-CONTENT_KINDS = STEP_KINDS | MESSAGE_KINDS | QUESTION_KINDS
-"""Kinds whose bodies rows show something of."""
 CARRYING_KINDS = frozenset({EventKind.SESSION_FORKED, EventKind.SESSION_COMPACTED})
 """Kinds of a log's first event whose bodies hold all that was before."""
 WHOLE_STATE_KINDS = CARRYING_KINDS | {EventKind.SESSION_SAVED}

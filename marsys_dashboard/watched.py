@@ -22,8 +22,8 @@ from state_core.exceptions import DamagedError, SessionNotFound
 from state_core.manager import StateManager
 from state_core.records import Head
 
-PAGE = 200
-"""Events in one frame at most."""
+PAGE = 2000
+"""Events in one frame at most; it holds rows for the newest of them alone."""
 PAGES_KEPT = 4
 """Of those made last for who fell behind."""
 LONGEST_REST = 30.0

@@ -11,7 +11,7 @@ import { key } from "./keys.js";
 import { now, setServerTime, ticking } from "./time.js";
 
 // Whoever comes back soon is not kept waiting; a server that is away for long is left alone.
-const FIRST_RETRY = 400, LONGEST_RETRY = 700, SLOW_RETRY = 5000;
+const FIRST_RETRY = 300, LONGEST_RETRY = 500, SLOW_RETRY = 5000;
 const SOON = 120000;
 const ACK_FRAMES = 8, ACK_BYTES = 200000, ACK_AFTER = 500;
 const SILENCE = 25000; // the server says something every 10 s

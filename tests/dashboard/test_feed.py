@@ -15,6 +15,7 @@ import pytest
 
 from marsys_dashboard import feed as feed_module
 from marsys_dashboard import list_watch, outlines
+from marsys_dashboard import watched as watched_module
 from marsys_dashboard.feed import Feed
 from marsys_dashboard.hub import LIST, Topic
 from marsys_dashboard.outlines import OutlineCache
@@ -245,8 +246,9 @@ async def test_a_large_message_is_not_read_for_its_row(
 
 
 async def test_who_fell_behind_gets_the_same_events_in_pages(
-    feed: Feed, manager: StateManager, listener: Listening
+    feed: Feed, manager: StateManager, listener: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watched_module, "PAGE", 200)
     await manager.create_session(SESSION)
     await manager.log.append(SESSION, [_context(number) for number in range(450)])
     watched = await feed.watch(TOPIC, listener)

@@ -11,7 +11,7 @@ import pytest
 
 from marsys_dashboard import logwords
 from marsys_dashboard.contents import READ_BYTES, Text, as_text, messages_in, runs, values_set
-from marsys_dashboard.frames import Beat, session_frame
+from marsys_dashboard.frames import NEWEST_ROWS, Beat, content_places, session_frame, shown_of
 from marsys_dashboard.outlines import Outline, Place
 from marsys_dashboard.standing import some, standing
 from state_core.events import Event, EventKind
@@ -226,3 +226,33 @@ def test_the_details_of_an_event_are_said_in_words() -> None:
 
 def test_data_of_an_unexpected_type_is_no_error() -> None:
     assert logwords.detail(Event(kind="message.added", data={"count": "many"})) == "many"
+
+
+# Much at once
+
+
+def test_of_much_at_once_the_newest_rows_are_in_a_frame_and_those_of_steps_that_had_begun_before() -> None:
+    events = [
+        _numbered(event, seq)
+        for seq, event in enumerate(
+            [ended("a", "old"), *(e for n in range(200) for e in (started("b", f"{n}"), ended("b", f"{n}")))],
+            start=10,
+        )
+    ]
+    shown = shown_of(events)
+    assert shown.steps[0] == ("a", "old")
+    assert shown.steps[1:] == [("b", f"{n}") for n in range(200 - NEWEST_ROWS, 200)]
+    assert [event.seq for event in shown.log] == list(range(411 - NEWEST_ROWS, 411))
+    assert shown.omitted == {"steps": 200 - NEWEST_ROWS, "log": 401 - NEWEST_ROWS}
+    assert len(content_places(events)) == 1 + 2 * NEWEST_ROWS
+
+
+def test_of_little_nothing_is_left_out() -> None:
+    shown = shown_of([_numbered(started("a", "1"), 2), _numbered(ended("a", "1"), 3)])
+    assert shown.omitted == {}
+    assert len(shown.log) == 2
+
+
+def test_content_that_lies_far_apart_is_asked_for_one_after_the_other() -> None:
+    places = [Place(seq, "step.completed", "a", 10) for seq in (1, 2, 50, 400, 401)]
+    assert list(runs(places)) == [(1, 50), (400, 401)]

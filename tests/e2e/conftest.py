@@ -81,6 +81,16 @@ async def browser() -> AsyncIterator[Browser]:
         await launched.close()
 
 
+CUT_OFF = (
+    "ERR_CONNECTION",
+    "WebSocket connection",
+    "ERR_CONTENT_LENGTH_MISMATCH",
+    "ERR_EMPTY_RESPONSE",
+    "Failed to fetch",
+)
+"""What it says of a line that a test cuts, and of what was still on its way then."""
+
+
 @dataclass
 class Complaints:
     """What the browser's console says that it should not, the policy's violations among it."""

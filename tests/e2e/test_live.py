@@ -11,7 +11,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
-from tests.e2e.conftest import Complaints, Line, Orchestrators, Server, sign_in
+from tests.e2e.conftest import CUT_OFF, Complaints, Line, Orchestrators, Server, sign_in
 from tests.e2e.pages import not_reloaded, open_live, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -83,7 +83,7 @@ async def test_after_ten_seconds_off_the_line_everything_is_there_once_and_in_or
     manager: StateManager,
     complaints: Complaints,
 ) -> None:
-    complaints.expected = ("ERR_CONNECTION", "WebSocket connection")
+    complaints.expected = CUT_OFF
     await sign_in(context, server, "ana", line.url)
     await manager.create_session("cut")
     await open_session(page, line.url, "cut", "?tab=log")
@@ -106,6 +106,63 @@ async def test_after_ten_seconds_off_the_line_everything_is_there_once_and_in_or
     assert keys == list(range(501 - len(keys) + 1, 502))
     assert 50 <= len(keys) <= 80
     assert await not_reloaded(page)
+
+
+def steps(branch: str, count: int) -> list[Event]:
+    return [
+        Event(kind=kind, branch_id=branch, step_id=f"{branch}:{n}", agent="Worker", status=status)
+        for n in range(count)
+        for kind, status in ((EventKind.STEP_STARTED, "running"), (EventKind.STEP_COMPLETED, "completed"))
+    ]
+
+
+async def test_after_much_was_missed_the_newest_is_there_and_what_was_before_can_be_scrolled_to(
+    page: Page,
+    context: BrowserContext,
+    server: Server,
+    line: Line,
+    manager: StateManager,
+    complaints: Complaints,
+) -> None:
+    complaints.expected = CUT_OFF
+    await sign_in(context, server, "ana", line.url)
+    await manager.create_session("much")
+    opened = [
+        Event(kind=EventKind.BRANCH_OPENED, branch_id=b, status="running", data={"name": b}) for b in "ab"
+    ]
+    await manager.log.append("much", [*opened, *steps("a", 30)])
+    await open_session(page, line.url, "much", "?tab=steps")
+    reader = await context.new_page()
+    await open_session(reader, line.url, "much", "?tab=steps")
+    scroller = reader.locator('[data-scroller="steps"]')
+    await scroller.evaluate("(scroller) => { scroller.scrollTop = 0; }")
+    await line.cut()
+    for each in (page, reader):
+        await expect(each.locator("#live-badge")).to_have_attribute("data-state", "offline")
+    await manager.log.append("much", steps("b", 200))
+    await line.restore()
+    last = (await manager.get_head("much")).last_seq
+    for each in (page, reader):
+        await expect(each.locator("#main")).to_have_attribute("data-seq", str(last))
+    rows = page.locator('[data-list="steps"] > tr')
+    assert await _step_ids(page) == [f"b:{n}" for n in range(120, 200)]
+    await expect(rows.last).to_be_in_viewport()
+    await page.locator('[data-scroller="steps"] .earlier button').click()
+    await expect(rows.first).not_to_have_attribute("data-step-id", "b:120")
+    shown = await _step_ids(page)
+    assert shown == [f"b:{n}" for n in range(120 - 50, 120 - 50 + len(shown))]
+    # Whoever reads further up stays there, and is told how much came.
+    assert await _step_ids(reader) == [f"a:{n}" for n in range(30)]
+    await expect(reader.locator(".jump")).to_contain_text("200 new")
+    await reader.locator(".jump").click()
+    await expect(reader.locator('[data-list="steps"] > tr').last).to_have_attribute("data-step-id", "b:199")
+
+
+async def _step_ids(page: Page) -> list[str]:
+    found: list[str] = await page.locator('[data-list="steps"] > tr').evaluate_all(
+        "rows => rows.map((row) => row.dataset.stepId)"
+    )
+    return found
 
 
 HIDE_AS_IT_CONNECTS = """
@@ -137,7 +194,7 @@ async def test_a_server_that_restarts_is_found_again(
     orchestrator: Orchestrators,
     django_db_blocker: Any,
 ) -> None:
-    complaints.expected = ("ERR_CONNECTION", "WebSocket connection")
+    complaints.expected = CUT_OFF
     server = Server(tmp_path_factory.mktemp("restarted"))
     server.prepare()
     server.start()

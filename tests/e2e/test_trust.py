@@ -11,7 +11,7 @@ from playwright.async_api import BrowserContext, Page, expect
 
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
-from tests.e2e.conftest import Complaints, Line, Server, sign_in
+from tests.e2e.conftest import CUT_OFF, Complaints, Line, Server, sign_in
 from tests.e2e.pages import not_reloaded, open_live, row
 from tests.e2e.test_live import HIDDEN, WITNESS, contexts, seen
 
@@ -103,7 +103,7 @@ async def test_two_thousand_events_missed_off_the_line_are_there_within_a_second
     manager: StateManager,
     complaints: Complaints,
 ) -> None:
-    complaints.expected = ("ERR_CONNECTION", "WebSocket connection")
+    complaints.expected = CUT_OFF
     await sign_in(context, server, "ana", line.url)
     await manager.create_session("missed")
     await page.add_init_script(WITNESS)

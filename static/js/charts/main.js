@@ -268,7 +268,7 @@ class Charts {
     }
     this.painted = performance.now();
     this.paintCost = this.painted - began;
-    this.host.dataset.seq = this.state.model.seq;
+    if (!this.stale) this.host.dataset.seq = this.state.model.seq;
   }
 
   // What is far out of sight is drawn when it comes near.

@@ -1,7 +1,6 @@
 // The page of a session: tabs, lists, inspector, conversation. What it shows comes from the server, as rows
 // in frames or as panels; what whoever reads has chosen is touched by nobody else.
 import { key } from "../keys.js";
-import { now, ticking } from "../time.js";
 import { toast } from "../toast.js";
 import { panel, parse, refreshTimes, unlessOvertaken } from "./fetching.js";
 import { Rows } from "./rows.js";
@@ -36,19 +35,29 @@ function forget() {
   for (const element of lists.keys()) if (!element.isConnected) lists.delete(element);
 }
 
+const branchOf = (name) => (name === "conversation" ? selection.branch : filter);
+const agentOf = (name) => (name === "messages" ? agentShown() : "");
+const isNarrowed = (name) => FILTERED.has(name) && Boolean(branchOf(name) || agentOf(name));
+
 function wanted(name, frame) {
   const rows = frame.rows[LISTED[name]] ?? [];
-  const branch = name === "conversation" ? selection.branch : filter;
-  const agent = name === "messages" ? agentShown() : "";
-  if (!FILTERED.has(name) || !(branch || agent)) return rows;
+  const branch = branchOf(name), agent = agentOf(name);
+  if (!isNarrowed(name)) return rows;
   return rows.filter(({ html }) => {
     const { branchId, agent: writer } = html ? parse(html).firstElementChild.dataset : {};
     return html && (!branch || branchId === branch) && (!agent || writer === agent);
   });
 }
 
+// After much was missed a frame has the newest rows of all; which of them are of one branch, the server knows.
+function take(name, rows, frame) {
+  const omitted = frame.omitted[LISTED[name]] ?? 0;
+  if (omitted && isNarrowed(name) && rows.atEnd && !rows.detached) load(name).catch(report);
+  else rows.take(wanted(name, frame), omitted);
+}
+
 document.addEventListener("state:frame", ({ detail: frame }) => {
-  for (const [element, rows] of lists) rows.take(wanted(element.dataset.list, frame));
+  for (const [element, rows] of [...lists]) take(element.dataset.list, rows, frame);
   for (const [name, frames] of waiting) if (LISTED[name]) frames.push(frame);
   main.dataset.seq = frame.seq;
   keepStanding(frame);
@@ -82,7 +91,11 @@ async function load(name) {
   } finally {
     if (waiting.get(name) === frames) waiting.delete(name);
   }
-  for (const frame of frames) for (const element of holder.querySelectorAll("[data-list]")) lists.get(element)?.take(wanted(element.dataset.list, frame));
+  for (const frame of frames) {
+    for (const element of holder.querySelectorAll("[data-list]")) {
+      if (lists.has(element)) take(element.dataset.list, lists.get(element), frame);
+    }
+  }
 }
 
 function queryOf(name) {
@@ -362,20 +375,6 @@ document.addEventListener("state:trouble", say);
 document.addEventListener("state:gone", say);
 document.addEventListener("state:frame", () => { trouble.hidden = true; });
 
-// Leases run down
-
-function runDown() {
-  if (document.hidden) return;
-  for (const span of main.querySelectorAll("[data-until]")) {
-    const left = (Date.parse(span.dataset.until) - now()) / 1000;
-    const text = left > 0 ? ticking(left) : "ran out";
-    if (span.textContent !== text) span.textContent = text;
-  }
-  for (const hint of main.querySelectorAll("[data-hint-since]")) hint.hidden = now() - Date.parse(hint.dataset.hintSince) < 5000;
-}
-setInterval(runDown, 500);
-document.addEventListener("time:refresh", runDown);
-
 // Keys
 
 function move(by) {
@@ -394,6 +393,5 @@ adopt(main);
 for (const part of page.querySelectorAll("[data-panel]")) if (part.children.length) part.dataset.loaded = "true";
 sayFilter();
 showSelected();
-runDown();
 // Whoever was not there yet when the address was read learns what it selects.
 if (selection.branch || selection.step) document.addEventListener("charts:ready", () => select(selection.branch, selection.step), { once: true });

@@ -40,12 +40,24 @@ export class Rows {
     return !s || s.clientHeight === 0 || s.scrollHeight - s.scrollTop - s.clientHeight < NEAR;
   }
 
-  take(rows) {
+  // `omitted`: how many rows lie between those that are here and the newest of these.
+  take(rows, omitted = 0) {
     this.follows = this.atEnd && !this.detached;
-    let added = 0;
+    if (omitted && this.follows) return this.begin(rows.slice(-MOST));
+    let added = omitted && this.letGo() && omitted;
     for (const row of rows) added += this.put(row);
     if (this.scroller && added) this.follows ? this.settle() : this.sayUnseen(this.unseen + added);
     for (const { key } of rows) if (this.byKey.has(key)) refreshTimes(this.byKey.get(key));
+  }
+
+  // With these alone: what was here before them can be loaded again.
+  begin(rows) {
+    const ordered = rows.toSorted((one, other) => one.place - other.place);
+    this.byKey = new Map(ordered.map(({ key, html }) => [key, parse(html).firstElementChild]));
+    this.list.replaceChildren(...this.byKey.values());
+    this.settle();
+    this.offerEarlier(Math.ceil(ordered[0]?.place ?? 0));
+    refreshTimes(this.list);
   }
 
   // 1 when a row is new.
@@ -53,7 +65,7 @@ export class Rows {
     const present = this.byKey.get(key);
     if (html === null) return this.remove(key, present);
     if (present) return this.change(key, present, html);
-    if (this.isFull && place > this.lastPlace) return this.letGo();
+    if ((this.detached || this.isFull) && place > this.lastPlace) return this.letGo();
     const fresh = parse(html).firstElementChild;
     fresh.classList.add("is-new");
     this.insert(fresh, place);

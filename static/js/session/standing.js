@@ -1,5 +1,6 @@
 // The head of the page: status, facts, notes, title and favicon follow the log.
 import { announce } from "../announce.js";
+import { now, ticking } from "../time.js";
 import { parse, refreshTimes } from "./fetching.js";
 
 const main = document.getElementById("main");
@@ -24,9 +25,9 @@ export function keepStanding(frame) {
 
 // What can be done depends on the status, and on whether there are questions and checkpoints.
 function tellActs({ status, head }) {
-  const now = [status, head.counts.questions > 0, head.counts.checkpoints > 0, head.counts.restores].join();
-  if (known !== now) document.dispatchEvent(new CustomEvent("state:status", { detail: { state: "live", status } }));
-  known = now;
+  const acts = [status, head.counts.questions > 0, head.counts.checkpoints > 0, head.counts.restores].join();
+  if (known !== acts) document.dispatchEvent(new CustomEvent("state:status", { detail: { state: "live", status } }));
+  known = acts;
 }
 
 const COLOURS = {
@@ -44,3 +45,18 @@ function mark(status) {
 
 mark(main.dataset.status);
 document.addEventListener("state:peek", ({ detail }) => mark(detail.status));
+
+// Leases run down
+
+function runDown() {
+  if (document.hidden) return;
+  for (const span of main.querySelectorAll("[data-until]")) {
+    const left = (Date.parse(span.dataset.until) - now()) / 1000;
+    const text = left > 0 ? ticking(left) : "ran out";
+    if (span.textContent !== text) span.textContent = text;
+  }
+  for (const hint of main.querySelectorAll("[data-hint-since]")) hint.hidden = now() - Date.parse(hint.dataset.hintSince) < 5000;
+}
+setInterval(runDown, 500);
+document.addEventListener("time:refresh", runDown);
+runDown();
