@@ -53,8 +53,11 @@ COUNTED = (
 
 def shown(found: StateDiff) -> dict[str, Any]:
     """What the template needs of a diff."""
+    more = found.new.counts["state_bytes"] - found.old.counts["state_bytes"]
     return {
         "diff": found,
+        "bytes_more": more,
+        "bytes_less": -more,
         "counts": [
             (label, *_pair(found, name), _pair(found, name)[1] - _pair(found, name)[0])
             for label, name in COUNTED

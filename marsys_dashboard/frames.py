@@ -249,7 +249,13 @@ def trouble(message: str) -> str:
 
 
 def gone() -> str:
-    return encode({"type": "gone", "message": "This session was deleted.", "at": show_time(utc_now())})
+    return encode(
+        {
+            "type": "gone",
+            "message": "This session was deleted. Reload the page to see by whom.",
+            "at": show_time(utc_now()),
+        }
+    )
 
 
 def presence(people: Sequence[str], more: int) -> str:

@@ -9,10 +9,12 @@ from django.views.decorators.http import require_safe
 
 from marsys_dashboard import charts, converters, family, flags, panels, search, travel  # noqa: F401 - converters are named in addresses
 from marsys_dashboard.actions import toolbar_context
+from marsys_dashboard.departed import departed
 from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import json_file, page
 from marsys_dashboard.permissions import permissions_of, require
+from state_core.exceptions import SessionNotFound
 from state_core.managers import why_unreadable
 from state_core.records import ENDED, SessionState, check_id
 
@@ -40,7 +42,10 @@ PANELS = {
 async def session(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     asked = request.GET.get("tab", "")
     tab = asked if asked in TABS else "graph"
-    view = await _view(request, store, session_id, at_a_glance=tab == "graph")
+    try:
+        view = await _view(request, store, session_id, at_a_glance=tab == "graph")
+    except SessionNotFound as error:
+        return await departed(request, store, error)
     chosen, outline = view.manager, view.outline
     head = await chosen.storage.head(session_id)
     permissions = await permissions_of(request.user)

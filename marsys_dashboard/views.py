@@ -148,6 +148,9 @@ def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
         ),
         "pills": list(_pills(asked)),
         "further": [(name, getattr(asked, name)) for name in FURTHER if getattr(asked, name)],
+        "further_words": [
+            f"{FILTER_WORDS[name]} {getattr(asked, name)}" for name in FURTHER if getattr(asked, name)
+        ],
         "sorts": SORTED_BY,
         "is_default_sort": asked.sort == DEFAULT_SORT,
         "first": _href(asked, trail=()) if asked.trail else "",

@@ -10,6 +10,7 @@ import pytest
 from django.test import AsyncClient
 
 from marsys_dashboard import panels, session_views
+from marsys_dashboard.activity import note_deletion
 from marsys_dashboard.panels import WINDOW
 from state_core.codec import new_encryption_key
 from state_core.events import Event, EventKind
@@ -85,7 +86,26 @@ async def test_every_tab_is_there_at_first_paint(
 async def test_a_session_that_is_not_there_is_not_found(client: AsyncClient) -> None:
     response = await client.get(PAGE)
     assert response.status_code == 404
-    assert "There is no session" in body(response)
+    assert "There is no such session" in body(response)
+    told = await client.get(PAGE, headers={"accept": "application/json"})
+    assert told.status_code == 404
+    assert "There is no session" in told.json()["error"]
+
+
+async def test_a_session_that_was_deleted_says_by_whom_when_and_why(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    await manager.create_session(SESSION)
+    head = await manager.get_head(SESSION)
+    await manager.delete_session(SESSION)
+    await note_deletion("default", head, "bo", "it held a <b>password</b>")
+    response = await client.get(PAGE)
+    assert response.status_code == 404
+    page = body(response)
+    assert "This session was deleted" in page
+    assert "<b>bo</b>" in page
+    assert "it held a &lt;b&gt;password&lt;/b&gt;" in page
+    assert f"/activity/?store=default&amp;session={SESSION}" in page
 
 
 async def test_an_id_that_is_none_is_refused(client: AsyncClient) -> None:

@@ -444,3 +444,19 @@ async def test_closing_the_browser_changes_nothing_of_a_run(
     assert program.returncode == 0
     head = await manager.get_head("unwatched")
     assert (head.status, head.counts["steps_completed"]) == ("completed", 18)
+
+
+async def test_a_part_that_cannot_be_loaded_says_so_and_offers_to_try_again(
+    signed_in_page: Page, server: Server, manager: StateManager, complaints: Complaints
+) -> None:
+    page = signed_in_page
+    complaints.expected = ("503",)
+    await manager.create_session("apart", context={"topic": "tides"})
+    await open_session(page, server.url, "apart")
+    await page.route("**/panels/state/", lambda route: route.fulfill(status=503))
+    await page.get_by_role("link", name="State", exact=True).click()
+    state = page.locator('[data-panel="state"]')
+    await expect(state).to_contain_text("This part could not be loaded. The server answered 503.")
+    await page.unroute("**/panels/state/")
+    await state.get_by_role("button", name="Retry").click()
+    await expect(state).to_contain_text("tides")

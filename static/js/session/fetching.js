@@ -1,4 +1,6 @@
 // Panels of the page, as HTML from the server. A newer request for the same thing ends the older one.
+import { toast } from "../toast.js";
+
 const main = document.getElementById("main");
 const underway = new Map();
 
@@ -18,6 +20,23 @@ export async function panel(name, query = {}, purpose = name) {
 // A request that was overtaken is no failure.
 export function unlessOvertaken(report) {
   return (error) => { if (error.name !== "AbortError") report(error); };
+}
+
+// In the place of what could not be loaded; what is there already stays, and a message says why it is old.
+export function sayMissing(holder, error, again) {
+  const words = `This part could not be loaded. ${error.message}`;
+  if (holder.dataset.loaded) return toast(words, "error");
+  const place = document.createElement("div");
+  place.className = "empty";
+  place.setAttribute("role", "alert");
+  const said = document.createElement("p");
+  said.textContent = words;
+  const retry = document.createElement("button");
+  retry.type = "button";
+  retry.textContent = "Retry";
+  retry.addEventListener("click", () => { holder.replaceChildren(); again(); });
+  place.append(said, retry);
+  holder.replaceChildren(place);
 }
 
 export function parse(html) {

@@ -2,7 +2,7 @@
 // in frames or as panels; what whoever reads has chosen is touched by nobody else.
 import { key } from "../keys.js";
 import { toast } from "../toast.js";
-import { panel, parse, refreshTimes, unlessOvertaken } from "./fetching.js";
+import { panel, parse, refreshTimes, sayMissing, unlessOvertaken } from "./fetching.js";
 import { Rows } from "./rows.js";
 import { onSelect, select, selection, setQuery } from "./selection.js";
 import { keepStanding } from "./standing.js";
@@ -144,7 +144,7 @@ async function show(tab, again = false) {
   }
   const holder = holderOf(tab);
   if (tab === "graph") return void dispatchEvent(new Event("resize"));
-  if (!holder.dataset.loaded || again) await load(tab).catch(report);
+  if (!holder.dataset.loaded || again) await load(tab).catch(unlessOvertaken((error) => sayMissing(holder, error, () => show(tab, true))));
 }
 
 document.querySelector(".tabs").addEventListener("click", (event) => {
