@@ -45,9 +45,7 @@ async def graph(machine: Machine, sizes: Sizes, kind: str) -> list[Figure]:
     name = "LangGraph" if theirs.seconds else ""
     row = f"LangGraph graph, {turns:,} turns, {kind}"
     return [
-        Figure(
-            f"{row}: kept", "MB", ours.megabytes, name, theirs.megabytes, bar=Bar("ours", "≤", 2), note=note
-        ),
+        Figure(f"{row}: kept", "MB", ours.megabytes, name, theirs.megabytes, bar=KEPT, note=note),
         Figure(f"{row}: time", "s", ours.seconds, name, theirs.seconds),
         Figure(
             f"{row}: 20 of {3 * turns:,} checkpoints listed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from state_core.adapters.langgraph.telling import is_said, message, same
+from state_core.adapters.langgraph.telling import message, same, spoken
 from state_core.adapters.langgraph.values import Typed
 from state_core.changes import append_items, set_value
 from state_core.compose import make_event, message_document, messages_added
@@ -55,7 +55,8 @@ def _alike(showing: Showing, known: Sequence[int], numbers: Sequence[int], items
 
 
 def _message(value: Any) -> Message:
-    return message(value) if is_said(value) else Message("", str(value))
+    told = spoken(value)
+    return message(told) if told else Message("", str(value))
 
 
 def _changes(path: list[Any], start: int, old: int, new: list[Message], behind: list[Message]) -> Changes:

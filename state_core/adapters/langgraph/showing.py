@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
 
 from state_core.adapters.langgraph.ids import ROOT, branch_id_of
@@ -22,6 +23,7 @@ from state_core.adapters.langgraph.telling import (
     questions,
     shown,
     size_of,
+    spoken,
 )
 from state_core.adapters.langgraph.thread import Record, Thread
 from state_core.adapters.langgraph.values import Encoded, Listed, Numbering, Typed, Whole
@@ -234,7 +236,9 @@ class Showing:
         known = self.thread.namespace(self.ns).message_channel
         for _, channel, value in writes.writes:
             if channel == known or (not known and not channel.startswith("__")):
-                said = [(item, told) for item in _items(value) if is_said(told := self.loads(item))]
+                # Elsewhere two words are two words.
+                read = spoken if channel == known else _if_said
+                said = [(item, told) for item in _items(value) if (told := read(self.loads(item)))]
                 if said:
                     record["said"] = [self.branch_id, channel, [number(item) for item, _ in said]]
                     self._add_messages([told for _, told in said], step)
@@ -289,6 +293,10 @@ class Showing:
         event = self.events[place]
         event = replace(event, changes=[*event.changes, keep_aside(record)], at=at or event.at)
         return [*self.events[:place], event, *self.events[place + 1 :]]
+
+
+def _if_said(value: Any) -> BaseMessage | None:
+    return value if is_said(value) else None
 
 
 def _items(value: Encoded) -> list[Typed]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from langchain_core.messages import BaseMessage, RemoveMessage
+from langchain_core.messages import BaseMessage, RemoveMessage, convert_to_messages
 from langgraph.types import Interrupt
 
 from state_core.adapters.langgraph.values import Encoded, Listed, Mapped, Typed
@@ -35,6 +35,24 @@ def message(value: BaseMessage, agent: str = "") -> Message:
 
 def is_said(value: Any) -> bool:
     return isinstance(value, BaseMessage) and not isinstance(value, RemoveMessage)
+
+
+def spoken(value: Any) -> BaseMessage | None:
+    """The message that this is, or that `add_messages` makes of it: of a role and a text, or of a dict."""
+    if not _is_short_form(value):
+        return value if is_said(value) else None
+    try:
+        return convert_to_messages([value])[0]
+    except (ValueError, TypeError, NotImplementedError):  # an unknown role: no message then
+        return None
+
+
+def _is_short_form(value: Any) -> bool:
+    if isinstance(value, dict):
+        return isinstance(value.get("role"), str) and isinstance(value.get("content"), str)
+    return (
+        isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(part, str) for part in value)
+    )
 
 
 def shown(value: Any) -> Any:

@@ -134,7 +134,7 @@ def plainly(item: Typed) -> Any:
 
 def _patch(item: Typed, at_hand: Sequence[tuple[int, Typed]]) -> list[Any] | None:
     """``[number, bytes alike behind its head, bytes alike at its end, its head and what is between]``. The
-    head, where msgpack says how long it is, is seldom alike."""
+    head, where msgpack says how long it is, is seldom alike. See `_borrowed`."""
     kind, data = item
     best = PATCH_SAVES
     patch: list[Any] | None = None
@@ -149,7 +149,20 @@ def _patch(item: Typed, at_hand: Sequence[tuple[int, Typed]]) -> list[Any] | Non
     if patch is None:
         return None
     between = data[:HEAD] + data[HEAD + patch[1] : len(data) - patch[2]]
-    return [*patch, between.decode("latin-1")]
+    return [*patch, *_borrowed(between, at_hand)]
+
+
+def _borrowed(text: bytes, at_hand: Sequence[tuple[int, Typed]]) -> list[Any]:
+    """As text. Where another item ends with much of it, as the role and the text that a message was made of:
+    ``[text in front, number of that item, how many of its last bytes, text behind]``."""
+    for number, (kind, other) in reversed(at_hand):
+        ending = other[-PATCH_SAVES:]
+        place = text.find(ending) if kind == MSGPACK and len(ending) == PATCH_SAVES else -1
+        if place >= 0:
+            more = _alike(text[:place][::-1], other[:-PATCH_SAVES][::-1], place)
+            front, behind = text[: place - more], text[place + PATCH_SAVES :]
+            return [front.decode("latin-1"), number, more + PATCH_SAVES, behind.decode("latin-1")]
+    return [text.decode("latin-1")]
 
 
 def _alike(one: bytes, other: bytes, most: int) -> int:
@@ -169,8 +182,13 @@ def read_items(items: Items, shown: Iterable[Any]) -> None:
         elif isinstance(item[0], str):
             items.add((item[0], item[1].encode("latin-1")))
         else:
-            number, before, behind, between = item
-            items.add((MSGPACK, _patched(items[number][1], before, behind, between.encode("latin-1"))))
+            number, before, behind, *between = item
+            items.add((MSGPACK, _patched(items[number][1], before, behind, _lent(items, *between))))
+
+
+def _lent(items: Items, front: str, number: int = 0, length: int = 0, behind: str = "") -> bytes:
+    lent = items[number][1][-length:] if length else b""
+    return front.encode("latin-1") + lent + behind.encode("latin-1")
 
 
 def _patched(other: bytes, before: int, behind: int, between: bytes) -> bytes:

@@ -6,9 +6,9 @@ import asyncio
 from typing import Any, TypedDict
 
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.serde.types import ERROR
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 from state_core import StateManager, StateManagerConfig, StorageBackend
@@ -72,6 +72,25 @@ def test_messages_follow_the_channel_through_removals_and_edits(saver: StateCore
         assert [message.content for message in branch.memory] == [message.content for message in channel]
     assert {message.role for message in branch.memory} == {"user", "assistant"}
     assert saver.state_manager.sync.get_head("thread").counts["messages"] == len(channel)
+
+
+@pytest.mark.parametrize(
+    "made", [lambda text: ("ai", text), lambda text: {"role": "assistant", "content": text}, AIMessage]
+)
+def test_a_message_in_any_form_is_shown_once_by_who_said_it(saver: StateCoreSaver, made: Any) -> None:
+    answers = iter(["First. " * 20, "Second. " * 20])
+    builder = StateGraph(MessagesState)
+    builder.add_node("chat", lambda state: {"messages": [made(next(answers))]})
+    builder.add_edge(START, "chat")
+    graph = builder.compile(checkpointer=saver)
+    for text in ("hello", "and then?"):
+        graph.invoke({"messages": [HumanMessage(text)]}, config(), durability="sync")
+    (branch,) = seen(saver).branches
+    assert [message.content for message in branch.memory] == [
+        message.content for message in graph.get_state(config()).values["messages"]
+    ]
+    assert [message.role for message in branch.memory] == ["user", "assistant"] * 2
+    assert branch.memory[-1].agent == "chat"
 
 
 def test_saved_at_its_exit_alone_a_run_is_completed_with_its_branch(saver: StateCoreSaver) -> None:
