@@ -132,7 +132,7 @@ SHOWN_BY = {
 
 
 @cache
-def tests_in(name: str) -> set[str]:
+def named_in(name: str) -> set[str]:
     functions = (ast.FunctionDef, ast.AsyncFunctionDef)
     return {node.name for node in ast.parse((TESTS / name).read_text()).body if isinstance(node, functions)}
 
@@ -143,4 +143,4 @@ def test_each_wish_is_shown_by_tests_that_there_are(number: int) -> None:
     assert shown, ASKED[number]
     for name in shown:
         path, _, test = name.partition("::")
-        assert test in tests_in(path), f"“{ASKED[number]}” names a test that is gone: {name}"
+        assert test in named_in(path), f"“{ASKED[number]}” names a test that is gone: {name}"
