@@ -22,7 +22,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -35,7 +34,6 @@ from state_core.events import EventRecord, numbered
 from state_core.exceptions import (
     CheckpointNotFound,
     ConfigurationError,
-    DamagedError,
     LeaseHeld,
     LeaseLost,
     SessionNotFound,
@@ -43,7 +41,7 @@ from state_core.exceptions import (
     StorageUnavailable,
 )
 from state_core.heads import CheckpointChange, HeadChange, apply_head_change
-from state_core.records import Checkpoint, Head, Lease, check_id
+from state_core.records import HELD, Checkpoint, Head, Lease, check_id
 from state_core.storage.base import (
     EventQuery,
     Guard,
@@ -51,18 +49,16 @@ from state_core.storage.base import (
     Snapshot,
     StorageBackend,
     Usage,
-    derived,
     refusal,
 )
 from state_core.storage.filefolders import (
-    SessionFolder,
     SessionFolders,
     kind_of_file_system,
     replace_file,
     session_id_of,
-    size_of,
     sync_folder,
 )
+from state_core.storage.fileheads import FileHeads
 from state_core.storage.fileindex import INDEX, FileIndex, put_aside
 from state_core.storage.filelog import BinaryFrames, JsonLines, LogFile
 from state_core.storage.filerewrite import LogRewrite
@@ -118,7 +114,7 @@ class FileStorageBackend(StorageBackend):
         self._folders = SessionFolders(self.base_path / "sessions", file_extension, framing)
         self._lock = threading.Lock()
         self._opening = threading.Lock()
-        self._index: FileIndex | None = None
+        self._known_heads: FileHeads | None = None
         self._pool: Workers | None = None
 
     def __repr__(self) -> str:
@@ -169,20 +165,25 @@ class FileStorageBackend(StorageBackend):
         """It holds nothing that the logs do not; whoever wants to know what befell it finds it there."""
         with self._opening:
             logger.warning("The index of %s is damaged; it is made anew from the logs.", self.base_path)
-            if self._index is not None:
-                self._index.close()
-                self._index = None
+            if self._known_heads is not None:
+                self._known_heads.index.close()
+                self._known_heads = None
             put_aside(self.base_path / INDEX)
 
     @property
     def index(self) -> FileIndex:
+        return self._heads.index
+
+    @property
+    def _heads(self) -> FileHeads:
         with self._opening:
-            if self._index is None:
+            if self._known_heads is None:
                 self._make_folders()
                 index = FileIndex(self.base_path / INDEX)
-                self._take_stock(index)
-                self._index = index
-            return self._index
+                heads = FileHeads(index, self._folders, lambda work: self._threads().submit(work))
+                heads.take_stock()
+                self._known_heads = heads
+            return self._known_heads
 
     def _make_folders(self) -> None:
         if not self.base_path.is_dir() and not self._create_dirs:
@@ -190,23 +191,6 @@ class FileStorageBackend(StorageBackend):
                 f"There is no folder {self.base_path}. Create it, or pass create_dirs=True."
             )
         self._folders.path.mkdir(parents=True, exist_ok=True)
-
-    def _take_stock(self, index: FileIndex) -> None:
-        """Index what was written by a process that was killed before it could."""
-        known = index.known()
-        for session_id in self._folders.session_ids():
-            if known.pop(session_id, None) != size_of(self._folders.log_path(session_id)):
-                self._take_stock_of(index, session_id)
-        for session_id in known:
-            index.delete(session_id)
-
-    def _take_stock_of(self, index: FileIndex, session_id: str) -> None:
-        try:
-            with self._folders.locked(session_id) as folder:
-                self._reindex(index, session_id, folder)
-        except DamagedError as error:
-            # The others must stay usable; whoever asks for this one is told again.
-            logger.error("%s", error)
 
     # Appending
 
@@ -219,12 +203,12 @@ class FileStorageBackend(StorageBackend):
         change: HeadChange,
         checkpoints: CheckpointChange,
     ) -> int:
-        index = self.index
+        heads = self._heads
         if guard.creates:
             self._folders.make(session_id)
         with self._folders.locked(session_id) as folder:
             log = folder.log
-            head = self._head_of(index, session_id, folder)
+            head = heads.of(session_id, folder)
             self._check(session_id, guard, head)
             if log.torn_bytes:
                 logger.warning(
@@ -239,7 +223,10 @@ class FileStorageBackend(StorageBackend):
             if guard.creates:
                 sync_folder(log.path.parent)
             apply_head_change(head, change, len(events))
-            self._put(index, head, folder, checkpoints, first)
+            if guard.fence is None or head.status not in HELD or "status" in change.set or checkpoints:
+                heads.put(head, folder, checkpoints, first)
+            else:
+                heads.put_soon(head, folder)
             return head.last_seq
 
     def _check(self, session_id: str, guard: Guard, head: Head) -> None:
@@ -258,118 +245,40 @@ class FileStorageBackend(StorageBackend):
         if error:
             raise error
 
-    def _put(
-        self,
-        index: FileIndex,
-        head: Head,
-        folder: SessionFolder,
-        change: CheckpointChange,
-        first: int,
-        *,
-        afresh: bool = False,
-    ) -> None:
-        """The log is durable already: an index that cannot be written is mended when it is next read."""
-        folder.head = None
-        changed = [replace(checkpoint, seq=first + i) for i, checkpoint in change.added]
-        new = {checkpoint.id for checkpoint in changed}
-        try:
-            for checkpoint_id in () if afresh else (change.renamed.keys() | change.pinned.keys()) - new:
-                found = index.checkpoint(checkpoint_id)
-                changed += [found] if found else []
-            for checkpoint in changed:
-                checkpoint.name = change.renamed.get(checkpoint.id, checkpoint.name)
-                checkpoint.pinned = change.pinned.get(checkpoint.id, checkpoint.pinned)
-            index.put(head, folder.log.place, changed, change.removed, afresh=afresh)
-            folder.know(head)
-        except sqlite3.Error as error:
-            logger.warning("Session %s: its index entry is behind its log: %s.", head.session_id, error)
-
     @in_thread
     def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
-        index = self.index
+        heads = self._heads
         with self._folders.rewriting(session_id) as file:
             rewrite = LogRewrite(self._folders.log_of(session_id), records, first_seq, file)
             rewrite.copy()
             with self._folders.locked(session_id) as folder:
-                head = self._head_of(index, session_id, folder)
+                head = heads.of(session_id, folder)
                 # Now the index says which log it was made from, should this process end before the next.
-                self._put(index, head, folder, CheckpointChange(), 0)
+                heads.put(head, folder)
                 self._folders.remove_snapshots(session_id, before=rewrite.first_seq)
                 rewrite.finish(folder.log)
                 folder.log.scan()
                 head.first_seq = rewrite.first_seq
                 head.counts["stored_bytes"] += rewrite.grown
-                self._put(index, head, folder, CheckpointChange(), 0)
+                heads.put(head, folder)
 
     # Heads
 
-    def _head_of(self, index: FileIndex, session_id: str, folder: SessionFolder) -> Head:
-        """The head as its log says; the index mended where it is behind. The caller has the lock, and may
-        change the head, which it then puts."""
-        known = folder.known_head()
-        folder.head = None  # Until it is put: an append that fails may have changed it.
-        if known:
-            return self._with_lease(known, folder)
-        found = index.get(session_id)
-        if found is None or found[1] != folder.log.size or _is_of_another(found[2], folder.log):
-            return self._reindex(index, session_id, folder)
-        return self._with_lease(found[0], folder)
-
-    def _reindex(self, index: FileIndex, session_id: str, folder: SessionFolder) -> Head:
-        found, log = index.get(session_id), folder.log
-        afresh = found is not None and _is_of_another(found[2], log)
-        if afresh:
-            found = None  # it was rewritten, or put back to what a backup had
-        if found and found[1] > log.size:
-            raise DamagedError(
-                session_id,
-                f"its log {log.path.name}",
-                f"it ends at event {log.last_seq}, {found[0].last_seq} were acknowledged",
-            )
-        head = self._with_lease(found[0] if found else Head(session_id), folder)
-        events = list(log.read(head.last_seq, log.last_seq))
-        if events:
-            first = events[0].seq
-            head.last_seq = first - 1
-            change, checkpoints = derived(session_id, events)
-            apply_head_change(head, change, len(events))
-            self._put(index, head, folder, checkpoints, first, afresh=afresh)
-        return head
-
-    def _with_lease(self, head: Head, folder: SessionFolder) -> Head:
-        try:
-            lease = folder.read_lease()
-            head.owner, head.fence, expires = str(lease["owner"]), int(lease["fence"]), lease["expires"]
-            head.lease_expires_at = datetime.fromtimestamp(expires, UTC) if expires else None
-        except FileNotFoundError:
-            return head
-        except (ValueError, TypeError, KeyError, OverflowError) as error:
-            raise DamagedError(head.session_id, "lease.json", "it cannot be read") from error
-        return head
-
     @in_thread
     def head(self, session_id: str) -> Head:
-        index = self.index
-        found = index.get(check_id(session_id))
-        if found and found[1] == size_of(self._folders.log_path(session_id)):
-            return self._with_lease(found[0], self._folders.opened(session_id))
-        with self._folders.locked(session_id) as folder:
-            head = deepcopy(self._head_of(index, session_id, folder))
-        if head.last_seq == 0:
-            raise SessionNotFound(session_id)
-        return head
+        return self._heads.get(check_id(session_id))
 
     @in_thread
     def heads(self, query: HeadQuery) -> list[Head]:
-        return self.index.heads(query, time.time())
+        return self._heads.caught_up().heads(query, time.time())
 
     @in_thread
     def count_by_status(self, query: HeadQuery) -> dict[str, int]:
-        return self.index.count_by_status(query, time.time())
+        return self._heads.caught_up().count_by_status(query, time.time())
 
     @in_thread
     def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
-        return self.index.last_seqs(session_ids)
+        return self._heads.last_seqs(session_ids)
 
     # Reading
 
@@ -445,13 +354,13 @@ class FileStorageBackend(StorageBackend):
 
     @contextmanager
     def _changing_lease(self, session_id: str) -> Iterator[Head]:
-        index = self.index
+        heads = self._heads
         with self._folders.locked(session_id) as folder:
-            head = self._head_of(index, session_id, folder)
+            head = heads.of(session_id, folder)
             if head.last_seq == 0:
                 raise SessionNotFound(session_id)
             yield head
-            self._put(index, head, folder, CheckpointChange(), 0)
+            heads.put(head, folder)
 
     def _put_lease(self, head: Head, ttl: float | None, *, durable: bool) -> Lease:
         expires = time.time() + ttl if ttl is not None else 0.0
@@ -466,23 +375,24 @@ class FileStorageBackend(StorageBackend):
 
     @in_thread
     def delete(self, session_id: str) -> None:
-        index = self.index
+        heads = self._heads
         with self._folders.locked(session_id) as folder:
-            head = self._head_of(index, session_id, folder)
+            head = heads.of(session_id, folder)
             if _lasts(head):
                 raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
             doomed = self._folders.remove(session_id)
-            index.delete(session_id)
+            heads.index.delete(session_id)
         shutil.rmtree(doomed)
 
     @in_thread
     def usage(self) -> Usage:
-        by_status = self.index.count_by_status(HeadQuery(), time.time())
-        events, stored = self.index.totals()
+        index = self._heads.caught_up()
+        by_status = index.count_by_status(HeadQuery(), time.time())
+        events, stored = index.totals()
         return Usage(
             sessions=sum(by_status.values()),
             events=events,
-            checkpoints=self.index.count_checkpoints(),
+            checkpoints=index.count_checkpoints(),
             bytes=stored,
             by_status=by_status,
         )
@@ -522,16 +432,11 @@ class FileStorageBackend(StorageBackend):
     async def close(self) -> None:
         with self._opening, self._lock:
             pool, self._pool = self._pool, None
-            index, self._index = self._index, None
+            heads, self._known_heads = self._known_heads, None
         if pool:
             await asyncio.to_thread(pool.close)
-        if index:
-            index.close()
-
-
-def _is_of_another(begins: bytes | None, log: LogFile) -> bool:
-    """Was it another log that the index was made from? One without any event has lost what it had."""
-    return log.size > 0 and begins not in (None, b"", log.place[0])
+        if heads:
+            heads.index.close()
 
 
 def _lasts(head: Head) -> bool:

@@ -102,8 +102,9 @@ class SessionFolders:
         return doomed
 
     @contextmanager
-    def locked(self, session_id: str) -> Iterator[SessionFolder]:
-        """For this thread of this process alone. Raises SessionNotFound where there is none."""
+    def locked(self, session_id: str, patience: float | None = None) -> Iterator[SessionFolder]:
+        """For this thread of this process alone. Raises SessionNotFound where there is none, and
+        BlockingIOError where another has it for longer than ``patience``, in seconds."""
         path = self.opened(session_id).lock_path
         while True:
             try:
@@ -111,7 +112,7 @@ class SessionFolders:
             except FileNotFoundError:
                 raise SessionNotFound(session_id) from None
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _lock(descriptor, patience)
                 if _is_at(descriptor, path):
                     with self.scanned(session_id) as folder:
                         yield folder
@@ -181,6 +182,22 @@ def size_of(path: Path) -> int | None:
         return path.stat().st_size
     except FileNotFoundError:
         return None
+
+
+def _lock(descriptor: int, patience: float | None) -> None:
+    if patience is None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                raise
+        else:
+            return
+        time.sleep(0.001)
 
 
 def _is_at(descriptor: int, path: str) -> bool:

@@ -162,12 +162,21 @@ class FileIndex:
         self._db.execute("DELETE FROM checkpoint WHERE session_id = ?", [session_id])
         self._db.execute("DELETE FROM head WHERE session_id = ?", [session_id])
 
-    def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
-        found: dict[str, int] = {}
+    def held(self, now: float) -> list[tuple[str, int]]:
+        """Of sessions that somebody runs at present: the id, and the size of the log when it was indexed."""
+        marks = ", ".join("?" * len(HELD))
+        asked = f"SELECT session_id, log_bytes FROM head WHERE status IN ({marks}) AND lease_expires_at > ?"  # noqa: S608
+        instant = datetime.fromtimestamp(now, UTC)
+        return self._db.execute(asked, [*map(str, HELD), _text(instant)]).fetchall()
+
+    def last_seqs(self, session_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+        """The last seq, and the size of the log that has it."""
+        asked = "SELECT last_seq, log_bytes FROM head WHERE session_id = ?"
+        found: dict[str, tuple[int, int]] = {}
         for session_id in session_ids:
-            row = self._db.execute("SELECT last_seq FROM head WHERE session_id = ?", [session_id]).fetchone()
+            row = self._db.execute(asked, [session_id]).fetchone()
             if row:
-                found[session_id] = row[0]
+                found[session_id] = row
         return found
 
     def checkpoints(self, session_id: str) -> list[Checkpoint]:
