@@ -213,8 +213,10 @@ class FileIndex:
 
     def count_by_status(self, query: HeadQuery, now: float) -> dict[str, int]:
         where, values = _conditions(query, now, statuses=False)
+        # The index of statuses counts all of them; where more is asked, it is the long way to each row.
+        status = "status" if where == "1" else "+status"
         return dict(
-            self._db.execute(f"SELECT status, count(*) FROM head WHERE {where} GROUP BY status", values)  # noqa: S608
+            self._db.execute(f"SELECT status, count(*) FROM head WHERE {where} GROUP BY {status}", values)  # noqa: S608
         )
 
     def totals(self) -> tuple[int, int]:
