@@ -8,7 +8,7 @@ are here.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from state_core.changes import KEEP, KEEPS_RECORDS, in_parts, set_value
@@ -54,6 +54,7 @@ class StateManager(History):
         tags: Sequence[str] = (),
         refuses: Sequence[str] = (),
         reopen: bool = False,
+        statuses: Collection[SessionStatus] = (),
         reason: str = "",
         on_pause: OnPause = "wait",
     ) -> Session:
@@ -61,7 +62,8 @@ class StateManager(History):
 
         ``context`` and ``metadata`` are merged into what it has. ``refuses``: verbs of `words.ACTIONS` that
         the caller does not carry out; who asks for one is told so. Entering raises LeaseHeld while
-        somebody else holds it, and TransitionError when it is completed or cancelled, unless ``reopen``.
+        somebody else holds it, and TransitionError when it is completed or cancelled, unless ``reopen``, or
+        when it has none of ``statuses``, where there are any: for who decided by what it stood at before.
         """
         return Session(
             self.log,
@@ -76,6 +78,7 @@ class StateManager(History):
             tags=tags,
             refuses=refuses,
             reopen=reopen,
+            statuses=statuses,
             reason=reason,
             on_pause=on_pause,
             admit=self._housekeeping.admit,

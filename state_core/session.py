@@ -16,7 +16,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from state_core.asking import Asking
@@ -93,6 +93,7 @@ class Session(Asking):
         tags: Sequence[str] = (),
         refuses: Sequence[str] = (),
         reopen: bool = False,
+        statuses: Collection[SessionStatus] = (),
         reason: str = "",
         on_pause: OnPause = "wait",
         admit: Callable[[], Awaitable[None]] | None = None,
@@ -112,6 +113,7 @@ class Session(Asking):
         )
         self._refuses = list(refuses)
         self._resumable = RESUMABLE | ENDED if reopen else RESUMABLE
+        self._statuses = frozenset(statuses)
         self._additional = content_changes(context, metadata)
         self._admit = admit
         self._on_entered = on_entered
@@ -339,6 +341,8 @@ class Session(Asking):
 
     def _beginning(self) -> list[Event]:
         """What takes the session from how it was found to running."""
+        if self._statuses and self.status not in self._statuses:
+            raise TransitionError(self.session_id, self.status, "take up", "Somebody else was faster.")
         changes = [] if self._created else self._additional
         data = {"owner": self.owner, "reason": short(self._reason), "refuses": self._refuses}
         resumed = self.event(EventKind.SESSION_RESUMED, changes, data=data)

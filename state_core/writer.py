@@ -196,14 +196,14 @@ class Writer:
         """Behind what others appended meanwhile. What landed before the connection broke is recognised and
         not written twice."""
         while True:
-            since = await self.log.read(self.session_id, after=self.seq, bodies=False)
+            since = await self.log.read(self.session_id, after=self.seq)
             first = next((event.seq for event in since if _same(event, batch[0].events[0])), None)
             if first is not None:
                 return first - 1 + sum(len(waiting.events) for waiting in batch)
             if batch[0].expected_seq is not None:
                 return await self._append_once(batch)
-            if since:
-                await self._fold_foreign(since[-1].seq)
+            for event in since:
+                await self._fold_foreign_event(event)
             with contextlib.suppress(ConflictError):
                 return await self._append_once(batch)
 
@@ -296,11 +296,14 @@ class Writer:
         if upto <= self.seq:
             return
         async for event in self.log.iterate(self.session_id, Range(self.seq, upto)):
-            if event.kind == EventKind.SESSION_RESTORED:
-                await self.load(event.seq)
-            else:
-                self._fold(event, event.seq)
-            self._on_foreign(event)
+            await self._fold_foreign_event(event)
+
+    async def _fold_foreign_event(self, event: Event) -> None:
+        if event.kind == EventKind.SESSION_RESTORED:
+            await self.load(event.seq)
+        else:
+            self._fold(event, event.seq)
+        self._on_foreign(event)
 
     def _fold(self, event: Event, seq: int) -> None:
         apply_event(self.document, event, seq)

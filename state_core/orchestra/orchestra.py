@@ -6,7 +6,7 @@ import contextlib
 import re
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from state_core.codec import plain
@@ -17,7 +17,7 @@ from state_core.orchestra.attempts import Limits
 from state_core.orchestra.results import FINAL, OrchestraResult
 from state_core.orchestra.runner import Run, final_response
 from state_core.orchestra.topology import Line, Topology
-from state_core.records import BRANCH_ENDED, SessionState, check_id, utc_now
+from state_core.records import BRANCH_ENDED, SessionState, SessionStatus, check_id, utc_now
 from state_core.session import Session
 from state_core.storage.memory import MemoryStorageBackend
 
@@ -103,19 +103,26 @@ class OrchestraInstance:
         *,
         reason: str = "",
         metadata: Mapping[str, Any] | None = None,
+        statuses: Collection[SessionStatus] = (),
     ) -> OrchestraResult:
         """Go on with a paused, interrupted or failed session, whichever process ran it.
 
         What completed is not run again. Where everything had completed before the session was paused, a
         new round runs: the same nodes as new branches, the last final response as ``context.previous``.
         Nodes of another topology run after what is there, and those of the same name are reused.
-        ``additional_context`` and ``metadata`` are merged into the session's and recorded.
+        ``additional_context`` and ``metadata`` are merged into the session's and recorded. ``statuses``:
+        raise TransitionError where it has none of these, if there are any.
         """
         await self.state_manager.get_head(check_id(session_id))
         topology = self.topology or await self.stored_topology(session_id)
         self._agents.check(topology.agents)
         session = self.state_manager.session(
-            session_id, context=additional_context, metadata=metadata, reason=reason, on_pause="raise"
+            session_id,
+            context=additional_context,
+            metadata=metadata,
+            statuses=statuses,
+            reason=reason,
+            on_pause="raise",
         )
         return await self._run(session, topology)
 

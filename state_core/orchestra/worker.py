@@ -50,7 +50,7 @@ class OrchestraWorker(Worker):
         if topology is None:
             return None
         orchestra = OrchestraInstance(topology, self.state_manager, self._given_agents, **self._options)
-        return lambda noted: orchestra.resume_session(head.session_id, metadata=noted)
+        return lambda noted: orchestra.resume_session(head.session_id, metadata=noted, statuses=self.statuses)
 
     def _topology_of(self, head: Head, metadata: Mapping[str, Any]) -> Topology | None:
         """None where this worker does not know its agents."""

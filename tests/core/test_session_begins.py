@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from state_core import MemoryStorageBackend, SessionStatus, StateManager
+from state_core import MemoryStorageBackend, SessionStatus, StateManager, StorageBackend
 from state_core.events import EventKind
+from state_core.exceptions import TransitionError
 
 
 class SlowToStart(MemoryStorageBackend):
@@ -98,3 +99,17 @@ async def test_a_session_that_is_cancelled_while_its_lease_is_on_its_way_is_give
         await task
     head = await manager.get_head("lent")
     assert (head.owner, head.status) == ("", SessionStatus.INTERRUPTED)
+
+
+async def test_a_session_is_taken_up_only_as_it_was_seen(storage: StorageBackend) -> None:
+    manager = StateManager(storage)
+    await manager.create_session("s")
+    await manager.pause_execution("s")
+    before = await manager.get_head("s")
+    with pytest.raises(TransitionError, match="it is paused. Somebody else was faster"):
+        async with manager.session("s", statuses=[SessionStatus.RESUMING, SessionStatus.PENDING]):
+            raise AssertionError("it was taken up")
+    after = await manager.get_head("s")
+    assert (after.last_seq, after.status, after.owner) == (before.last_seq, SessionStatus.PAUSED, "")
+    async with manager.session("s", statuses=[SessionStatus.PAUSED]) as session:
+        assert session.status == SessionStatus.RUNNING

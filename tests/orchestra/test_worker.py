@@ -6,7 +6,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from state_core import SessionStatus, StateManager, StorageBackend
 from state_core.exceptions import StorageUnavailable
 from state_core.orchestra import Again, Node, OrchestraInstance, OrchestraWorker, Topology
+from state_core.storage.base import HeadQuery
 from tests.orchestra.conftest import eventually, reaches
 
 TOPOLOGY = Topology([Node("n", ["A"])], name="flow")
@@ -73,6 +74,47 @@ async def test_a_pending_session_without_a_topology_gets_that_of_its_workflow(ma
     await manager.create_session("s", workflow="flow")
     async with at_work(worker_of(manager, {"A": str}, topologies={"flow": TOPOLOGY})):
         await reaches(manager, "s", SessionStatus.COMPLETED)
+
+
+@pytest.mark.parametrize("moved_on", [SessionStatus.PAUSED, SessionStatus.FAILED])
+async def test_a_session_that_was_taken_and_left_meanwhile_is_not_taken_again(
+    moved_on: SessionStatus, manager: StateManager, elsewhere: StateManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker looked while it was pending. Nobody asked since that it be resumed."""
+    runs = []
+
+    async def stop(request: Any, context: Any) -> Any:
+        runs.append(context.step_id)
+        if moved_on == SessionStatus.FAILED:
+            raise ValueError("no good")
+        await context.request_pause()
+        return Again()
+
+    orchestra = OrchestraInstance(TOPOLOGY, elsewhere, {"A": stop})
+    await orchestra.submit("t", S)
+    seen = [await manager.storage.heads(HeadQuery())]
+    looked_again = asyncio.Event()
+
+    async def heads(query: HeadQuery) -> Any:
+        if SessionStatus.PENDING not in query.statuses or query.after:
+            return []
+        if seen:
+            return seen.pop()
+        looked_again.set()
+        return []
+
+    with suppress(ValueError):
+        await orchestra.resume_session("s")
+    monkeypatch.setattr(manager.storage, "heads", heads)
+    worker = worker_of(manager, {"A": stop})
+
+    async def is_done() -> bool:
+        return looked_again.is_set() and not worker.session_ids
+
+    async with at_work(worker):
+        await eventually(is_done)
+    assert (await manager.get_head("s")).status == moved_on
+    assert runs == ["n:1"]
 
 
 async def test_two_workers_share_sessions_and_run_each_once(

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ from state_core.changes import set_value
 from state_core.events import Event, EventKind
 from state_core.exceptions import ConfigurationError, PauseRequested, StorageUnavailable
 from state_core.heads import short
-from state_core.records import StepStatus, utc_now
+from state_core.records import SessionStatus, StepStatus, utc_now
 from state_core.session import Session
 from state_core.sync import shared
 
@@ -45,6 +45,7 @@ async def run_session(
     workflow: str = "",
     tags: Sequence[str] = (),
     metadata: Config | None = None,
+    statuses: Collection[SessionStatus] = (),
     durability: str = "sync",
 ) -> Any:
     """Run a compiled graph on a thread as a session that takes commands, and return its output.
@@ -56,8 +57,8 @@ async def run_session(
     the framework's. ``workflow``: what a `GraphWorker` knows the graph by; its own name where not given.
     ``metadata`` is merged into the session's.
 
-    Raises LeaseHeld while somebody else runs it, TransitionError where it was cancelled, and what the graph
-    raises.
+    Raises LeaseHeld while somebody else runs it, TransitionError where it was cancelled, or has none of
+    ``statuses``, where there are any, and what the graph raises.
     """
     saver = graph.checkpointer
     if not isinstance(saver, StateCoreSaver):
@@ -71,6 +72,7 @@ async def run_session(
         workflow=workflow or graph.get_name(),
         tags=[TAG, *tags],
         metadata=metadata,
+        statuses=statuses,
         on_pause="raise",
     )
     run = _Run(graph, saver, session, thread_id, config or {}, context, durability)

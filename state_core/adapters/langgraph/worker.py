@@ -44,7 +44,11 @@ class GraphWorker(Worker):
         if graph is None or "resume" in head.refuses:
             return None
         return lambda noted: run_session(
-            graph, thread_id=head.session_id, workflow=head.workflow, metadata=noted
+            graph,
+            thread_id=head.session_id,
+            workflow=head.workflow,
+            metadata=noted,
+            statuses=self.statuses,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import statistics
 import string
 import time
 from pathlib import Path
@@ -80,15 +79,17 @@ def size_of(folder: Path) -> int:
 
 
 def test_twenty_of_twelve_hundred_checkpoints_are_listed_at_once(talked: StorageBackend) -> None:
+    """In a small part of the time that all of them take."""
     saver = StateCoreSaver(talked)
-    assert len(list(saver.list(config()))) == 3 * TURNS
-    seconds = []
-    for _ in range(9):
-        began = time.process_time()
-        found = list(saver.list(config(), limit=20))
-        seconds.append(time.process_time() - began)
-    assert len(found) == 20
-    assert statistics.median(seconds) <= 0.02
+    of_all = min(seconds_of(saver, 3 * TURNS) for _ in range(3))
+    of_twenty = min(seconds_of(saver, 20) for _ in range(9))
+    assert of_twenty <= of_all / 5
+
+
+def seconds_of(saver: StateCoreSaver, limit: int) -> float:
+    began = time.process_time()
+    assert len(list(saver.list(config(), limit=limit))) == limit
+    return time.process_time() - began
 
 
 async def test_a_turn_writes_as_much_after_four_hundred_as_at_the_beginning(talked: StorageBackend) -> None:
