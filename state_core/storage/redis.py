@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from state_core.events import EventRecord
@@ -64,6 +65,8 @@ logger = logging.getLogger(__name__)
 
 AT_ONCE = 1000
 """Events or heads that one script looks at; other clients wait meanwhile."""
+TRIMMED_AT_ONCE = 500
+"""Events that one script removes."""
 INDEXED_AT_ONCE = 10_000
 BYTES_AT_ONCE = 4_000_000
 SLOWEST_RECONNECT = 5.0
@@ -156,7 +159,13 @@ class RedisStorageBackend(StorageBackend):
         ]
 
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
-        after, before, wanted = query.after, query.before, _wanted(query)
+        return await self._read(session_id, query, from_its_beginning=True)
+
+    async def _read(
+        self, session_id: str, query: EventQuery, *, from_its_beginning: bool
+    ) -> list[EventRecord]:
+        after, before = query.after, query.before
+        wanted = [*_wanted(query), int(from_its_beginning)]
         found: list[EventRecord] = []
         while query.limit is None or len(found) < query.limit:
             left = -1 if query.limit is None else query.limit - len(found)
@@ -171,6 +180,8 @@ class RedisStorageBackend(StorageBackend):
     async def _rewrite(self, session_id: str, records: Sequence[EventRecord], first_seq: int | None) -> None:
         begins = (await self.head(session_id)).first_seq
         first = first_seq if first_seq and first_seq > begins else None
+        if first:
+            await self._trim(session_id, begins)
         counted = await self._counted(session_id, records, first) if first else 0
         written = [part for record in records for part in write_rewritten(record)]
         outcome, *values = await self._run(
@@ -180,12 +191,27 @@ class RedisStorageBackend(StorageBackend):
             raise SessionNotFound(session_id)
         if outcome == b"gone":
             raise EventGone(session_id, int(values[0]))
+        if first:
+            await self._trim(session_id, first)
 
     async def _counted(self, session_id: str, records: Sequence[EventRecord], first: int) -> int:
-        """What the data of headers will count less: only Python knows how long they are as text."""
-        gone = await self.read_events(session_id, before=first + 1, bodies=False)
-        compacted = next(record for record in records if record.seq == first)
-        return counted_size(compacted.data, 0) - sum(counted_size(event.data, 0) for event in gone)
+        """How much more the data of the first header will count: only Python knows how long it is as text."""
+        old = await self.read_events(session_id, after=first - 1, before=first + 1, bodies=False)
+        new = [record for record in records if record.seq == first]
+        return _counted(new) - _counted(old)
+
+    async def _trim(self, session_id: str, first: int) -> None:
+        """Remove what is before the beginning of a log, a part after the other."""
+        query = EventQuery(before=first, limit=TRIMMED_AT_ONCE, bodies=False)
+        while left := await self._read(session_id, query, from_its_beginning=False):
+            await self._run("trim", session_id, left[0].seq, left[-1].seq, _counted(left))
+
+    async def tidy(self) -> None:
+        """Remove what a compaction that was killed has left."""
+        for name in await self._clients.command("SMEMBERS", f"{self.key_prefix}trimming"):
+            with suppress(SessionNotFound):
+                session_id = read_text(name)
+                await self._trim(session_id, (await self.head(session_id)).first_seq)
 
     async def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
         await self._run("put_snapshot", session_id, snapshot.seq, snapshot.encoding, snapshot.body)
@@ -372,6 +398,11 @@ def _lease(session_id: str, owner: bytes, fence: bytes, expires_at: bytes) -> Le
 
 def _microseconds(seconds: float) -> int:
     return round(seconds * 1_000_000)
+
+
+def _counted(events: Sequence[EventRecord]) -> int:
+    """What the data of their headers count."""
+    return sum(counted_size(event.data, 0) for event in events)
 
 
 def _wanted(query: EventQuery) -> list[Argument]:

@@ -16,6 +16,7 @@
 -- <prefix>indexed                  hash    session -> the status that it is indexed under
 -- <prefix>asking                   zset    session -> 0, where a question is open
 -- <prefix>expiries                 zset    session -> milliseconds since 1970, where it expires
+-- <prefix>trimming                 set     sessions that have events before their log's beginning
 -- <prefix>checkpoints              hash    checkpoint -> session
 -- <prefix>checkpoints:by-session   zset    <session>/<checkpoint>, of sessions that expire
 
@@ -127,6 +128,7 @@ local function forget(session)
   if status then unindex(session, status) end
   call("HDEL", prefix .. "indexed", session)
   call("ZREM", prefix .. "asking", session)
+  call("SREM", prefix .. "trimming", session)
   call("ZREM", prefix .. "expiries", session)
   local names = prefix .. "checkpoints:by-session"
   local from, upto = "[" .. session .. "/", "(" .. session .. "0"

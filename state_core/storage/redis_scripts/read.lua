@@ -7,8 +7,12 @@ local by_branch, branch = take() == "1", take()
 local examined_at_once, bytes_at_once = tonumber(take()), tonumber(take())
 local by_kind, kinds = take() == "1", {}
 for _, kind in ipairs(take_list()) do kinds[kind] = true end
+local from_its_beginning = take() == "1"
 
-local low = whole(after + 1) .. "-0"
+-- What is before the beginning is about to be removed.
+local begins = from_its_beginning and call("HMGET", key(session, "head"), "first_seq")[1]
+local first = tonumber(begins or "1")
+local low = whole(math.max(after + 1, first)) .. "-0"
 local high = before == "" and "+" or whole(tonumber(before) - 1) .. "-0"
 if before ~= "" and tonumber(before) - 1 <= after then return {""} end
 

@@ -1,11 +1,10 @@
--- Replace events where they stand, and remove those before a new beginning: all or nothing. Entries of a
--- stream cannot be changed, so what of an event's header is new stands beside it. Only bodies are measured
--- here; what data in headers count is told.
+-- Replace events where they stand, and let the log begin later: all or nothing. `trim` removes what is before
+-- the new beginning, which nobody reads any more. Entries of a stream cannot be changed, so what of an event's
+-- header is new stands beside it. Only bodies are measured here; what data in headers count is told.
 
 local session, begins, first, counted = take(), take(), take(), tonumber(take())
-local head, log, bodies, beside = key(session, "head"), key(session, "log"), key(session, "bodies"), key(session, "rewritten")
-
-local at_once = 1000
+local head, log = key(session, "head"), key(session, "log")
+local bodies, beside = key(session, "bodies"), key(session, "rewritten")
 
 local function header_of(seq)
   local entry = call("XRANGE", log, seq .. "-0", seq .. "-0")[1]
@@ -22,25 +21,11 @@ local function may_replace(seq, kind, header)
   return cjson.decode(its_header).at == cjson.decode(header).at
 end
 
-local function remove_before(seq)
-  local grown, fields = 0, {}
-  local function remove()
-    for _, field in ipairs(fields) do grown = grown - call("HSTRLEN", bodies, field) + PLACE_BYTES end
-    call("HDEL", bodies, unpack(fields))
-    call("HDEL", beside, unpack(fields))
-    fields = {}
-  end
-  for number = tonumber(begins), seq - 1 do
-    fields[#fields + 1] = whole(number)
-    if #fields == at_once then remove() end
-  end
-  if #fields > 0 then remove() end
-  call("XTRIM", log, "MINID", whole(seq) .. "-0")
+local function forget_snapshots_before(seq)
   local snapshots = key(session, "snapshots")
   for _, kept in ipairs(call("HKEYS", snapshots)) do
     if tonumber(kept) < seq then call("HDEL", snapshots, kept) end
   end
-  return grown
 end
 
 local found = call("HMGET", head, "last_seq", "first_seq")
@@ -61,8 +46,9 @@ for _, record in ipairs(records) do
   call("HSET", beside, record.seq, record.kind == COMPACTED and record.header or record.encoding)
 end
 if first ~= "" then
-  grown = grown + remove_before(tonumber(first))
+  forget_snapshots_before(tonumber(first))
   call("HSET", head, "first_seq", first)
+  call("SADD", prefix .. "trimming", session)
 end
 call("HINCRBY", head, "stored_bytes", whole(grown))
 expire_with_head(session, "rewritten")
