@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marsys_dashboard.outlines import Outline, Place, StepKey
+from marsys_dashboard.templatetags.state import size
 from state_core.events import Change, Event
 from state_core.exceptions import DamagedError, EncryptionKeyError
 from state_core.manager import StateManager
@@ -112,7 +113,9 @@ async def read_contents(
     wanted = {place.seq: place for place in places}
     kinds = {place.kind for place in wanted.values()}
     found: Contents = {
-        place.seq: Unread("too large for a row") for place in wanted.values() if abs(place.size) > READ_BYTES
+        place.seq: Unread(f"too large for a row: {size(abs(place.size))}")
+        for place in wanted.values()
+        if abs(place.size) > READ_BYTES
     }
     for first, last in runs(wanted.values()):
         records = await manager.storage.read_events(

@@ -24,7 +24,7 @@ from marsys_dashboard.managers import store_names
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
 from marsys_dashboard.saved_views import views_of
-from state_core.records import HELD, Head, SessionStatus
+from state_core.records import ENDED, HELD, Head, SessionStatus
 from state_core.words import STATUSES
 
 LIVE = HELD | {SessionStatus.RESUMING}
@@ -71,6 +71,10 @@ CHIPS = (
     "running", "waiting", "pausing", "paused", "resuming", "pending",
     "interrupted", "failed", "cancelling", "cancelled", "completed",
 )  # fmt: skip
+
+
+ACTIVE = tuple(status for status in CHIPS if status not in ENDED)
+"""What has not ended."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,7 @@ def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
         "chips": list(_chips(listing)),
         "stores": list(_stores(asked)),
         "everything": Link("All", _href(asked, status=(), trail=()), count=listing.total),
+        "active": _active(listing),
         "needs_answer": Link(
             "Needs an answer",
             _href(asked, questions="" if asked.questions else "1", trail=()),
@@ -177,8 +182,24 @@ def _href(asked: Asked, **changes: Any) -> str:
     return f"?{query}" if query else "?"
 
 
+def _is_active_only(asked: Asked) -> bool:
+    return set(asked.statuses) == set(ACTIVE)
+
+
+def _active(listing: Listing) -> Link:
+    chosen = _is_active_only(listing.asked)
+    return Link(
+        "Active",
+        _href(listing.asked, status=() if chosen else ACTIVE, trail=()),
+        value=" ".join(ACTIVE),
+        count=sum(listing.counts.get(status, 0) for status in ACTIVE),
+        chosen=chosen,
+    )
+
+
 def _chips(listing: Listing) -> Iterable[Link]:
-    chosen = listing.asked.statuses
+    """Where all that is active is chosen, each of them narrows it to one."""
+    chosen = () if _is_active_only(listing.asked) else listing.asked.statuses
     for status in CHIPS:
         others = tuple(s for s in chosen if s != status)
         yield Link(

@@ -235,8 +235,9 @@ class Clients:
         except (errors.ConnectionError, errors.TimeoutError, OSError) as error:
             if isinstance(error, StorageError):
                 raise
+            why = str(error).rstrip(".")
             raise StorageUnavailable(
-                f"{self.server} cannot be reached: {error}. Check that it runs, and its host and port."
+                f"{self.server} cannot be reached: {why}. Check that it runs, and its host and port."
             ) from error
 
     def _refused(self, error: Exception) -> StorageError:

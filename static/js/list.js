@@ -184,11 +184,14 @@ document.addEventListener("state:list", ({ detail }) => {
 // Counts. Those of a frame are of all sessions; under a filter the server is asked for its own.
 const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
+const sumOf = (counts, statuses) => statuses.reduce((sum, status) => sum + (counts[status] ?? 0), 0);
+
 function showCounts(counts, questions) {
   const total = Object.values(counts).reduce((sum, n) => sum + n, 0);
   for (const chip of list.querySelectorAll("[data-count]")) {
     const name = chip.dataset.count;
-    const count = name === "all" ? total : name === "questions" ? questions : (counts[name] ?? 0);
+    const statuses = (chip.dataset.of ?? name).split(" ");
+    const count = name === "all" ? total : name === "questions" ? questions : sumOf(counts, statuses);
     chip.querySelector("b").textContent = number(count);
     if (name !== "all") chip.hidden = !count && !chip.hasAttribute("aria-current");
   }
@@ -198,7 +201,7 @@ function showCounts(counts, questions) {
 function showTotal(counts, total) {
   const line = list.querySelector("[data-total]");
   const chosen = list.dataset.statuses.split(" ").filter(Boolean);
-  const shown = chosen.length ? chosen.reduce((sum, status) => sum + (counts[status] ?? 0), 0) : total;
+  const shown = chosen.length ? sumOf(counts, chosen) : total;
   if (line) line.textContent = `${number(shown)} ${shown === 1 ? "session" : "sessions"}`;
 }
 
@@ -298,6 +301,7 @@ function move(step) {
 }
 
 key("/", "Filter", () => filter.select());
+key("a", "Active sessions only, or all", () => list.querySelector('[data-count="active"]').click());
 key("j", "Next session", () => move(1));
 key("k", "Previous session", () => move(-1));
 filter.addEventListener("keydown", (event) => {

@@ -115,7 +115,7 @@ SHOWN_BY = {
     15: """
         e2e/test_charts_browser.py::test_active_only_leaves_finished_branches_out_of_the_timeline
         e2e/test_charts_browser.py::test_a_key_shows_what_is_active_and_another_lists_them_all
-        e2e/test_list_and_acts.py::test_a_chip_filters_in_place_and_back_undoes_it
+        e2e/test_list_and_acts.py::test_a_key_hides_what_has_ended_and_the_count_follows
     """,
     16: """
         e2e/test_list_and_acts.py::test_keys_open_dialogs_and_escape_leaves_all_as_it_is

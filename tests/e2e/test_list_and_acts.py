@@ -116,6 +116,26 @@ async def test_a_chip_filters_in_place_and_back_undoes_it(open_list, manager: St
     assert await not_reloaded(page)
 
 
+async def test_a_key_hides_what_has_ended_and_the_count_follows(
+    signed_in_page: Page, server: Server, manager: StateManager
+):
+    page = signed_in_page
+    for name in ("act-1", "act-2"):
+        await manager.create_session(name)
+    await manager.cancel_execution("act-1")
+    await open_live(page, f"{server.url}/sessions/?q=act-")
+    await page.keyboard.press("a")
+    await expect(row(page, "act-1")).to_have_count(0)
+    await expect(row(page, "act-2")).to_be_visible()
+    active = page.locator('[data-count="active"]')
+    await expect(active).to_have_text("Active 1")
+    await manager.cancel_execution("act-2")
+    await expect(active).to_have_text("Active 0")
+    await expect(row(page, "act-2")).to_have_attribute("data-status", "cancelled")
+    await page.keyboard.press("a")
+    await expect(row(page, "act-1")).to_be_visible()
+
+
 async def test_counts_follow_also_under_a_filter(open_list, manager: StateManager):
     await manager.create_session("count-1")
     page = await open_list("?q=count-")

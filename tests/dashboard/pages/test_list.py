@@ -90,6 +90,20 @@ def test_a_status_filters_and_the_counts_stay_those_of_all(ana: Client, manager)
     assert (chip(response, "all"), chip(response, "pending"), chip(response, "paused")) == (2, 1, 1)
 
 
+def test_one_chip_hides_what_has_ended_and_another_then_narrows_to_one(ana: Client, manager):
+    make(manager, "open", "held", "over")
+    manager.sync.pause_execution("held")
+    manager.sync.cancel_execution("over")
+    text = ana.get("/sessions/").content.decode()
+    chip = re.search(r'href="([^"]+)" data-count="active"[^>]*>Active <b class="num">(\d+)', text)
+    assert chip[2] == "2"
+    active = ana.get("/sessions/" + chip[1].replace("&amp;", "&"))
+    assert sorted(ids(active)) == ["held", "open"]
+    text = active.content.decode()
+    assert re.search(r'data-count="active"[^>]* aria-current="true"', text)
+    assert 'href="?status=paused" data-count="paused"' in text
+
+
 def test_two_statuses_filter_together(ana: Client, manager):
     make(manager, "open", "held", "stopped")
     manager.sync.pause_execution("held")
