@@ -116,6 +116,7 @@ async def _show(
         "total": sum(plan.number for plan in plans),
         "sessions": sum(len(plan.report.sessions) for plan in plans),
         "checkpoints": sum(plan.report.checkpoint_count for plan in plans),
+        "losing": sum(len(plan.report.checkpoints) for plan in plans),
         "bytes": sum(plan.report.bytes for plan in plans),
         "compactions": len(compactions),
         "events": sum(each.events for _store, each in compactions),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -220,10 +220,9 @@ def _page(
     form: ActForm,
     manager: StateManager,
 ) -> HttpResponse:
-    names = {target.checkpoint_name for target in targets}
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": title_of(action, names),
+        "title": title_of(action, targets),
         "act": action,
         "targets": [target_view(action, target, manager) for target in targets[:SHOWN_ROWS]],
         "more": max(0, len(targets) - SHOWN_ROWS),
@@ -239,9 +238,8 @@ def _page(
     return TemplateResponse(request, "admin/state_core/act.html", context, status=status)
 
 
-def title_of(action: Action, names: Iterable[str]) -> str:
-    """“Restore checkpoint “before-merge””, or without a name where there are several."""
-    found = [name for name in names if name]
-    if len(found) == 1:
-        return action.title.format(name=found[0])
-    return action.title.replace(" “{name}”", "s" if found else "")
+def title_of(action: Action, targets: Sequence[Target]) -> str:
+    """“Restore checkpoint “before-merge””, or “Delete sessions” where there are several."""
+    if len(targets) == 1:
+        return action.title.format(name=targets[0].checkpoint_name)
+    return action.title.replace(" “{name}”", "") + "s"

@@ -119,6 +119,7 @@ def test_deleting_needs_a_reason_and_the_number_and_is_noted_among_the_activity(
 ) -> None:
     page = ask(restorer, "delete", paused, completed)
     assert "Type 2 to confirm" in page.rendered_content
+    assert ">Delete sessions</button>" in page.rendered_content
     for given in ({"reason": "", "confirm": "2"}, {"reason": "tidy", "confirm": "3"}):
         assert ask(restorer, "delete", paused, completed, **given).status_code == 400
     assert Session.objects.count() == 2
