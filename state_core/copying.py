@@ -123,7 +123,9 @@ async def copy_sessions(
 
     async for session_id in session_ids(source, chosen):
         try:
-            head = await source.head(session_id)
+            head = await _head_if_there(source, session_id, named=chosen is not None)
+            if head is None:
+                continue
             if _is_held(head) and not include_running:
                 why = f"{head.owner!r} runs it at present; pause it first, or include running sessions"
                 result = SessionCopy(session_id, CopyOutcome.SKIPPED, head.last_seq, why=why)
@@ -135,6 +137,16 @@ async def copy_sessions(
             result = SessionCopy(session_id, CopyOutcome.FAILED, why=str(error))
         results.append(result)
     return results
+
+
+async def _head_if_there(source: StorageBackend, session_id: str, *, named: bool) -> Head | None:
+    """None of one that was deleted since it was listed. Raises SessionNotFound where it was asked for."""
+    try:
+        return await source.head(session_id)
+    except SessionNotFound:
+        if named:
+            raise
+        return None
 
 
 def _is_held(head: Head) -> bool:

@@ -150,6 +150,21 @@ async def test_a_session_that_is_not_there_is_reported_and_holds_up_no_other(sou
         await copy_session(source, target, "nobody")
 
 
+async def test_a_session_that_is_deleted_meanwhile_is_no_failure(source, target, monkeypatch):
+    head = source.head
+
+    async def gone(session_id):
+        if session_id == "s1":
+            await source.delete("s1")
+        return await head(session_id)
+
+    for number in range(3):
+        await StateManager(source).create_session(f"s{number}")
+    monkeypatch.setattr(source, "head", gone)
+    results = await copy_sessions(source, target)
+    assert [(r.session_id, r.outcome) for r in results] == [("s0", "copied"), ("s2", "copied")]
+
+
 async def test_more_sessions_than_fit_on_a_page_are_copied(source, target, monkeypatch):
     monkeypatch.setattr(walk, "HEADS_AT_ONCE", 3)
     for number in range(8):
