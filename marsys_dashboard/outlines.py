@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
-from state_core.events import Event, EventKind
+from state_core.events import Event, EventKind, Header
 from state_core.exceptions import DamagedError, EncryptionKeyError
 from state_core.fold import apply_event, empty_document, pass_over
 from state_core.log import Range
@@ -78,7 +78,7 @@ class Outline:
         carried = self.document["state_bytes"] // BYTES_OF_AN_EVENT if self.holds_whole_states else 0
         return self.seq + int(carried)
 
-    def apply(self, event: Event) -> None:
+    def apply(self, event: Header) -> None:
         if self.own is not None:
             self._take(event, self.own)
         try:
@@ -100,7 +100,7 @@ class Outline:
             self.holds_whole_states = True
             self._index_carried(event)
 
-    def _index_carried(self, event: Event) -> None:
+    def _index_carried(self, event: Header) -> None:
         """A fork, or a log that was compacted, carries steps and memories that no event of it tells of."""
         for branch_id, branch in self.document["branches"].items():
             for step_id in branch["steps"]:
@@ -131,9 +131,10 @@ class Outline:
             own=set(),
         )
 
-    def _take(self, event: Event, own: set[str]) -> None:
+    def _take(self, event: Header, own: set[str]) -> None:
         """Make our own what the event is about to change."""
-        if event.changes or event.kind in WHOLE_STATE_KINDS:
+        changes_content = isinstance(event, Event) and event.changes
+        if changes_content or event.kind in WHOLE_STATE_KINDS:
             self.document, self.own = copy_document(self.document), None
             return
         branches = self.document["branches"]
@@ -245,8 +246,8 @@ async def fold_outline(manager: StateManager, session_id: str, seq: int | None =
             outline.apply(event)
             ranges[0] = Range(event.seq, ranges[0].upto)
     for span in ranges:
-        async for event in manager.log.iterate(session_id, span, bodies=False):
-            outline.apply(event)
+        async for page in manager.log.headers(session_id, span):
+            fold_forward(outline, page)
     return outline
 
 
@@ -258,12 +259,12 @@ async def _first(manager: StateManager, session_id: str) -> Sequence[Event]:
         return await manager.log.read(session_id, limit=1, bodies=False)
 
 
-def fold_forward(outline: Outline, events: Iterable[Event]) -> None:
+def fold_forward(outline: Outline, events: Iterable[Header]) -> None:
     for event in events:
         outline.apply(event)
 
 
-def goes_back(events: Iterable[Event]) -> bool:
+def goes_back(events: Iterable[Header]) -> bool:
     """Is there an event that the outline cannot simply be moved over?"""
     return any(event.kind in {EventKind.SESSION_RESTORED, EventKind.SESSION_COMPACTED} for event in events)
 
@@ -279,8 +280,8 @@ def is_of(outline: Outline, head: Head) -> bool:
     return outline.seq <= head.last_seq and created == head.created_at
 
 
-async def missing_headers(manager: StateManager, session_id: str, after: int, upto: int) -> Sequence[Event]:
-    return [event async for event in manager.log.iterate(session_id, Range(after, upto), bodies=False)]
+async def missing_headers(manager: StateManager, session_id: str, after: int, upto: int) -> Sequence[Header]:
+    return [event async for page in manager.log.headers(session_id, Range(after, upto)) for event in page]
 
 
 class OutlineCache:

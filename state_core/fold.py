@@ -70,9 +70,9 @@ def session_status_after(header: Header) -> str | None:
     return str(status) if status else None
 
 
-def apply_event(document: Document, event: Event, seq: int = 0) -> None:
-    """Move ``document`` from ``event.seq - 1`` to ``event.seq``, in place. ``seq``: of an event that does not
-    bear its number yet.
+def apply_event(document: Document, event: Header, seq: int = 0) -> None:
+    """Move ``document`` from ``event.seq - 1`` to ``event.seq``, in place; by what the header tells, where
+    that is all that was read. ``seq``: of an event that does not bear its number yet.
 
     A ``session.restored`` event is only half of a restore: the caller has put the state at its ``to``
     into ``document`` before (see `log.EventLog.document`).
@@ -81,7 +81,8 @@ def apply_event(document: Document, event: Event, seq: int = 0) -> None:
     try:
         if shape:
             shape(document, event)
-        apply_changes(document, event.changes)
+        if isinstance(event, Event) and event.changes:
+            apply_changes(document, event.changes)
     except (KeyError, TypeError) as error:
         what = f"event {seq or event.seq} ({event.kind})"
         raise DamagedError(

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from state_core.batching import GroupCommit
 from state_core.cache import Cached, DocumentCache
 from state_core.codec import Codec
-from state_core.events import Event, EventKind, EventRecord
+from state_core.events import Event, EventKind, EventRecord, Header
 from state_core.exceptions import DamagedError, EncryptionKeyError, HistoryCompacted, InvalidValue
 from state_core.fold import apply_event, empty_document
 from state_core.heads import is_compacted
@@ -25,6 +27,8 @@ from state_core.snapshots import Unsnapshotted
 from state_core.storage.base import AppendRequest, Snapshot, StorageBackend
 
 logger = logging.getLogger(__name__)
+
+H = TypeVar("H", bound=Header)
 
 PAGE = 1000
 """Events read at once."""
@@ -134,27 +138,53 @@ class EventLog:
 
     async def iterate(self, session_id: str, span: Range, *, bodies: bool = True) -> AsyncIterator[Event]:
         """The events of a range, a page at a time. Raises DamagedError where the log ends before it."""
-        reading = self._page(session_id, span.after, span.upto, bodies)
+        async with aclosing(self._pages(session_id, span, partial(self.read, bodies=bodies))) as pages:
+            async for page in pages:
+                for event in page:
+                    yield event
+
+    async def headers(self, session_id: str, span: Range) -> AsyncGenerator[Sequence[Header], None]:
+        """The headers of a range as the store gives them, in pages. Raises DamagedError as `iterate` does."""
+        async with aclosing(self._pages(session_id, span, self._read_headers)) as pages:
+            async for page in pages:
+                yield page
+
+    async def _read_headers(
+        self, session_id: str, *, after: int, before: int, limit: int
+    ) -> list[EventRecord]:
+        records = await self.storage.read_events(
+            session_id, after=after, before=before, limit=limit, bodies=False
+        )
+        self._check_gapless(session_id, after, records)
+        return records
+
+    async def _pages(
+        self, session_id: str, span: Range, read: Callable[..., Awaitable[list[H]]]
+    ) -> AsyncGenerator[list[H], None]:
+        reading = self._page(session_id, span.after, span.upto, read)
         while reading:
             page = await reading
             # The store reads the next page while this one is used.
-            seq = page[-1].seq
-            reading = self._page(session_id, seq, span.upto, bodies)
+            reading = self._page(session_id, page[-1].seq, span.upto, read)
             try:
-                for event in page:
-                    yield event
+                yield page
             except BaseException:
                 if reading:
                     reading.cancel()
                 raise
 
-    def _page(self, session_id: str, seq: int, upto: int, bodies: bool) -> asyncio.Task[list[Event]] | None:
+    def _page(
+        self, session_id: str, seq: int, upto: int, read: Callable[..., Awaitable[list[H]]]
+    ) -> asyncio.Task[list[H]] | None:
         if seq >= upto:
             return None
-        return asyncio.ensure_future(self._read_page(session_id, seq, upto, bodies))
+        return asyncio.ensure_future(self._read_page(session_id, seq, upto, read))
 
-    async def _read_page(self, session_id: str, seq: int, upto: int, bodies: bool) -> list[Event]:
-        page = await self.read(session_id, after=seq, before=upto + 1, limit=PAGE, bodies=bodies)
+    @staticmethod
+    async def _read_page(
+        session_id: str, seq: int, upto: int, read: Callable[..., Awaitable[list[H]]]
+    ) -> list[H]:
+        page = await read(session_id, after=seq, before=upto + 1, limit=PAGE)
         if not page:
             raise DamagedError(session_id, f"event {seq + 1}", f"the log ends before {upto}")
         return page
@@ -235,8 +265,9 @@ class EventLog:
         async def read(head: Head) -> Document:
             document = empty_document(session_id)
             for span in await self.outline_ranges(head, document, await self._ranges(head, seq)):
-                async for event in self.iterate(session_id, span, bodies=False):
-                    apply_event(document, event)
+                async for page in self.headers(session_id, span):
+                    for header in page:
+                        apply_event(document, header)
             return document
 
         return await self._as_it_stands(session_id, read)

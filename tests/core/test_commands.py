@@ -213,14 +213,14 @@ async def test_a_session_that_cannot_be_read_does_not_hold_up_the_others(
 ) -> None:
     manager = StateManager(MemoryStorageBackend(clock=clock), config=StateManagerConfig(control_interval=60))
     sessions = [await manager.session(f"s{n}").__aenter__() for n in range(3)]
-    read = manager.log.read
+    read = manager.storage.read_events
 
     async def damaged(session_id: str, **options: Any) -> Any:
         if session_id == "s1":
             raise DamagedError("s1", "event 2", "its header cannot be read")
         return await read(session_id, **options)
 
-    monkeypatch.setattr(manager.log, "read", damaged)
+    monkeypatch.setattr(manager.storage, "read_events", damaged)
     clock.now += 60
     assert sorted(await manager.interrupt_expired()) == ["s0", "s2"]
     for session in sessions:
