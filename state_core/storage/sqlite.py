@@ -17,10 +17,10 @@ from django.db import IntegrityError
 
 from state_core.events import EventRecord
 from state_core.fields import names_json, to_json
-from state_core.records import show_time
-from state_core.storage.appending import RowAppend, append_by_orm, checkpoint_rows, refuse, taken
+from state_core.records import Checkpoint, show_time
+from state_core.storage.appending import RowAppend, append_by_orm, refuse, taken
 from state_core.storage.places import placed
-from state_core.storage.rows import EVENT_COLUMNS
+from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS
 
 NOW = "STRFTIME('%Y-%m-%d %H:%M:%f', 'now')"
 _FULL = 2
@@ -164,8 +164,11 @@ def _insert(database: Any, tables: Any, write: RowAppend) -> int:
         _insert_text(tables.event._meta.db_table),
         [_event_values(pk, seq, event) for seq, event in enumerate(write.events, first)],
     )
-    for checkpoint in checkpoint_rows(tables, write.checkpoints, pk, first):
-        _insert_checkpoint(database, tables, checkpoint)
+    if write.checkpoints.added:
+        database.executemany(
+            _insert_checkpoint_text(tables.checkpoint._meta.db_table),
+            [_checkpoint_values(pk, first + index, made) for index, made in write.checkpoints.added],
+        )
     return int(last_seq)
 
 
@@ -188,13 +191,20 @@ def _event_values(pk: int, seq: int, event: EventRecord) -> tuple[Any, ...]:
     )
 
 
-def _insert_checkpoint(database: Any, tables: Any, checkpoint: Any) -> None:
-    fields = tables.checkpoint._meta.local_fields
-    names = ", ".join(f'"{field.column}"' for field in fields)
-    database.execute(
-        f'INSERT INTO "{tables.checkpoint._meta.db_table}" ({names}) VALUES ({", ".join("?" * len(fields))})',
-        [_plain(field.get_prep_value(getattr(checkpoint, field.attname))) for field in fields],
+_CHECKPOINT_COLUMNS = [name for name in CHECKPOINT_COLUMNS if name not in ("session__session_id", "seq")]
+
+
+@lru_cache(maxsize=16)
+def _insert_checkpoint_text(table: str) -> str:
+    return (
+        f'INSERT INTO "{table}" (session_id, seq, {", ".join(_CHECKPOINT_COLUMNS)}) '
+        f"VALUES (?, ?, {', '.join('?' * len(_CHECKPOINT_COLUMNS))})"
     )
+
+
+def _checkpoint_values(pk: int, seq: int, made: Checkpoint) -> tuple[Any, ...]:
+    values = (getattr(made, name) for name in _CHECKPOINT_COLUMNS)
+    return pk, seq, *(to_json(value) if isinstance(value, dict) else _plain(value) for value in values)
 
 
 def _plain(value: Any) -> Any:
