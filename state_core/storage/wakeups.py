@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 SAFETY_SECONDS = 1.0
 RECONNECT_SECONDS = 1.0
 POLL_SECONDS = 0.05
+GLANCE_SECONDS = 0.01
+"""Between two glances at SQLite's log: when something was written there, it is asked at once."""
 GATHER_SECONDS = 0.05
 """Hints of a burst go out together, this long after the ones before."""
 
@@ -115,16 +118,31 @@ async def _listening(alias: str, table_name: str) -> Any:
 async def file_changes(alias: str) -> AsyncIterator[str]:
     """Asks a connection of its own whether another one has committed; costs a few microseconds."""
     threads = ConnectionThreads(alias, 1)
+    log = Path(f"{connections[alias].settings_dict['NAME']}-wal")
     seen: int | None = None
+    written, asked, alert_until = _written(log), 0.0, 0.0
     try:
         while True:
-            version = await threads.run(lambda: _data_version(threads))
-            if version is None or version != seen:
-                seen = version
-                yield ""
-            await asyncio.sleep(POLL_SECONDS)
+            now, before, written = time.monotonic(), written, _written(log)
+            if written != before:
+                alert_until = now + POLL_SECONDS  # it is committed once the disk has it
+            if now < alert_until or now - asked >= POLL_SECONDS:
+                asked = now
+                version = await threads.run(lambda: _data_version(threads))
+                if version is None or version != seen:
+                    seen = version
+                    yield ""
+            await asyncio.sleep(GLANCE_SECONDS)
     finally:
         await asyncio.to_thread(threads.close)
+
+
+def _written(log: Path) -> int | None:
+    """When, in nanoseconds; None where there is no such file."""
+    try:
+        return log.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _data_version(threads: ConnectionThreads) -> int | None:
