@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from state_core.adapters.langgraph.telling import message, same, spoken
+from state_core.adapters.langgraph.telling import Loads, message, same, spoken
+from state_core.adapters.langgraph.thread import Thread
 from state_core.adapters.langgraph.values import Typed
 from state_core.changes import append_items, set_value
 from state_core.compose import make_event, message_document, messages_added
 from state_core.events import Changes, Event, EventKind
 from state_core.records import Message
 
-if TYPE_CHECKING:
-    from state_core.adapters.langgraph.showing import Showing
+
+class Shown(Protocol):
+    """Where it is shown, and by whom."""
+
+    thread: Thread
+    actor: str
+
+    @property
+    def loads(self) -> Loads: ...
+
+    @property
+    def branch_id(self) -> str: ...
 
 
 def memory_event(
-    showing: Showing, known: Sequence[int], numbers: Sequence[int], items: Sequence[Typed]
+    showing: Shown, known: Sequence[int], numbers: Sequence[int], items: Sequence[Typed]
 ) -> Event | None:
     """What makes the memory, which shows ``known``, show ``numbers``; None where it does so already."""
     start = _alike(showing, known, numbers, items)
@@ -42,7 +53,7 @@ def memory_event(
     )
 
 
-def _alike(showing: Showing, known: Sequence[int], numbers: Sequence[int], items: Sequence[Typed]) -> int:
+def _alike(showing: Shown, known: Sequence[int], numbers: Sequence[int], items: Sequence[Typed]) -> int:
     """How many at the beginning say the same; a message that only got an id since does."""
     place = 0
     while place < min(len(known), len(numbers)):

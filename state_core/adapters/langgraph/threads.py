@@ -22,11 +22,12 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from state_core.adapters.langgraph.holding import held
 from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.thread import Thread
 from state_core.adapters.langgraph.writing import Reader
 from state_core.changes import keep_aside
-from state_core.events import Event, EventKind
+from state_core.events import Changes, Event, EventKind
 from state_core.exceptions import ConflictError, SessionExists, SessionNotFound, StorageUnavailable
 from state_core.log import Range
 from state_core.manager import StateManager
@@ -170,6 +171,10 @@ class Threads:
             async for event in log.iterate(head.session_id, span):
                 thread.apply(event)
         return thread
+
+    async def carried(self, head: Head, at: int) -> Changes:
+        """What says all that is kept of it up to that event, for a log that is to begin there."""
+        return [keep_aside(held(await self.as_of(head, at)))]
 
     async def _followed(self, thread: Thread, head: Head) -> Thread:
         async for event in self.manager.log.iterate(head.session_id, Range(thread.seq, head.last_seq)):

@@ -6,17 +6,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from state_core.adapters.langgraph.holding import held, items_gone, needed_by_others
+from state_core.adapters.langgraph.holding import items_gone, needed_by_others
 from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.reading import metadata_of
 from state_core.adapters.langgraph.thread import Kept, Thread
 from state_core.adapters.langgraph.threads import Threads
 from state_core.adapters.langgraph.values import Typed
 from state_core.changes import keep_aside
-from state_core.compaction import Carry, compact_session
-from state_core.events import Changes, Event, EventKind
+from state_core.compaction import compact_session
+from state_core.events import Event, EventKind
 from state_core.exceptions import LeaseHeld, SessionNotFound, TooLarge, TransitionError
-from state_core.records import Head
 
 STRATEGIES = ("keep_latest", "delete")
 
@@ -69,15 +68,8 @@ async def drop(threads: Threads, thread: Thread, gone: Callable[[Kept], bool]) -
     if after > before:
         with suppress(TransitionError, LeaseHeld, TooLarge):
             await compact_session(
-                threads.manager.log, thread.session_id, actor=threads.manager.actor, carry=_carried(threads)
+                threads.manager.log, thread.session_id, actor=threads.manager.actor, carry=threads.carried
             )
-
-
-def _carried(threads: Threads) -> Carry:
-    async def carry(head: Head, seq: int) -> Changes:
-        return [keep_aside(held(await threads.as_of(head, seq)))]
-
-    return carry
 
 
 def _by_namespace(chosen: Iterable[Kept]) -> dict[str, Collection[str]]:
