@@ -407,6 +407,10 @@ def test_active_only_leaves_finished_branches_out_of_the_timeline(charts: Charts
     charts.page.get_by_label("Active only").check()
     assert lanes(charts) == ["◐  Researcher-2", "?  synthesis", "◷  report"]
     assert "3 of 8 branches" in charts.page.locator("#timeline .chart-note").text_content()
+    assert charts.page.url.endswith("?active=1")
+    charts.page.get_by_label("Active only").uncheck()
+    charts.until("document.querySelector('#timeline .chart-note').textContent.includes('8 branches')")
+    assert "active" not in charts.page.url
 
 
 def test_each_chart_has_a_table_twin_that_stays_current(charts: Charts) -> None:

@@ -291,6 +291,10 @@ async def test_what_the_address_selects_is_there_when_the_page_opens(
     await page.keyboard.press("Escape")
     await expect(page.locator("#inspector")).to_be_hidden()
     await expect(page.locator('[data-list="messages"]')).to_contain_text("said in one")
+    await open_live(page, f"{server.url}/sessions/default/address/?active=1")
+    await expect(page.get_by_label("Active only")).to_be_checked()
+    await page.get_by_label("Active only").uncheck()
+    await expect(page).to_have_url(f"{server.url}/sessions/default/address/")
 
 
 async def test_what_agents_write_is_text_and_nothing_else(

@@ -11,6 +11,7 @@ import { Graph } from "./graph.js";
 import { loadPlotly } from "./load.js";
 import { graphFrom, modelFrom } from "./model.js";
 import { key } from "../keys.js";
+import { setQuery } from "../session/selection.js";
 import { make } from "./tools.js";
 import { Timeline } from "./timeline.js";
 
@@ -24,7 +25,7 @@ const NEAR = 200; // pixels
 class Charts {
   constructor(graphHost, timelineHost) {
     this.host = graphHost;
-    this.state = { model: null, selection: selectionOfAddress(), activeOnly: false, colours: palette(graphHost) };
+    this.state = { model: null, selection: selectionOfAddress(), activeOnly: isActiveOnly(), colours: palette(graphHost) };
     this.grouped = true;
     this.unfolded = new Set();
     this.at = Number(document.getElementById("main")?.dataset.at ?? 0) || null; // the event that is looked at; null: the present
@@ -34,9 +35,10 @@ class Charts {
       pick: (id) => this.tell("state:checkpoint", { id }),
       group: (grouped) => this.regroup(grouped),
       unfold: (group) => this.unfold(group),
-      activeOnly: (active) => this.change({ activeOnly: active }),
+      activeOnly: (active) => this.showActive(active),
     };
     this.graph = new Graph(graphHost, actions);
+    this.graph.activeSwitch.input.checked = this.state.activeOnly;
     this.timeline = new Timeline(timelineHost, actions);
     this.charts = [this.graph, this.timeline];
     this.listen();
@@ -67,6 +69,11 @@ class Charts {
     if (document.getElementById("travel")) return;
     key("[", "Previous checkpoint", () => this.state.model && this.timeline.nextMark(-1));
     key("]", "Next checkpoint", () => this.state.model && this.timeline.nextMark(1));
+  }
+
+  showActive(activeOnly) {
+    setQuery({ active: activeOnly ? "1" : "" });
+    this.change({ activeOnly });
   }
 
   fillScreen() {
@@ -291,6 +298,8 @@ class Charts {
     for (const chart of this.charts) if (!chart.isOutOfSight) chart.tick();
   }
 }
+
+const isActiveOnly = () => new URLSearchParams(location.search).has("active");
 
 function selectionOfAddress() {
   const query = new URLSearchParams(location.search);
