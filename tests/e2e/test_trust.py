@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from typing import Any
@@ -201,3 +202,24 @@ async def test_the_badge_tells_when_something_was_last_applied(
     await manager.log.append("told", contexts(1))
     await expect(badge).to_contain_text("updated just now")
     await expect(badge).to_contain_text("seq 3")
+
+
+async def test_a_program_that_saves_often_has_the_page_read_its_parts_now_and_then(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "/panels/" in request.url else None)
+    await manager.create_session("saves")
+    await open_live(page, f"{server.url}/sessions/default/saves/?tab=state")
+    began = time.monotonic()
+    for number in range(40):
+        changes = [["set", ["metadata", "n"], f"value-{number}"]]
+        await manager.log.append("saves", [Event(kind=EventKind.SESSION_SAVED, changes=changes)])
+        await asyncio.sleep(0.03)
+    await expect(page.locator('[data-panel="state"]')).to_contain_text("value-39")
+    head = await manager.get_head("saves")
+    await expect(page.locator("#main")).to_have_attribute("data-seq", str(head.last_seq))
+    assert head.last_seq > 40
+    reloads = len([url for url in asked if "/panels/conversation/" in url])
+    assert 1 <= reloads <= 2 * (time.monotonic() - began) + 2

@@ -47,7 +47,7 @@ class Charts {
 
   listen() {
     document.addEventListener("state:frame", ({ detail }) => this.take(detail));
-    document.addEventListener("state:reset", () => this.fetchSoon(0));
+    document.addEventListener("state:reset", () => this.fetchSoon());
     document.addEventListener("travel:moved", ({ detail }) => detail.until(this.travel(detail.at)));
     document.addEventListener("state:flags", ({ detail }) => this.flag(detail.branches));
     document.addEventListener("state:select", ({ detail }) => this.select(detail));

@@ -1,6 +1,7 @@
 // The page of a session: tabs, lists, inspector, conversation. What it shows comes from the server, as rows
 // in frames or as panels; what whoever reads has chosen is touched by nobody else.
 import { key } from "../keys.js";
+import { paced } from "../paced.js";
 import { toast } from "../toast.js";
 import { panel, parse, refreshTimes, sayMissing, unlessOvertaken } from "./fetching.js";
 import { Rows } from "./rows.js";
@@ -10,6 +11,7 @@ import { keepStanding } from "./standing.js";
 const main = document.getElementById("main");
 const page = main.querySelector(".session");
 const LISTED = { steps: "steps", messages: "messages", log: "log", checkpoints: "checkpoints", questions: "questions", conversation: "messages" };
+const RELOAD_PAUSE = 500;
 const WINDOWS = ["steps", "messages", "log"];
 // Lists that show one branch where one is chosen.
 const FILTERED = new Set(["steps", "messages", "log", "conversation"]);
@@ -70,7 +72,8 @@ function reload() {
   for (const holder of page.querySelectorAll("[data-panel][data-loaded]")) holder.removeAttribute("data-loaded");
   return Promise.all([show(page.dataset.tab, true), ...["inspector", "conversation"].map((name) => load(name).catch(report))]);
 }
-document.addEventListener("state:reset", reload);
+// A program that saves its whole state at each step resets the page each time.
+document.addEventListener("state:reset", paced(reload, RELOAD_PAUSE));
 document.addEventListener("travel:moved", ({ detail }) => detail.until(reload()));
 
 // Panels
