@@ -494,6 +494,13 @@ def test_a_picture_that_cannot_be_read_is_said_and_asked_for_again(charts: Chart
     charts.until("document.querySelector('#graph .chart-error').textContent === ''")
 
 
+def test_a_picture_that_is_refused_says_so(charts: Charts) -> None:
+    answer = charts.site.answer
+    charts.site.answer = lambda path: None if "charts.json" in path else answer(path)  # type: ignore[method-assign]
+    charts.page.evaluate("document.dispatchEvent(new CustomEvent('state:reset', {detail: {}}))")
+    charts.page.wait_for_selector("#graph .chart-error >> text=The server answered 404.")
+
+
 def test_a_folded_pause_says_how_long_it_was(charts: Charts) -> None:
     assert "❚❚ 7 m" in texts(charts, "timeline")
     charts.page.get_by_label("Fold idle gaps").uncheck()

@@ -122,8 +122,8 @@ class Charts {
     if (!this.grouped) address.searchParams.set("groups", "open");
     for (const group of this.unfolded) address.searchParams.append("unfolded", group);
     const response = await fetch(address, { headers: { Accept: "application/json" }, cache: "no-store" });
+    if (!response.ok) throw new Error(await reasonOf(response));
     const json = await response.json();
-    if (!response.ok) throw new Error(json.error ?? `The server answered ${response.status}.`);
     this.cost = performance.now() - began;
     this.accept(json);
   }
@@ -300,6 +300,12 @@ class Charts {
 }
 
 const isActiveOnly = () => new URLSearchParams(location.search).has("active");
+
+// What the page asked for ahead comes as a page where it fails, what is asked for here as JSON.
+async function reasonOf(response) {
+  const isJson = response.headers.get("Content-Type")?.includes("json");
+  return (isJson && (await response.json()).error) || `The server answered ${response.status}.`;
+}
 
 function selectionOfAddress() {
   const query = new URLSearchParams(location.search);

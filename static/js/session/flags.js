@@ -21,9 +21,23 @@ async function load() {
 const failed = unlessOvertaken(() => { due = setTimeout(ask, RETRY); });
 const ask = () => load().catch(failed);
 
+// What is there stays there, with other words: somebody may be about to press it.
+function update(list, fresh) {
+  const keyOf = ({ dataset }) => `${dataset.rule} ${dataset.branchId}`;
+  const present = new Map([...list.children].map((flag) => [keyOf(flag), flag]));
+  for (const flag of [...fresh.children]) {
+    const known = present.get(keyOf(flag));
+    if (!known) list.append(flag);
+    else if (!known.isEqualNode(flag)) known.querySelector(".words").textContent = flag.querySelector(".words").textContent;
+    present.delete(keyOf(flag));
+  }
+  for (const gone of present.values()) gone.remove();
+}
+
 function show(html) {
   const fresh = parse(html).firstElementChild;
-  if (!holder.firstElementChild?.isEqualNode(fresh)) holder.replaceChildren(fresh);
+  const list = holder.firstElementChild;
+  list ? update(list, fresh) : holder.append(fresh);
   const flags = [...holder.querySelectorAll(".flag")];
   const branches = new Map(flags.map((flag) => [flag.dataset.branchId, flag.querySelector(".words").textContent]));
   document.dispatchEvent(new CustomEvent("state:flags", { detail: { branches } }));
