@@ -178,9 +178,11 @@ def _stands(query: HeadQuery) -> Q:
 
 
 def _order(query: HeadQuery) -> tuple[Any, ...]:
-    sign, field = "-" if query.descending else "", query.sort_field
-    first = [MINUTES[field]] if field in MINUTES else []
-    return *(f"{sign}{name}" for name in (*first, field)), "session_id"
+    field = query.sort_field
+    names = [MINUTES[field], field] if field in MINUTES else [field]
+    # Few have a question open, and an index has them: SQLite would rather look for them in the order of all.
+    columns = [Unindexed(name) if query.questions else F(name) for name in names]
+    return *(column.desc() if query.descending else column.asc() for column in columns), "session_id"
 
 
 def _beyond(field: str, descending: bool, value: Any, session_id: str) -> Q:
