@@ -1,6 +1,7 @@
-"""A graph and the program that runs it: ``python -m tests.e2e.langgraph_program SESSION [recorded]``.
+"""A graph and the program that runs it: ``python -m tests.e2e.langgraph_program SESSION GATE [recorded]``.
 
 It runs the thread by `run_session` and then works for whoever resumes it; ``recorded``, by `graph.ainvoke`.
+The first node ends when there is a file GATE.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import operator
 import os
 import sys
+from pathlib import Path
 from typing import Annotated, Any, TypedDict
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -38,7 +40,8 @@ class Part(TypedDict, total=False):
 
 
 async def plan(state: Survey) -> Survey:
-    await asyncio.sleep(PACE)
+    while not Path(sys.argv[2]).exists():
+        await asyncio.sleep(0.05)
     return {"messages": [AIMessage(f"Two causes of {state['topic']} to look at.")]}
 
 
@@ -77,7 +80,7 @@ def builder() -> Any:
 async def main() -> None:
     manager = StateManager(DatabaseStorageBackend(os.environ["DATABASE_URL"]))
     graph = builder().compile(checkpointer=StateCoreSaver(manager), name=WORKFLOW)
-    session_id, *recorded = sys.argv[1:]
+    session_id, _, *recorded = sys.argv[1:]
     if recorded:
         await graph.ainvoke({"topic": "tides"}, {"configurable": {"thread_id": session_id}})
         return

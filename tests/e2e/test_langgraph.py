@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from playwright.async_api import Page, expect
 
@@ -42,14 +44,16 @@ async def opened(page: Page, server: Server, manager: StateManager, session_id: 
 
 
 async def test_a_graph_takes_every_command(
-    signed_in_page: Page, server: Server, manager: StateManager, orchestrator: Orchestrators
+    signed_in_page: Page, server: Server, manager: StateManager, orchestrator: Orchestrators, tmp_path: Path
 ) -> None:
-    page = signed_in_page
+    page, gate = signed_in_page, tmp_path / "gate"
     await opened(page, server, manager, "graph-tides")
-    orchestrator.start_module(PROGRAM, "graph-tides")
+    orchestrator.start_module(PROGRAM, "graph-tides", str(gate))
     steps = page.locator('[data-list="steps"] > tr')
     await expect(steps.first).to_have_attribute("data-status", "running", timeout=30_000)
     await do(page, "pause", reason="let me see")
+    await is_shown_as(page, "pausing")
+    gate.touch()
     await is_shown_as(page, "paused")
     paused = await manager.get_session_state("graph-tides")
     assert (paused.branches[0].steps[0].agent, paused.branches[0].steps[0].status) == ("plan", "completed")
@@ -93,11 +97,12 @@ async def said(manager: StateManager, session_id: str) -> list[str]:
 
 
 async def test_a_graph_that_is_only_recorded_says_why_nobody_can_pause_or_answer(
-    signed_in_page: Page, server: Server, manager: StateManager, orchestrator: Orchestrators
+    signed_in_page: Page, server: Server, manager: StateManager, orchestrator: Orchestrators, tmp_path: Path
 ) -> None:
-    page = signed_in_page
+    page, gate = signed_in_page, tmp_path / "gate"
+    gate.touch()
     await opened(page, server, manager, "graph-recorded")
-    program = orchestrator.start_module(PROGRAM, "graph-recorded", "recorded")
+    program = orchestrator.start_module(PROGRAM, "graph-recorded", str(gate), "recorded")
     await is_shown_as(page, "waiting")
     await until(lambda: ended(program))
     await page.reload()
