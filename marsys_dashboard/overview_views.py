@@ -144,7 +144,7 @@ def _sampled(found: Overview) -> str:
     if not found.steps_are_sampled:
         return ""
     read, of = number(found.steps_read_of), number(max(found.total, found.with_steps))
-    rest = "and more are being read." if found.goes_on else "for others choose a shorter time or one store."
+    rest = "more are being read." if found.goes_on else "for others choose a shorter time or one store."
     return f"From the {read} sessions that changed last, of {of}; {rest}"
 
 
@@ -205,7 +205,7 @@ def _durations(found: Overview) -> Chart:
 
 
 def _of(shown: int, total: int, what: str) -> str:
-    return f"The {shown} {what}, of {total}." if shown < total else ""
+    return f"The {number(shown)} {what}, of {number(total)}." if shown < total else ""
 
 
 def _failures(found: Overview) -> Chart:

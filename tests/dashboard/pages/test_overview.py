@@ -137,7 +137,7 @@ def test_beyond_its_time_it_says_of_how_many_it_is_and_reads_on_at_further_looks
     monkeypatch.setattr(overview, "FIRST_BUDGET", -1.0)
     monkeypatch.setattr(overview, "BUDGET", 60.0)
     text = ana.get("/overview/").content.decode()
-    assert "From the 0 sessions that changed last, of 4; and more are being read." in text
+    assert "From the 0 sessions that changed last, of 4; more are being read." in text
     assert "data-goes-on" in text
     text = ana.get("/overview/", headers={"X-Fragment": "figures"}).content.decode()
     assert "being read" not in text
