@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import path
@@ -14,6 +16,7 @@ from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import json_file, page
 from marsys_dashboard.permissions import permissions_of, require
+from state_core.bundles import write_bundle
 from state_core.exceptions import SessionNotFound
 from state_core.managers import why_unreadable
 from state_core.records import ENDED, SessionState, check_id
@@ -162,12 +165,26 @@ async def content_json(request: HttpRequest, store: str, session_id: str, seq: i
     return json_file(events[0].changes, f"{session_id}-event-{seq}.json")
 
 
+@require_safe
+@require("view")
+async def bundle(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
+    """The whole session as one file, what looks like a secret masked; see `state_core.bundles`."""
+    file = BytesIO()
+    await write_bundle(manager(store), session_id, file)
+    response = HttpResponse(file.getvalue(), content_type="application/gzip")
+    name = f"{session_id.replace(':', '_')}.jsonl.gz"
+    response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Cache-Control"] = "private, no-store"
+    return response
+
+
 _HERE = "sessions/<store:store>/<session_id:session_id>"
 
 urlpatterns = [
     path(f"{_HERE}/", session, name="session"),
     path(f"{_HERE}/panels/<slug:name>/", panel, name="panel"),
     path(f"{_HERE}/charts.json", charts.view, name="charts"),
+    path(f"{_HERE}/session.jsonl.gz", bundle, name="session-bundle"),
     path(f"{_HERE}/state.json", state_json, name="state-json"),
     path(f"{_HERE}/visualization.json", visualization_json, name="visualization-json"),
     path(f"{_HERE}/events/<int:seq>.json", content_json, name="event-json"),

@@ -22,9 +22,9 @@ from typing import Any
 from state_core.adapters import genai
 from state_core.adapters.recorded import RecordedSession
 from state_core.adapters.recorder import Description, Recorder, Target
-from state_core.adapters.redaction import Redact, bounded, redacted
 from state_core.exceptions import MissingExtra
 from state_core.records import BranchStatus
+from state_core.redaction import Redact, bounded, redacted
 
 try:
     from opentelemetry.context import Context

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from datetime import datetime
 from typing import Any
@@ -462,3 +463,16 @@ async def test_a_window_around_a_message_says_whether_there_are_later_ones(
     end = await panel(client, "messages", around=seqs[119])
     assert "message 119" in end
     assert "data-later" not in end
+
+
+async def test_a_session_is_downloaded_as_one_file_without_its_secrets(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    await manager.create_session(SESSION, context={"password": "swordfish", "topic": "tides"})
+    response = await client.get(f"{PAGE}session.jsonl.gz")
+    assert response.status_code == 200
+    assert response.headers["Content-Disposition"] == f'attachment; filename="{SESSION}.jsonl.gz"'
+    written = gzip.decompress(response.content).decode()
+    assert "tides" in written
+    assert "swordfish" not in written
+    assert (await (await signed_in()).get(f"{PAGE}session.jsonl.gz")).status_code == 403

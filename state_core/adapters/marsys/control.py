@@ -23,9 +23,9 @@ from state_core.adapters.marsys.live import MarsysLive, Run, Seen
 from state_core.adapters.marsys.shelf import session_id_of
 from state_core.adapters.recorded import RecordedSession
 from state_core.adapters.recorder import Stopped, Target
-from state_core.adapters.redaction import Redact, redacted
 from state_core.exceptions import CancelRequested, ConfigurationError, LeaseLost, StateError
 from state_core.records import SessionStatus
+from state_core.redaction import Redact, redacted
 
 logger = logging.getLogger(__name__)
 

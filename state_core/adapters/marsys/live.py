@@ -14,8 +14,8 @@ from typing import Any
 from state_core.adapters.marsys.meanings import MEANINGS, Course
 from state_core.adapters.marsys.shelf import TAG, session_id_of, title_of
 from state_core.adapters.recorder import Description, Recorder, Target
-from state_core.adapters.redaction import Redact, bounded, redacted
 from state_core.records import BranchStatus
+from state_core.redaction import Redact, bounded, redacted
 
 ATTACHED = "_state_core_live"
 
