@@ -366,7 +366,6 @@ async def test_a_row_that_is_shown_is_told_when_it_goes_however_old_it_is(
         await manager.create_session(name)
     await feed.watch_list(listener, ["default"], lambda head, store: "<tr></tr>")
     feed.look_after(listener, {("default", "old")})
-    await manager.delete_session("other")
     await manager.delete_session("old")
     await listener.until(lambda: any(told["gone"] for told in listener.told_of("list")))
     feed.leave(LIST, listener)
