@@ -127,7 +127,7 @@ def test_error_pages_ask_neither_the_database_nor_who_is_signed_in(django_assert
     ("path", "told"),
     [
         ("/nowhere/", "No page of this dashboard has this address"),
-        ("/sessions/default/nowhere/", "There is no session"),
+        ("/sessions/default/nowhere/", "There is no such session"),
         ("/sessions/elsewhere/s/", "There is no store"),
     ],
 )

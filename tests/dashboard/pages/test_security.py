@@ -124,7 +124,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
         "moments", "sessions-by-name",
         "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
         "views", "save-view", "change-view", "overview", "activity", "activity-csv", "activity-jsonl",
-        "state-json", "visualization-json", "event-json",
+        "state-json", "visualization-json", "event-json", "session-bundle",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
     assert named <= opened | guarded
@@ -132,7 +132,15 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
 
 @pytest.mark.parametrize(
     "path",
-    ["acts/", "charts.json", "state.json", "visualization.json", "events/1.json", "panels/steps/"],
+    [
+        "acts/",
+        "charts.json",
+        "state.json",
+        "visualization.json",
+        "events/1.json",
+        "panels/steps/",
+        "session.jsonl.gz",
+    ],
 )
 @pytest.mark.parametrize("name", ["dora", None])
 def test_parts_and_files_of_a_session_are_guarded_like_its_page(sign_in, session, name, path):
