@@ -121,7 +121,8 @@ class Socket(AsyncWebsocketConsumer):
 
     async def _write(self) -> None:
         while True:
-            await self.send(text_data=await self._outgoing.get())
+            # Not by `send`: thousands are sent a second, and each of its layers is felt.
+            await self.base_send({"type": "websocket.send", "text": await self._outgoing.get()})
 
     def tell(self, text: str) -> None:
         if not self._outgoing.full():
@@ -164,6 +165,7 @@ class SessionSocket(Socket):
     async def begin(self) -> None:
         self._sent = 0
         self._unread: deque[tuple[int, int]] = deque()
+        self._unread_bytes = 0
         self._behind = True
         self._catching_up = False
         self._asked = False
@@ -196,6 +198,7 @@ class SessionSocket(Socket):
         if "after" in message:
             self._sent = _seq(message["after"])
             self._unread.clear()
+            self._unread_bytes = 0
             self._behind = self._asked = True
             self._resting = False
         elif "ack" in message:
@@ -212,7 +215,7 @@ class SessionSocket(Socket):
 
     def _acknowledged(self, seq: int) -> None:
         while self._unread and self._unread[0][0] <= seq:
-            self._unread.popleft()
+            self._unread_bytes -= self._unread.popleft()[1]
 
     # What the hub offers
 
@@ -231,13 +234,14 @@ class SessionSocket(Socket):
     def _has_room(self) -> bool:
         return (
             len(self._unread) < UNREAD_FRAMES
-            and sum(size for _seq, size in self._unread) < UNREAD_BYTES
+            and self._unread_bytes < UNREAD_BYTES
             and not self._outgoing.full()
         )
 
     def _push(self, frame: Frame) -> None:
         self._outgoing.put_nowait(frame.text)
         self._unread.append((frame.seq, len(frame.text)))
+        self._unread_bytes += len(frame.text)
         self._sent = frame.seq
 
     # Catching up from the store
