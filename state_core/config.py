@@ -81,6 +81,9 @@ class StateManagerConfig:
     """Seconds after which a session that is only recorded, and under no lease (a checkpointer is told neither
     when its program ends nor when it dies), counts as interrupted; the next that comes takes it up. None:
     never."""
+    stall_patience: float = 300.0
+    """Seconds for which a lease is renewed from another thread where an agent blocks the event loop that runs
+    its session; then others may take the session, as if the process were gone."""
     control_interval: float = 0.4
     """Seconds between two looks for commands from elsewhere, while a step lasts."""
     outage_patience: float = 120.0
@@ -90,7 +93,9 @@ class StateManagerConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "auto_save_interval", "lease_ttl", "control_interval", "max_value_mb")
-        _positive(self, "outage_patience", "recorded_silence", "cache_size_mb", "batch_save_size")
+        _positive(
+            self, "outage_patience", "stall_patience", "recorded_silence", "cache_size_mb", "batch_save_size"
+        )
         _positive(self, "max_session_age_days", "max_checkpoint_age_days", "max_history_age_days")
         _positive(self, "max_storage_size_mb")
         if not 1 <= self.compression_level <= 9:

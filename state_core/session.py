@@ -50,6 +50,7 @@ from state_core.exceptions import (
     TransitionError,
 )
 from state_core.heads import short
+from state_core.keeping import Keeper
 from state_core.log import EventLog
 from state_core.pausing import OnPause
 from state_core.records import (
@@ -121,6 +122,7 @@ class Session(Asking):
         self._created = False
         self._step_numbers: dict[str, int] = {}
         self._watcher: asyncio.Task[None] | None = None
+        self._keeper = Keeper(session_id, config, self._writer.renew_from_elsewhere)
         self._is_left = False
 
     # Branches and steps
@@ -295,6 +297,7 @@ class Session(Asking):
             raise
         self._refresh_content()
         self._watcher = asyncio.create_task(self._watch(), name=f"watch {self.session_id}")
+        self._keeper.begin()
         if self._on_entered:
             self._on_entered()
         return self
@@ -402,6 +405,7 @@ class Session(Asking):
 
     async def _stop_watching(self) -> None:
         self._is_left = True
+        self._keeper.end()
         if self._watcher:
             self._watcher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -410,14 +414,14 @@ class Session(Asking):
     # Watching: renew the lease, look for requests, auto-save, automatic checkpoints
 
     async def _watch(self) -> None:
-        renewed = saved = time.monotonic()
+        saved = time.monotonic()
         # Cancelling alone does not do: a client of a store may swallow that.
         while not self._writer.lost and not self._is_left:
             await asyncio.sleep(self._config.control_interval)
             try:
-                if not self._is_paused and time.monotonic() - renewed > self._config.lease_ttl / 3:
+                if not self._is_paused and self._keeper.is_due:
                     await self._writer.renew()
-                    renewed = time.monotonic()
+                    self._keeper.renewed()
                 await self._look()
                 if self._auto_save_is_due(saved):
                     saved = time.monotonic()

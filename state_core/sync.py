@@ -23,7 +23,8 @@ from typing import Any
 class LoopThread:
     """An event loop that runs in a daemon thread from first use on."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "state_core.sync") -> None:
+        self._name = name
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lock = threading.Lock()
 
@@ -38,7 +39,7 @@ class LoopThread:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                threading.Thread(target=self._loop.run_forever, name="state_core.sync", daemon=True).start()
+                threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True).start()
             return self._loop
 
 

@@ -280,6 +280,14 @@ class Writer:
             except LeaseLost:
                 await self._reclaim()
 
+    async def renew_from_elsewhere(self) -> bool:
+        """In another thread, without waiting for what is being written; False where it is not held."""
+        fence = self._fence
+        if fence == NONE:
+            return False
+        await self.log.storage.renew(self.session_id, fence, self._config.lease_ttl)
+        return True
+
     async def take_again(self) -> None:
         """Acquire after a release. Raises LeaseHeld."""
         async with self._writing:

