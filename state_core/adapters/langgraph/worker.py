@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from state_core.exceptions import ConfigurationError
 from state_core.manager import StateManager
 from state_core.records import Head, SessionStatus
 from state_core.rounds import GoOn, Worker
+from state_core.sync import shared
 
 
 class GraphWorker(Worker):
@@ -43,13 +45,19 @@ class GraphWorker(Worker):
         graph = self.graphs.get(head.workflow)
         if graph is None or "resume" in head.refuses:
             return None
-        return lambda noted: run_session(
-            graph,
-            thread_id=head.session_id,
-            workflow=head.workflow,
-            metadata=noted,
-            statuses=self.statuses,
-        )
+
+        async def go_on(noted: Mapping[str, Any]) -> None:
+            threads = graph.checkpointer.threads
+            thread = await asyncio.wrap_future(shared.submit(threads.read_session(head.session_id)))
+            await run_session(
+                graph,
+                thread_id=thread.thread_id if thread else head.session_id,
+                workflow=head.workflow,
+                metadata=noted,
+                statuses=self.statuses,
+            )
+
+        return go_on
 
 
 Graph = Pregel[Any, Any, Any, Any] | StateGraph[Any, Any, Any, Any]

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 
 from state_core import MemoryStorageBackend, SessionStatus, StateManager, StateManagerConfig, StorageBackend
 from state_core.adapters.langgraph import GraphWorker, StateCoreSaver, run_session
+from state_core.adapters.langgraph.ids import session_id_of
 from state_core.adapters.langgraph.worker import graph_workers, graphs_in
 from state_core.exceptions import ConfigurationError
 from state_core.management.commands.run_worker import load
 from state_core.storage import from_url
-from tests.adapters.langgraph.graphs import APPROVAL, GRAPHS
+from tests.adapters.langgraph.graphs import APPROVAL, GRAPHS, Approval
 from tests.orchestra.conftest import eventually, reaches
 
 ROOT = Path(__file__).parents[3]
@@ -37,7 +40,7 @@ async def waiting(manager: StateManager, session_id: str = "t") -> Any:
     """A session that stopped before it publishes, and that somebody resumed."""
     graph = approval(manager, interrupt_before=["publish"])
     await run_session(graph, {"draft": ""}, thread_id=session_id)
-    await manager.resume_execution(session_id)
+    await manager.resume_execution(session_id_of(session_id))
     return graph
 
 
@@ -64,6 +67,28 @@ async def test_a_graph_with_another_checkpointer_is_told_what_it_lacks() -> None
     foreign = APPROVAL.compile(checkpointer=InMemorySaver())
     with pytest.raises(ConfigurationError, match="'other' was not. Compile it with"):
         graph_workers({"other": foreign}, [StateManager(MemoryStorageBackend())])
+
+
+async def test_a_thread_goes_on_under_the_name_that_the_framework_gave_it(storage: StorageBackend) -> None:
+    manager = StateManager(storage, config=CONFIG)
+    graph = await waiting(manager, "tides / 2024")
+    seen: list[str] = []
+
+    def publish(state: Approval, config: RunnableConfig) -> dict[str, str]:
+        seen.append(config["configurable"]["thread_id"])
+        return {"published": "yes"}
+
+    builder = StateGraph(Approval)
+    builder.add_node("write", lambda state: {"draft": "tides"})
+    builder.add_node("publish", publish)
+    builder.add_edge(START, "write")
+    builder.add_edge("write", "publish")
+    worker = GraphWorker({"approval": builder.compile(checkpointer=graph.checkpointer)}, poll=0.02)
+    running = asyncio.create_task(worker.run())
+    await reaches(manager, session_id_of("tides / 2024"), SessionStatus.COMPLETED, within=60)
+    worker.stop()
+    await running
+    assert seen == ["tides / 2024"]
 
 
 async def test_a_session_that_kills_its_worker_is_not_taken_up_for_ever(
