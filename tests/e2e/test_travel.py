@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from state_core.manager import StateManager
 from tests.e2e.conftest import Orchestrators, Server
@@ -29,7 +30,8 @@ async def main():
             if number == 6:
                 await session.checkpoint("sixth")
                 two = await session.open_branch("two", parent=one)
-            await asyncio.sleep(0.1)
+            # Slower once tests have seen enough: the page shows the newest fifty.
+            await asyncio.sleep(0.1 if number < 20 else 3)
 """
 
 WITNESS = """
@@ -123,6 +125,26 @@ async def test_what_is_looked_at_stays_while_the_session_goes_on(travel: Travel)
     await page.get_by_role("link", name="Steps", exact=True).click()
     await until(lambda: _has_more_than(travel, 14))
     assert await not_reloaded(page)
+
+
+async def test_charts_that_were_still_on_their_way_show_the_event_that_was_gone_to(travel: Travel) -> None:
+    page, gone, answered = travel.page, asyncio.Event(), asyncio.Event()
+
+    async def answer_late(route: Route) -> None:
+        """First what was asked for first: how it is at present."""
+        await (answered if "at=" in route.request.url else gone).wait()
+        await route.continue_()
+
+    await travel.gets_to(7)
+    await page.route("**/charts.json*", answer_late)
+    page.on("requestfinished", lambda request: answered.set() if "charts.json" in request.url else None)
+    await open_live(page, travel.url)
+    await expect(page.locator("#checkpoints .checkpoint")).to_have_count(2)
+    await page.keyboard.press("[")
+    await expect(travel.banner).to_be_visible()
+    gone.set()
+    sixth = await travel.place_of("sixth")
+    await expect(page.locator("#graph")).to_have_attribute("data-seq", str(sixth))
 
 
 async def _is_more(locator, before: int) -> bool:  # type: ignore[no-untyped-def]

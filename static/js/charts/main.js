@@ -96,6 +96,8 @@ class Charts {
 
   async start() {
     const [Plotly] = await Promise.all([loadPlotly(this.host.dataset.plotlyUrl), this.fetch()]);
+    // The answer was for an event that nobody looks at any more.
+    while (!this.state.model) await this.fetch();
     this.wanted = false;
     this.graph.take(this.state, Plotly);
     this.graph.draw();
