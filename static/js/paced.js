@@ -3,7 +3,7 @@
 const REST = 4; // pauses of so many times as long as it took
 
 export function paced(act, leastPause) {
-  let timer = 0, ended = -Infinity, cost = 0, due = false;
+  let isPlanned = false, ended = -Infinity, cost = 0, due = false;
 
   async function run() {
     due = false;
@@ -13,14 +13,16 @@ export function paced(act, leastPause) {
     } finally {
       ended = performance.now();
       cost = ended - began;
-      timer = 0;
+      isPlanned = false;
       if (due) ask();
     }
   }
 
   function ask() {
     due = true;
-    timer ||= setTimeout(run, Math.max(0, ended + Math.max(leastPause, REST * cost) - performance.now()));
+    if (isPlanned) return;
+    isPlanned = true;
+    setTimeout(run, Math.max(0, ended + Math.max(leastPause, REST * cost) - performance.now()));
   }
   return ask;
 }
