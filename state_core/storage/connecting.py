@@ -13,10 +13,9 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from state_core.exceptions import ConfigurationError
+from state_core.storage.sqlitecodes import LOCK_SECONDS
 
 SHAPES = "postgresql://user:password@host/database, sqlite:///relative.db or sqlite:////absolute.db"
-LOCK_SECONDS = 20.0
-"""How long a SQLite connection waits for another's write."""
 _setting_up = threading.Lock()
 
 

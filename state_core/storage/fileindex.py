@@ -30,6 +30,7 @@ from state_core.records import (
 from state_core.storage import durations
 from state_core.storage.base import HeadQuery
 from state_core.storage.durations import NOT_ENDED, Kind, Part
+from state_core.storage.sqlitecodes import once_free
 from state_core.storage.terms import MICROSECOND
 
 TIMES = ("created_at", "started_at", "ended_at", "updated_at", "lease_expires_at")
@@ -86,7 +87,7 @@ class FileIndex:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode=WAL")
+        once_free(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         connection.execute("PRAGMA synchronous=NORMAL")
         connection.executescript(SCHEMA)
         _add_new_columns(connection)

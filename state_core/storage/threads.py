@@ -17,6 +17,7 @@ from weakref import WeakSet
 
 from django.db import InterfaceError, OperationalError, connections
 
+from state_core.storage.sqlitecodes import once_free
 from state_core.storage.workers import Workers
 
 T = TypeVar("T")
@@ -85,7 +86,7 @@ class ConnectionThreads:
         # Read before it connects: an outage that begins meanwhile is then noticed at the next use.
         self._local.outages = self._outages
         with connection.wrap_database_errors:
-            connection.connect()
+            once_free(connection.connect)
         connection.close_at = None
         with self._lock:
             if connection not in self._opened:

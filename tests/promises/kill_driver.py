@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from state_core import Message, RedisStorageBackend, Session, StateManager, StateManagerConfig, StorageBackend
@@ -122,6 +123,9 @@ async def work(store: StorageBackend, lease_ttl: float, verb: str, *arguments: s
         await rewrite(store, verb, *arguments)
         return
     config = StateManagerConfig(lease_ttl=lease_ttl, control_interval=lease_ttl / 5)
+    if verb == "hold":
+        # It lets its lease run out, as if the whole machine stood still.
+        config = replace(config, stall_patience=0.01)
     manager = StateManager(store, config=config)
     try:
         if verb == "hold":
