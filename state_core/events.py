@@ -108,15 +108,6 @@ class EventKind(StrEnum):
 CREATING = frozenset({EventKind.SESSION_CREATED, EventKind.SESSION_FORKED, EventKind.SESSION_COMPACTED})
 """The kinds that a session's log begins with."""
 
-COMMANDS = frozenset(
-    {
-        EventKind.PAUSE_REQUESTED,
-        EventKind.RESUME_REQUESTED,
-        EventKind.RESTORE_REQUESTED,
-        EventKind.CANCEL_REQUESTED,
-    }
-)
-
 Change = list[Any]
 """A plain state change, as JSON: ``["set", path, value]``, ``["remove", path]``,
 ``["append", path, [items]]`` or ``["truncate", path, length]``; a path is a list of keys. ``["keep", [],

@@ -480,9 +480,6 @@ COUNTS = (
 """What a head counts. ``questions`` are the open ones; ``state_bytes`` is the size of the present
 state's content as JSON, ``stored_bytes`` what its log takes in the store."""
 
-LOG_COUNTS = frozenset({"checkpoints", "restores", "stored_bytes"})
-"""Counts of the log, not of the state: a restore does not rewind them."""
-
 
 @dataclass
 class Head:
