@@ -5,11 +5,10 @@ The page is painted from this; graph, timeline and everything else that needs th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from marsys_dashboard.outlines import MESSAGE_KINDS, Outline, OutlineCache
-from state_core.events import Event, EventKind
+from state_core.events import EventKind
 from state_core.exceptions import DamagedError
 from state_core.fold import empty_document
 from state_core.manager import StateManager
@@ -46,15 +45,6 @@ async def glance(store: str, manager: StateManager, head: Head, cache: OutlineCa
         return None  # the fold says what is wrong
     outline.document.update(_document(head), branches=outline.document["branches"])
     return outline
-
-
-async def _opened(manager: StateManager, head: Head, newest: Sequence[Event]) -> list[Event]:
-    """Where the branches of these messages were opened, each as if it stood alone."""
-    writing = {event.branch_id for event in newest if event.branch_id}
-    if not writing:
-        return []
-    opened = await manager.log.read(head.session_id, kinds=[EventKind.BRANCH_OPENED], bodies=False)
-    return [replace(e, data={**e.data, "parents": []}) for e in opened if e.branch_id in writing]
 
 
 def _is_plain(head: Head) -> bool:

@@ -6,6 +6,7 @@ from django.urls import path
 
 from marsys_dashboard import actions, saved_views, signin, views
 from marsys_dashboard.activity_views import urlpatterns as activity_pages
+from marsys_dashboard.alive import urlpatterns as alive
 from marsys_dashboard.assets import urlpatterns as files
 from marsys_dashboard.clean_up_views import urlpatterns as clean_up_pages
 from marsys_dashboard.compare import urlpatterns as compare_pages
@@ -39,6 +40,7 @@ urlpatterns = [
     ),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("favicon.ico", views.favicon, name="favicon"),
+    *alive,
     *files,
     path("admin/", admin.site.urls),
 ]

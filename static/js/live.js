@@ -16,6 +16,7 @@ const SOON = 120000;
 const ACK_FRAMES = 8, ACK_BYTES = 200000, ACK_AFTER = 500;
 const SILENCE = 25000; // the server says something every 10 s
 const ASK_AGAIN = 2000;
+const ALIVE = "/alive/", ANSWER_WITHIN = 5000;
 const THIN = "\u202f";
 const REFUSED = {
   4401: "Signed out",
@@ -41,6 +42,7 @@ const line = {
   heardAt: 0,
   askedAt: 0,
   timer: 0,
+  asksIfAlive: false,
   opened: 0,
   heldRows: new Set(), // of a list that is frozen
   unread: { frames: 0, bytes: 0, timer: 0 },
@@ -92,7 +94,26 @@ function retryLater() {
   const wait = Math.min(isLong ? SLOW_RETRY : LONGEST_RETRY, FIRST_RETRY * 2 ** line.retries);
   line.retries += 1;
   clearTimeout(line.timer);
-  line.timer = setTimeout(connect, wait * (0.5 + Math.random() / 2));
+  line.timer = setTimeout(connectOnceItAnswers, wait * (0.5 + Math.random() / 2));
+}
+
+// A browser keeps new sockets waiting after many have failed: Chromium for up to 5 s. So whoever was cut off asks
+// by HTTP, which nothing holds back, until the server answers.
+async function connectOnceItAnswers() {
+  clearTimeout(line.timer);
+  if (line.asksIfAlive) return;
+  line.asksIfAlive = true;
+  const answers = await isAlive();
+  line.asksIfAlive = false;
+  answers ? connect() : retryLater();
+}
+
+async function isAlive() {
+  try {
+    return (await fetch(ALIVE, { method: "HEAD", cache: "no-store", signal: AbortSignal.timeout(ANSWER_WITHIN) })).ok;
+  } catch {
+    return false; // the line, or the server, is away: what the badge says
+  }
 }
 
 function drop() {
@@ -110,7 +131,7 @@ function close(socket) {
 function retryNow() {
   if (line.socket || line.refused) return;
   line.retries = 0;
-  connect();
+  connectOnceItAnswers();
 }
 
 export function say(message) {

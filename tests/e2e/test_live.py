@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, expect
+from playwright.async_api import BrowserContext, Page, WebSocket, expect
 
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
@@ -88,6 +88,8 @@ async def test_after_ten_seconds_off_the_line_everything_is_there_once_and_in_or
     await manager.create_session("cut")
     await open_session(page, line.url, "cut", "?tab=log")
     await line.cut()
+    sockets: list[WebSocket] = []
+    page.on("websocket", lambda socket: sockets.append(socket))
     badge = page.locator("#live-badge")
     await expect(badge).to_contain_text("Offline")
     await expect(badge).to_contain_text("retrying")
@@ -97,6 +99,7 @@ async def test_after_ten_seconds_off_the_line_everything_is_there_once_and_in_or
     await line.restore()
     await expect(badge).to_have_attribute("data-state", "live", timeout=30_000)
     await expect(page.locator("main")).to_have_attribute("data-seq", "501")
+    assert len(sockets) == 1, "sockets that fail make the browser hold the next one back"
     events = await seen(page)
     assert list(events) == list(range(2, 502))
     assert all(len(times) == 1 for times in events.values())
