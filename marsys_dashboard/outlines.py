@@ -18,7 +18,7 @@ from state_core.exceptions import DamagedError, EncryptionKeyError
 from state_core.fold import apply_event, empty_document, pass_over
 from state_core.log import Range
 from state_core.manager import StateManager
-from state_core.records import Document, Head, parse_time
+from state_core.records import ENDED, Document, Head, StepStatus, parse_time
 
 STEP_KINDS = frozenset(
     {EventKind.STEP_STARTED, EventKind.STEP_RETRIED, EventKind.STEP_COMPLETED, EventKind.STEP_FAILED}
@@ -153,11 +153,21 @@ class Outline:
         found: Document | None = branch["steps"].get(key[1]) if branch else None
         return found
 
-    def newest_steps(self, *, branch_id: str = "", before: int | None = None, limit: int) -> list[StepKey]:
-        """Oldest first; those that began before event ``before``."""
+    def is_under_way(self, key: StepKey) -> bool:
+        step = self.step(key)
+        if step is None or step["status"] != StepStatus.RUNNING:
+            return False
+        return self.document["branches"][key[0]]["status"] not in ENDED
+
+    def newest_steps(
+        self, *, branch_id: str = "", active: bool = False, before: int | None = None, limit: int
+    ) -> list[StepKey]:
+        """Oldest first; those that began before event ``before``. ``active``: only those under way."""
         found: list[StepKey] = []
         for key in reversed(self.steps):
             if (branch_id and key[0] != branch_id) or (before and self.began(key) >= before):
+                continue
+            if active and not self.is_under_way(key):
                 continue
             found.append(key)
             if len(found) == limit:

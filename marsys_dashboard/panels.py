@@ -49,6 +49,8 @@ class Choice:
     everything: bool = False
     text: str = ""
     """What is searched for."""
+    active: bool = False
+    """Only steps that are under way?"""
     message: str = ""
     """An event and the number of a message in it, as ``412-0``."""
 
@@ -95,8 +97,9 @@ def _window(rows: list[Row], earlier: bool) -> dict[str, Any]:
 
 
 async def steps(view: View) -> dict[str, Any]:
+    choice = view.choice
     keys = view.outline.newest_steps(
-        branch_id=view.choice.branch, before=view.choice.before, limit=WINDOW + 1
+        branch_id=choice.branch, active=choice.active, before=choice.before, limit=WINDOW + 1
     )
     return _window(await _step_rows(view, keys[-WINDOW:]), len(keys) > WINDOW)
 

@@ -94,6 +94,7 @@ def _choice(request: HttpRequest) -> panels.Choice:
         around=_number(request, "around"),
         text=request.GET.get("q", "")[: search.LONGEST],
         everything=request.GET.get("all") == "1",
+        active=request.GET.get("active") == "1",
         message=request.GET.get("message", "")[:40],
     )
 
@@ -109,7 +110,7 @@ async def _view(
     at = await travel.asked_place(request, chosen, head)
     choice = _choice(request)
     outline = None
-    if at_a_glance and at is None and choice == panels.Choice():
+    if at_a_glance and at is None and choice == panels.Choice(active=choice.active):
         outline = await travel.at_a_glance(store, chosen, head)
     outline = outline or await travel.outline_at(store, chosen, head, at)
     now = head.last_seq if at is not None else outline.seq

@@ -206,6 +206,23 @@ async def test_steps_and_messages_of_one_branch_can_be_asked_for(
         assert 'data-branch-id="one"' in await panel(client, name, branch="one")
 
 
+async def test_only_steps_under_way_are_shown_where_only_what_is_active_is_wanted(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("one")
+        async with branch.step("Ended"):
+            pass
+        async with branch.step("At work"):
+            shown = await panel(client, "steps", active="1")
+            assert "At work" in shown
+            assert "Ended" not in shown
+            assert "checked" in shown
+    assert "<tr data-key=" not in await panel(client, "steps", active="1")
+    assert "No step is under way" in await panel(client, "steps", active="1")
+    assert "Ended" in await panel(client, "steps")
+
+
 async def test_a_step_is_shown_with_what_went_in_and_came_out(
     manager: StateManager, client: AsyncClient
 ) -> None:

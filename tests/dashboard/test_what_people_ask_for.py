@@ -116,6 +116,7 @@ SHOWN_BY = {
         e2e/test_charts_browser.py::test_active_only_leaves_finished_branches_out_of_the_timeline
         e2e/test_charts_browser.py::test_a_key_shows_what_is_active_and_another_lists_them_all
         e2e/test_list_and_acts.py::test_a_key_hides_what_has_ended_and_the_count_follows
+        e2e/test_live.py::test_a_switch_leaves_steps_under_way_alone_in_the_list_while_others_end
     """,
     16: """
         e2e/test_list_and_acts.py::test_keys_open_dialogs_and_escape_leaves_all_as_it_is

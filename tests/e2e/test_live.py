@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
@@ -298,6 +299,33 @@ async def test_what_the_address_selects_is_there_when_the_page_opens(
     await expect(page.get_by_label("Active only")).to_be_checked()
     await page.get_by_label("Active only").uncheck()
     await expect(page).to_have_url(f"{server.url}/sessions/default/address/")
+
+
+async def test_a_switch_leaves_steps_under_way_alone_in_the_list_while_others_end(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    rows = page.locator('[data-list="steps"] > tr')
+    async with manager.session("active") as session:
+        branch = await session.open_branch("one")
+        async with branch.step("First"):
+            pass
+        async with branch.step("Second"):
+            await open_session(page, server.url, "active", "?tab=steps")
+            await expect(rows).to_have_count(2)
+            await page.keyboard.press("a")
+            await expect(rows).to_have_text([re.compile("Second")])
+            assert page.url.endswith("?tab=steps&active=1")
+        await expect(page.get_by_text("No step is under way")).to_be_visible()
+        async with branch.step("Third"):
+            await expect(rows).to_have_text([re.compile("Third")])
+            await page.get_by_label("Active only").uncheck()
+            await expect(rows).to_have_count(3)
+            await page.get_by_label("Active only").check()
+            await expect(rows).to_have_count(1)
+    await expect(rows).to_have_count(0)
+    await page.get_by_role("link", name="Timeline & graph").click()
+    await expect(page.locator("#graph").get_by_label("Active only")).to_be_checked()
 
 
 async def test_what_agents_write_is_text_and_nothing_else(

@@ -32,6 +32,7 @@ export class Graph {
     this.foldButton = button(controls, "Fold again", "Fold the groups that were unfolded", () => this.actions.unfold(null));
     this.foldButton.hidden = true;
     this.activeSwitch = checkbox(controls, "Active only", false, (active) => this.actions.activeOnly(active));
+    this.activeSwitch.input.dataset.activeOnly = "";
     button(controls, "−", "Zoom out of the graph", () => this.zoom(1.4));
     button(controls, "+", "Zoom into the graph", () => this.zoom(1 / 1.4));
     button(controls, "Fit", "Show the whole graph", () => this.fit());

@@ -11,7 +11,7 @@ import { Graph } from "./graph.js";
 import { loadPlotly } from "./load.js";
 import { graphFrom, modelFrom } from "./model.js";
 import { key } from "../keys.js";
-import { setQuery } from "../session/selection.js";
+import { isActiveOnly, showActiveOnly } from "../session/active.js";
 import { make } from "./tools.js";
 import { Timeline } from "./timeline.js";
 
@@ -35,7 +35,7 @@ class Charts {
       pick: (id) => this.tell("state:checkpoint", { id }),
       group: (grouped) => this.regroup(grouped),
       unfold: (group) => this.unfold(group),
-      activeOnly: (active) => this.showActive(active),
+      activeOnly: showActiveOnly,
     };
     this.graph = new Graph(graphHost, actions);
     this.graph.activeSwitch.input.checked = this.state.activeOnly;
@@ -52,6 +52,7 @@ class Charts {
     document.addEventListener("state:flags", ({ detail }) => this.flag(detail.branches));
     document.addEventListener("state:select", ({ detail }) => this.select(detail));
     document.addEventListener("state:checkpoint", ({ detail }) => this.pick(detail.id));
+    document.addEventListener("state:active", ({ detail }) => this.showActive(detail.only));
     document.addEventListener("visibilitychange", () => this.paintSoon());
     document.addEventListener("tab:show", ({ detail }) => { if (detail.tab !== "graph") this.rest(); });
     onThemeChange(() => this.change({ colours: palette(this.host) }));
@@ -65,14 +66,13 @@ class Charts {
     key("g", "Go to the graph, then to the timeline", () => this.goToCharts());
     key("c", "Centre what is selected", () => this.eachInSight((chart) => chart.centre()));
     key("f", "Full screen", () => this.fillScreen());
-    key("a", "Show active branches only, or all", () => this.eachInSight(() => {}) && this.graph.activeSwitch.input.click());
     if (document.getElementById("travel")) return;
     key("[", "Previous checkpoint", () => this.state.model && this.timeline.nextMark(-1));
     key("]", "Next checkpoint", () => this.state.model && this.timeline.nextMark(1));
   }
 
   showActive(activeOnly) {
-    setQuery({ active: activeOnly ? "1" : "" });
+    this.graph.activeSwitch.input.checked = activeOnly;
     this.change({ activeOnly });
   }
 
@@ -300,8 +300,6 @@ class Charts {
     for (const chart of this.charts) if (!chart.isOutOfSight) chart.tick();
   }
 }
-
-const isActiveOnly = () => new URLSearchParams(location.search).has("active");
 
 // What the page asked for ahead comes as a page where it fails, what is asked for here as JSON.
 async function reasonOf(response) {

@@ -3,6 +3,7 @@
 import { key } from "../keys.js";
 import { paced } from "../paced.js";
 import { toast } from "../toast.js";
+import { isActiveOnly, showActiveOnly } from "./active.js";
 import { panel, parse, refreshTimes, sayMissing, unlessOvertaken } from "./fetching.js";
 import { Rows } from "./rows.js";
 import { onSelect, select, selection, setQuery } from "./selection.js";
@@ -39,16 +40,16 @@ function forget() {
 
 const branchOf = (name) => (name === "conversation" ? selection.branch : filter);
 const agentOf = (name) => (name === "messages" ? agentShown() : "");
-const isNarrowed = (name) => FILTERED.has(name) && Boolean(branchOf(name) || agentOf(name));
+const isOfActive = (name) => name === "steps" && isActiveOnly();
+const isNarrowed = (name) => FILTERED.has(name) && Boolean(branchOf(name) || agentOf(name) || isOfActive(name));
 
 function wanted(name, frame) {
   const rows = frame.rows[LISTED[name]] ?? [];
   const branch = branchOf(name), agent = agentOf(name);
   if (!isNarrowed(name)) return rows;
-  return rows.filter(({ html }) => {
-    const { branchId, agent: writer } = html ? parse(html).firstElementChild.dataset : {};
-    return html && (!branch || branchId === branch) && (!agent || writer === agent);
-  });
+  return rows.map((row) => ({ ...row, of: row.html ? parse(row.html).firstElementChild.dataset : {} }))
+    .filter(({ html, of }) => html && (!branch || of.branchId === branch) && (!agent || of.agent === agent))
+    .map((row) => (isOfActive(name) && row.of.status !== "running" ? { ...row, html: null } : row));
 }
 
 // After much was missed a frame has the newest rows of all; which of them are of one branch, the server knows.
@@ -65,6 +66,7 @@ document.addEventListener("state:frame", ({ detail: frame }) => {
   keepStanding(frame);
   followSelected(frame);
   followState(frame);
+  followActive(frame);
   mark();
 });
 
@@ -106,6 +108,7 @@ function queryOf(name) {
   if (name === "conversation") return { branch: selection.branch, around };
   if (name === "search") return { q: new URLSearchParams(location.search).get("q") };
   if (name === "messages") return { branch: filter, agent: agentShown() };
+  if (name === "steps") return { branch: filter, active: isActiveOnly() ? "1" : "" };
   return WINDOWS.includes(name) ? { branch: filter } : {};
 }
 
@@ -228,6 +231,23 @@ function followState(frame) {
   stating = setTimeout(() => load("state").catch(report), 800);
 }
 
+// Only steps under way
+
+const ENDS_STEPS = /^(branch|session)\.(completed|failed|cancelled)$/;
+
+// What a branch leaves under way when it ends has no event of its own.
+function followActive(frame) {
+  if (isActiveOnly() && page.dataset.tab === "steps" && frame.events.some(({ kind }) => ENDS_STEPS.test(kind))) load("steps").catch(report);
+}
+
+document.addEventListener("state:active", () => {
+  const holder = holderOf("steps");
+  const hadFocus = holder.contains(document.activeElement);
+  holder.removeAttribute("data-loaded");
+  if (page.dataset.tab !== "steps") return;
+  show("steps").then(() => hadFocus && holder.querySelector("[data-active-only]").focus());
+});
+
 // The conversation of one agent
 
 function agentShown() {
@@ -235,6 +255,7 @@ function agentShown() {
 }
 
 main.addEventListener("change", (event) => {
+  if (holderOf("steps").contains(event.target)) return showActiveOnly(event.target.checked);
   if (!event.target.matches("[data-agent-filter]")) return;
   setQuery({ agent: event.target.value });
   load("messages").then(() => holderOf("messages").querySelector("[data-agent-filter]")?.focus()).catch(report);
@@ -366,17 +387,6 @@ document.addEventListener("state:checkpoint", ({ detail }) => {
     if (is && detail.by !== "page") item.scrollIntoView({ block: "nearest" });
   }
 });
-
-// What is wrong
-
-const trouble = document.getElementById("trouble");
-const say = ({ detail }) => {
-  trouble.textContent = detail.message;
-  trouble.hidden = false;
-};
-document.addEventListener("state:trouble", say);
-document.addEventListener("state:gone", say);
-document.addEventListener("state:frame", () => { trouble.hidden = true; });
 
 // Keys
 

@@ -46,6 +46,17 @@ function mark(status) {
 mark(main.dataset.status);
 document.addEventListener("state:peek", ({ detail }) => mark(detail.status));
 
+// What is wrong
+
+const trouble = document.getElementById("trouble");
+const say = ({ detail }) => {
+  trouble.textContent = detail.message;
+  trouble.hidden = false;
+};
+document.addEventListener("state:trouble", say);
+document.addEventListener("state:gone", say);
+document.addEventListener("state:frame", () => { trouble.hidden = true; });
+
 // Leases run down
 
 function runDown() {
