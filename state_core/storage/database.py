@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, transaction
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Subquery, Sum
 
 from state_core.events import EventRecord
 from state_core.exceptions import (
@@ -429,15 +429,26 @@ class DatabaseStorageBackend(StorageBackend):
 
 
 def _events(connection: Any, tables: Tables, session_id: str, query: EventQuery) -> list[EventRecord]:
-    found = tables.event.objects.using(connection.alias).filter(_event_condition(session_id, query))
-    columns = EVENT_COLUMNS if query.bodies else HEADER_COLUMNS
-    ordered = found.order_by("-seq" if query.newest_first else "seq")[: query.limit]
-    return [to_record(session_id, row) for row in fetched(connection, ordered, columns)]
+    found = events_found(tables.event.objects.using(connection.alias), tables, session_id, query)
+    rows = fetched(connection, found, EVENT_COLUMNS if query.bodies else HEADER_COLUMNS)
+    return [to_record(session_id, row) for row in rows]
 
 
-def _event_condition(session_id: str, query: EventQuery) -> Q:
+def events_found(events: QuerySet[Any], tables: Tables, session_id: str, query: EventQuery) -> QuerySet[Any]:
+    found = events.filter(_event_condition(tables, session_id, query))
+    return found.order_by("-seq" if query.newest_first else "seq")[: query.limit]
+
+
+def _event_condition(tables: Tables, session_id: str, query: EventQuery) -> Q:
+    # Asked for by themselves, not joined: only so does PostgreSQL read in the index's order. Joined, it sorts
+    # all that is left of the log for each page of it.
+    own = tables.session.objects.filter(session_id=session_id)
     # What lies before the log's beginning is about to go.
-    condition = Q(session__session_id=session_id, seq__gt=query.after, seq__gte=F("session__first_seq"))
+    condition = Q(
+        session=Subquery(own.values("pk")),
+        seq__gt=query.after,
+        seq__gte=Subquery(own.values("first_seq")),
+    )
     if query.before is not None:
         condition &= Q(seq__lt=query.before)
     if query.kinds is not None:

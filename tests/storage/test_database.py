@@ -25,6 +25,7 @@ from state_core.exceptions import (
     StorageUnavailable,
 )
 from state_core.storage import database, headquery, migrate
+from state_core.storage.base import EventQuery
 from state_core.testing import (
     AppendContract,
     BatchContract,
@@ -453,6 +454,34 @@ async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, inde
         return pages[0].explain()
 
     assert index in await store._run(explain)
+
+
+EVENTS = """
+INSERT INTO marsys_state_event SELECT (jsonb_populate_record(
+    event, jsonb_build_object('id', -n, 'seq', n))).*
+FROM marsys_state_event event, generate_series(3, 20000) n WHERE event.seq = 2
+"""
+
+
+@pytest.mark.parametrize("newest_first", [False, True], ids=["oldest first", "newest first"])
+async def test_postgresql_reads_a_page_of_a_long_log_without_sorting_the_rest_of_it(
+    opened, postgres_url, newest_first
+):
+    store = opened(postgres_url)
+    await create(store, "s")
+    await store.append("s", [message()])
+    query = EventQuery(after=100, limit=1000, newest_first=newest_first)
+
+    def explain(connection, tables):
+        with connection.cursor() as cursor:
+            cursor.execute(EVENTS)
+            cursor.execute("ANALYZE marsys_state_event")
+        events = tables.event.objects.using(connection.alias)
+        return database.events_found(events, tables, "s", query).explain()
+
+    plan = await store._run(explain)
+    assert "marsys_state_event_uq" in plan
+    assert "Sort" not in plan
 
 
 FORKING = """
