@@ -27,6 +27,7 @@ from marsys_dashboard.acts import (
     primary,
     title,
 )
+from marsys_dashboard.checkpoint_windows import newest_first, offered
 from marsys_dashboard.failures import sentence, status_of, wants_json
 from marsys_dashboard.forms import ActForm, answer_fields
 from marsys_dashboard.managers import manager
@@ -174,7 +175,7 @@ class Dialog:
             "consequences": consequences(self.action, await self._preview(checkpoint)),
             "why_not": acts[self.action.verb].why_not,
             "destructive": self.action.verb in DESTRUCTIVE,
-            "checkpoints": self.checkpoints,
+            "checkpoints": offered(self.checkpoints, checkpoint.id if checkpoint else ""),
             "checkpoint": checkpoint,
             "questions": self.questions,
             "question": question,
@@ -249,7 +250,7 @@ async def _checkpoints(of_store: StateManager, session_id: str, action: Action) 
         return [before] if before else []
     if "checkpoint" not in ActForm.FIELDS[action.verb]:
         return []
-    return list(reversed(await of_store.list_checkpoints(session_id)))
+    return newest_first(await of_store.list_checkpoints(session_id))
 
 
 async def _questions(of_store: StateManager, session_id: str, action: Action) -> list[Question]:

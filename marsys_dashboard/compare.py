@@ -12,6 +12,7 @@ from django.urls import path, reverse
 from django.views.decorators.http import require_safe
 
 from marsys_dashboard import converters  # noqa: F401 - named in the addresses
+from marsys_dashboard.checkpoint_windows import newest_first, offered
 from marsys_dashboard.differences import shown
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import json_file, page
@@ -64,7 +65,7 @@ async def subject(store: str, session_id: str) -> Subject:
     """Raises StoreNotFound, InvalidId, SessionNotFound."""
     chosen = manager(store)
     head = await chosen.get_head(check_id(session_id))
-    return Subject(store, head, tuple((await chosen.list_checkpoints(session_id))[::-1]))
+    return Subject(store, head, tuple(newest_first(await chosen.list_checkpoints(session_id))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +172,8 @@ async def compare(request: HttpRequest, store: str, session_id: str) -> HttpResp
         "asked": asked,
         "events_a": events(asked.a, asked.of_a, asked.of_b),
         "events_b": events(asked.b, asked.of_b, asked.of_a),
+        "offered_a": offered(asked.of_a.checkpoints, asked.a),
+        "offered_b": offered(asked.of_b.checkpoints, asked.b),
         "family": await family(asked.of_a, asked.of_b),
         "json": f"{reverse('compare-json', args=[store, session_id])}?{asked.query}",
     }

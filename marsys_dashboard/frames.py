@@ -142,6 +142,8 @@ class Shown:
     steps: list[StepKey]
     messages: list[Header]
     log: Sequence[Header]
+    checkpoints: list[str]
+    """Ids."""
     omitted: dict[str, int]
     """List → how many more rows its events touched."""
 
@@ -152,13 +154,28 @@ def shown_of(events: Sequence[Header]) -> Shown:
     before = [key for key in touched if key not in begun]
     steps = [key for key in touched if key in begun]
     messages = [event for event in events if event.kind in MESSAGE_KINDS]
-    found = {"steps": len(steps), "messages": len(messages), "log": len(events)}
+    made, others = _checkpoint_ids(events)
+    found = {"steps": len(steps), "messages": len(messages), "log": len(events), "checkpoints": len(made)}
     return Shown(
         [*before, *steps[-NEWEST_ROWS:]],
         messages[-NEWEST_ROWS:],
         events[-NEWEST_ROWS:],
+        [*others, *made[-NEWEST_ROWS:]],
         {name: count - NEWEST_ROWS for name, count in found.items() if count > NEWEST_ROWS},
     )
+
+
+def _checkpoint_ids(events: Sequence[Header]) -> tuple[list[str], list[str]]:
+    """Of those that were made and are not deleted again, and of the others that events touch."""
+    touched: dict[str, EventKind | str] = {}
+    for event in events:
+        if event.kind in CHECKPOINT_KINDS:
+            for each in event.data.get("ids") or [event.data["id"]]:
+                is_new = touched.get(each) == EventKind.CHECKPOINT_CREATED
+                gone = event.kind == EventKind.CHECKPOINT_DELETED
+                touched[each] = EventKind.CHECKPOINT_CREATED if is_new and not gone else event.kind
+    made = [i for i, kind in touched.items() if kind == EventKind.CHECKPOINT_CREATED]
+    return made, [i for i, kind in touched.items() if kind != EventKind.CHECKPOINT_CREATED]
 
 
 def _step_key(event: Header) -> StepKey:
@@ -182,7 +199,7 @@ def _rows(beat: Beat, shown: Shown) -> dict[str, list[dict[str, Any]]]:
         "steps": [row.as_json() for row in _step_rows(beat, shown)],
         "messages": [row.as_json() for row in _message_rows(beat, shown)],
         "log": [log_row(event).as_json() for event in shown.log],
-        "checkpoints": _checkpoints(beat),
+        "checkpoints": _checkpoints(beat, shown),
         "questions": _questions(beat),
     }
 
@@ -203,13 +220,12 @@ def _message_rows(beat: Beat, shown: Shown) -> list[Row]:
     ]
 
 
-def _checkpoints(beat: Beat) -> list[dict[str, Any]]:
+def _checkpoints(beat: Beat, shown: Shown) -> list[dict[str, Any]]:
     """Those that the events touch; without HTML where they are gone."""
-    events = [event for event in beat.events if event.kind in CHECKPOINT_KINDS]
-    touched = dict.fromkeys(i for event in events for i in (event.data.get("ids") or [event.data["id"]]))
     present = {checkpoint.id: checkpoint for checkpoint in beat.checkpoints}
     return [
-        checkpoint_row(present[i]).as_json() if i in present else {"key": i, "html": None} for i in touched
+        checkpoint_row(present[i]).as_json() if i in present else {"key": i, "html": None}
+        for i in shown.checkpoints
     ]
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from marsys_dashboard import checkpoint_windows
 from marsys_dashboard.contents import (
     SHOWN,
     SHOWN_AT_MOST,
@@ -53,6 +54,10 @@ class Choice:
     """Only steps that are under way?"""
     message: str = ""
     """An event and the number of a message in it, as ``412-0``."""
+    checkpoint: str = ""
+    """One that is to be in the window of checkpoints."""
+    aside: bool = False
+    """Is the list the short one that stands beside the charts?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +157,23 @@ async def log(view: View) -> dict[str, Any]:
     return _window([log_row(event) for event in reversed(events[:WINDOW])], len(events) > WINDOW)
 
 
-async def checkpoints(view: View) -> list[Row]:
-    """Newest first."""
+async def checkpoints(view: View) -> dict[str, Any]:
+    """Newest first, whatever event is looked at."""
     found = await view.manager.list_checkpoints(view.session_id)
-    return [checkpoint_row(checkpoint) for checkpoint in reversed(found)]
-
-
-async def checkpoint_panel(view: View) -> dict[str, Any]:
-    return {"rows": await checkpoints(view)}
+    shown = checkpoint_windows.window(
+        found,
+        before=view.choice.before,
+        around=view.choice.checkpoint,
+        limit=checkpoint_windows.SIDE if view.choice.aside else checkpoint_windows.WINDOW,
+    )
+    rows = [checkpoint_row(checkpoint) for checkpoint in shown.checkpoints]
+    return {
+        "rows": rows,
+        "earlier": shown.before is not None,
+        "before": shown.before,
+        "later": shown.is_later,
+        "marks": checkpoint_windows.marks(found),
+    }
 
 
 async def questions(view: View) -> list[Row]:
@@ -182,8 +196,13 @@ async def question_panel(view: View) -> dict[str, Any]:
 
 
 async def side(view: View) -> dict[str, Any]:
-    """Inspector and conversation of what is selected."""
-    return {"inspected": await inspector(view), "conversation": await conversation(view)}
+    """Inspector and conversation of what is selected, and the newest checkpoints."""
+    short = replace(view, choice=replace(view.choice, aside=True, before=None))
+    return {
+        "inspected": await inspector(view),
+        "conversation": await conversation(view),
+        "checkpoints": await checkpoints(short),
+    }
 
 
 async def inspector(view: View) -> dict[str, Any]:
@@ -305,7 +324,7 @@ PANELS: Mapping[str, Callable[[View], Awaitable[dict[str, Any]]]] = {
     "steps": steps,
     "messages": conversations,
     "log": log,
-    "checkpoints": checkpoint_panel,
+    "checkpoints": checkpoints,
     "questions": question_panel,
     "inspector": _inspector_panel,
     "conversation": _conversation_panel,

@@ -67,7 +67,6 @@ async def session(request: HttpRequest, store: str, session_id: str) -> HttpResp
         "may": " ".join(sorted(permissions)),
         "panel_html": await _panel_html(view, tab),
         "questions": await panels.questions(view),
-        "checkpoints": await panels.checkpoints(view),
         **await panels.side(view),
     }
     return await page(request, "session/session.html", context)
@@ -96,6 +95,8 @@ def _choice(request: HttpRequest) -> panels.Choice:
         everything=request.GET.get("all") == "1",
         active=request.GET.get("active") == "1",
         message=request.GET.get("message", "")[:40],
+        checkpoint=request.GET.get("checkpoint", "")[:128],
+        aside=request.GET.get("aside") == "1",
     )
 
 

@@ -10,6 +10,7 @@ from django.urls import path
 from django.views.decorators.http import require_safe
 
 from marsys_dashboard import converters, logwords  # noqa: F401 - named in the addresses
+from marsys_dashboard.checkpoint_windows import neighbours
 from marsys_dashboard.feed import feed
 from marsys_dashboard.glance import glance
 from marsys_dashboard.managers import manager
@@ -21,7 +22,7 @@ from state_core.exceptions import CheckpointNotFound, InvalidValue
 from state_core.fold import state_counts
 from state_core.log import Range
 from state_core.manager import StateManager
-from state_core.records import Document, Head, SessionStatus, check_id, parse_time
+from state_core.records import Checkpoint, Document, Head, SessionStatus, check_id, parse_time
 
 MOMENTS = 2_000
 """Moments of one session that a page is told of at most."""
@@ -115,6 +116,25 @@ async def moments(request: HttpRequest, store: str, session_id: str) -> HttpResp
     return JsonResponse({"moments": found})
 
 
+@require_safe
+@require("view")
+async def nearest(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
+    """Those next to the event of ``?to=``, as ``{"previous": {"id", "seq"} or null, "next": …}``."""
+    asked = request.GET.get("to", "")
+    if not (asked.isdecimal() and len(asked) < 16):
+        raise InvalidValue(f"{asked[:40]!r} is no event. Ask for ?to= and its number.")
+    found = await manager(store).list_checkpoints(check_id(session_id))
+    previous, following = neighbours(found, int(asked))
+    return JsonResponse({"previous": _brief(previous), "next": _brief(following)})
+
+
+def _brief(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
+    return {"id": checkpoint.id, "seq": checkpoint.seq} if checkpoint else None
+
+
+_HERE = "sessions/<store:store>/<session_id:session_id>"
+
 urlpatterns = [
-    path("sessions/<store:store>/<session_id:session_id>/moments.json", moments, name="moments"),
+    path(f"{_HERE}/moments.json", moments, name="moments"),
+    path(f"{_HERE}/nearest.json", nearest, name="nearest-checkpoints"),
 ]

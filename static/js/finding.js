@@ -1,5 +1,5 @@
 // Filters and views of the list: the form leaves out what is empty, the menus follow the address, a link is copied.
-import { toast } from "./toast.js";
+import { copyLink } from "./copy.js";
 
 const DEFAULT_SORT = "-created_at";
 
@@ -25,16 +25,9 @@ function showCopy() {
   for (const button of document.querySelectorAll("[data-copy-link]")) button.hidden = false;
 }
 
-async function copyLink() {
-  try {
-    await navigator.clipboard.writeText(location.href);
-    toast("The link is copied. It shows what you see, filters and sorting included.");
-  } catch {
-    toast(`The browser does not allow it. Copy it from here: ${location.href}`, "error");
-  }
-}
-
-document.addEventListener("click", ({ target }) => target.closest?.("[data-copy-link]") && copyLink());
+document.addEventListener("click", ({ target }) => {
+  if (target.closest?.("[data-copy-link]")) copyLink(location.href, "The link is copied. It shows what you see, filters and sorting included.");
+});
 showCopy();
 
 // A menu closes when somebody turns to something else.

@@ -1,5 +1,6 @@
 // The inbox: answered in place, and kept as it is by what happens elsewhere. What somebody is typing into is
 // never replaced; a question that somebody else answered says so, and the text stays where it is.
+import "./copy.js";
 import { firstProblem, showProblem } from "./dialogs.js";
 import { key } from "./keys.js";
 import { refresh as refreshTimes } from "./time.js";
@@ -91,13 +92,20 @@ inbox.addEventListener("toggle", async ({ target }) => {
   target.dataset.loaded = "1";
   const place = target.querySelector("[data-context-body]");
   const response = await fetch(target.dataset.context).catch(() => null);
-  if (response?.ok) place.innerHTML = await response.text();
-  else {
+  if (response?.ok) {
+    place.innerHTML = await response.text();
+    leadToSession(place, new URL("../../", response.url));
+  } else {
     place.textContent = "It could not be loaded. Close and open this to try again.";
     delete target.dataset.loaded;
   }
   refreshTimes(place);
 }, true);
+
+// Its links are those of the session's page.
+function leadToSession(place, session) {
+  for (const link of place.querySelectorAll('a[href^="?"]')) link.href = new URL(link.getAttribute("href"), session);
+}
 
 // Keeping up
 

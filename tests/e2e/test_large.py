@@ -49,3 +49,38 @@ async def test_a_tab_that_is_read_further_up_is_as_it_was_when_somebody_comes_ba
     for tab in ("Log", "Timeline & graph", "Steps"):
         await page.get_by_role("link", name=tab, exact=True).click()
     await expect(first).to_have_attribute("data-step-id", "s100")
+
+
+async def test_of_very_many_checkpoints_the_page_shows_some_and_leads_to_all(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page, session_id = signed_in_page, "many-checkpoints"
+    await manager.create_session(session_id)
+    ids = [await manager.create_checkpoint(session_id, f"turn {n}") for n in range(130)]
+    await open_live(page, f"{server.url}/sessions/default/{session_id}/?tab=checkpoints")
+    aside = page.locator("#checkpoints .checkpoint")
+    listed = page.locator('[data-panel="checkpoints"] .checkpoint')
+    await expect(aside).to_have_count(12)
+    await expect(listed).to_have_count(50)
+    await expect(listed.first).to_contain_text("turn 129")
+
+    await listed.last.scroll_into_view_if_needed()
+    await page.locator('[data-panel="checkpoints"] .earlier button').click()
+    await expect(listed).to_have_count(80)
+    await expect(listed.first).to_contain_text("turn 109")
+    await expect(listed.last).to_contain_text("turn 30")
+    await manager.create_checkpoint(session_id, "while reading")
+    await expect(aside.first).to_contain_text("while reading")
+    await expect(listed.first).to_contain_text("turn 109")
+    await page.get_by_role("button", name="Newest checkpoints · 1 new").click()
+    await expect(listed.first).to_contain_text("while reading")
+    await expect(listed).to_have_count(50)
+
+    seventh = (await manager.get_checkpoint(ids[6])).seq
+    await page.goto(f"{server.url}/sessions/default/{session_id}/?at={seventh}")
+    await page.keyboard.press("[")
+    await page.keyboard.press("[")
+    await expect(page.locator("#travel .past")).to_contain_text("checkpoint “turn 4”")
+    await expect(page.locator("#checkpoints .checkpoint.is-selected")).to_contain_text("turn 4")
+    await page.keyboard.press("]")
+    await expect(page.locator("#travel .past")).to_contain_text("checkpoint “turn 5”")

@@ -1,17 +1,19 @@
 // The page of a session: tabs, lists, inspector, conversation. What it shows comes from the server, as rows
 // in frames or as panels; what whoever reads has chosen is touched by nobody else.
+import "../copy.js";
 import { key } from "../keys.js";
 import { paced } from "../paced.js";
 import { toast } from "../toast.js";
 import { isActiveOnly, showActiveOnly } from "./active.js";
 import { panel, parse, refreshTimes, sayMissing, unlessOvertaken } from "./fetching.js";
+import { NewestFirst } from "./newest-first.js";
 import { Rows } from "./rows.js";
 import { onSelect, select, selection, setQuery } from "./selection.js";
 import { keepStanding } from "./standing.js";
 
 const main = document.getElementById("main");
 const page = main.querySelector(".session");
-const LISTED = { steps: "steps", messages: "messages", log: "log", checkpoints: "checkpoints", questions: "questions", conversation: "messages" };
+const LISTED = { steps: "steps", messages: "messages", log: "log", checkpoints: "checkpoints", questions: "questions", conversation: "messages", aside: "checkpoints" };
 const RELOAD_PAUSE = 500;
 const WINDOWS = ["steps", "messages", "log"];
 // Lists that show one branch where one is chosen.
@@ -21,6 +23,7 @@ const STATE_KINDS = new Set(["context.changed", "result.changed", "session.saved
 const report = unlessOvertaken((error) => toast(`This part could not be loaded. ${error.message}`, "error"));
 
 let around = 0; // the event of a message that was searched for
+let wantedCheckpoint = new URLSearchParams(location.search).get("checkpoint") ?? ""; // that is to be in the list
 let filter = selection.branch; // the branch that the lists are narrowed to
 
 // Lists
@@ -29,7 +32,7 @@ const lists = new Map(); // element → Rows
 const waiting = new Map(); // panel that is being loaded → rows that came meanwhile
 
 function adopt(root) {
-  for (const element of root.querySelectorAll("[data-list]")) lists.set(element, new Rows(element));
+  for (const element of root.querySelectorAll("[data-list]")) lists.set(element, element.dataset.newestFirst === undefined ? new Rows(element) : new NewestFirst(element));
   refreshTimes(root);
   mark();
 }
@@ -84,7 +87,10 @@ const holders = {
   inspector: document.getElementById("inspector"),
   conversation: document.getElementById("conversation"),
   questions: document.getElementById("questions"),
+  aside: document.querySelector("#checkpoints [data-panel-body]"),
 };
+const PANELS = { aside: "checkpoints" };
+const nameOf = (part) => Object.keys(holders).find((name) => holders[name].contains(part)) ?? part.closest("[data-panel]").dataset.panel;
 const holderOf = (name) => holders[name] ?? page.querySelector(`[data-panel="${name}"]`);
 
 async function load(name) {
@@ -92,7 +98,7 @@ async function load(name) {
   const frames = [];
   waiting.set(name, frames);
   try {
-    replace(holder, await panel(name, queryOf(name)));
+    replace(holder, await panel(PANELS[name] ?? name, queryOf(name), name));
   } finally {
     if (waiting.get(name) === frames) waiting.delete(name);
   }
@@ -106,6 +112,7 @@ async function load(name) {
 function queryOf(name) {
   if (name === "inspector") return selection;
   if (name === "conversation") return { branch: selection.branch, around };
+  if (LISTED[name] === "checkpoints") return { checkpoint: wantedCheckpoint, aside: name === "aside" && "1" };
   if (name === "search") return { q: new URLSearchParams(location.search).get("q") };
   if (name === "messages") return { branch: filter, agent: agentShown() };
   if (name === "steps") return { branch: filter, active: isActiveOnly() ? "1" : "" };
@@ -163,8 +170,8 @@ document.querySelector(".tabs").addEventListener("click", (event) => {
 
 main.addEventListener("rows:reload", (event) => {
   around = 0;
-  const holder = event.target.closest("[data-panel], #conversation");
-  load(holder.dataset.panel ?? holder.id).catch(report);
+  wantedCheckpoint = "";
+  load(nameOf(event.target)).catch(report);
 });
 
 // Selection
@@ -269,9 +276,9 @@ main.addEventListener("scroll", ({ target }) => {
 }, { capture: true, passive: true });
 
 main.addEventListener("rows:later", async ({ target, detail }) => {
-  const holder = target.closest("[data-panel], #conversation");
-  const name = holder.dataset.panel ?? holder.id;
+  const name = nameOf(target);
   if (LISTED[name] !== "messages") return;
+  const holder = holderOf(name);
   try {
     replace(holder, await panel(name, { ...queryOf(name), around: detail.seq }));
     holder.querySelector(".is-found")?.classList.remove("is-found");
@@ -351,11 +358,11 @@ const BUTTONS = {
 async function loadEarlier(button) {
   if (button.getAttribute("aria-busy") === "true") return;
   const scroller = button.closest("[data-scroller]");
-  const name = LISTED[scroller.dataset.scroller];
+  const name = nameOf(scroller);
   const rows = lists.get(scroller.querySelector("[data-list]"));
   button.setAttribute("aria-busy", "true");
   try {
-    const html = await panel(name, { ...queryOf(scroller.dataset.scroller), around: 0, before: button.dataset.earlier }, `earlier ${scroller.dataset.scroller}`);
+    const html = await panel(LISTED[name], { ...queryOf(name), around: 0, checkpoint: "", before: button.dataset.earlier }, `earlier ${name}`);
     rows.prepend(parse(html));
     refreshTimes(scroller);
     mark();
@@ -379,14 +386,31 @@ async function showWhole(button) {
   }
 }
 
-document.addEventListener("state:checkpoint", ({ detail }) => {
+// Checkpoints
+
+document.addEventListener("state:checkpoint", async ({ detail }) => {
+  wantedCheckpoint = detail.id ?? "";
+  markCheckpoint(detail);
+  if (detail.id && (await bringCheckpoint(detail.id).catch(report))) markCheckpoint(detail);
+});
+
+// There may be very many: the lists show those around one that is far from what they show.
+function bringCheckpoint(id) {
+  const lacking = ["aside", "checkpoints"].filter((name) => {
+    const scroller = holderOf(name).querySelector("[data-scroller]");
+    return scroller && !scroller.querySelector(`[data-checkpoint-id="${CSS.escape(id)}"]`);
+  });
+  return Promise.all(lacking.map(load)).then(() => lacking.length > 0);
+}
+
+function markCheckpoint(detail) {
   for (const item of page.querySelectorAll(".checkpoint")) {
     const is = item.dataset.checkpointId === detail.id;
     item.classList.toggle("is-selected", is);
     item.querySelector("[data-pick]").setAttribute("aria-expanded", is);
     if (is && detail.by !== "page") item.scrollIntoView({ block: "nearest" });
   }
-});
+}
 
 // Keys
 
@@ -407,4 +431,5 @@ for (const part of page.querySelectorAll("[data-panel]")) if (part.children.leng
 sayFilter();
 showSelected();
 // Whoever was not there yet when the address was read learns what it selects.
+if (wantedCheckpoint) markCheckpoint({ id: wantedCheckpoint, by: "address" });
 if (selection.branch || selection.step) document.addEventListener("charts:ready", () => select(selection.branch, selection.step), { once: true });

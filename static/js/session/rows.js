@@ -2,19 +2,32 @@
 // the focus and what is open. Rows have a key and a place; lists are sorted by place.
 import { parse, refreshTimes } from "./fetching.js";
 
-const MOST = 80; // rows kept in the page
+export const MOST = 80; // rows kept in the page
 const NEAR = 48; // pixels from the end that still count as being there
 
 export class Rows {
   constructor(list) {
     this.list = list;
     this.scroller = list.closest(".scroller");
-    this.newestFirst = list.dataset.newestFirst !== undefined;
     this.unseen = 0;
     this.follows = true;
     this.detached = list.dataset.later !== undefined; // newer rows than the last one here were let go
     this.byKey = new Map([...list.children].map((row) => [row.dataset.key, row]));
     if (this.scroller) this.follow();
+  }
+
+  // What holds the list and the line that offers what was before it.
+  get holder() {
+    return this.scroller;
+  }
+
+  // Where "Jump to live" stands.
+  get host() {
+    return this.scroller?.parentElement;
+  }
+
+  get jumpWords() {
+    return "Jump to live";
   }
 
   follow() {
@@ -46,13 +59,13 @@ export class Rows {
     if (omitted && this.follows) return this.begin(rows.slice(-MOST));
     let added = omitted && this.letGo() && omitted;
     for (const row of rows) added += this.put(row);
-    if (this.scroller && added) this.follows ? this.settle() : this.sayUnseen(this.unseen + added);
+    if (added) this.follows ? this.settle() : this.sayUnseen(this.unseen + added);
     for (const { key } of rows) if (this.byKey.has(key)) refreshTimes(this.byKey.get(key));
   }
 
   // With these alone: what was here before them can be loaded again.
   begin(rows) {
-    const ordered = rows.toSorted((one, other) => one.place - other.place);
+    const ordered = rows.filter(({ html }) => html).toSorted((one, other) => one.place - other.place);
     this.byKey = new Map(ordered.map(({ key, html }) => [key, parse(html).firstElementChild]));
     this.list.replaceChildren(...this.byKey.values());
     this.settle();
@@ -65,7 +78,7 @@ export class Rows {
     const present = this.byKey.get(key);
     if (html === null) return this.remove(key, present);
     if (present) return this.change(key, present, html);
-    if ((this.detached || this.isFull) && place > this.lastPlace) return this.letGo();
+    if ((this.detached || this.isFull) && place > this.newestPlace) return this.letGo();
     const fresh = parse(html).firstElementChild;
     fresh.classList.add("is-new");
     this.insert(fresh, place);
@@ -83,7 +96,7 @@ export class Rows {
     return this.scroller && this.byKey.size >= MOST && !this.follows;
   }
 
-  get lastPlace() {
+  get newestPlace() {
     return Number(this.list.lastElementChild?.dataset.place ?? 0);
   }
 
@@ -106,18 +119,14 @@ export class Rows {
   }
 
   insert(fresh, place) {
-    const comesBefore = (other) => (this.newestFirst ? Number(other.dataset.place) < place : Number(other.dataset.place) > place);
-    if (this.newestFirst) {
-      this.list.insertBefore(fresh, [...this.list.children].find(comesBefore) ?? null);
-      return;
-    }
     let after = this.list.lastElementChild;
-    while (after && comesBefore(after)) after = after.previousElementSibling;
+    while (after && Number(after.dataset.place) > place) after = after.previousElementSibling;
     this.list.insertBefore(fresh, after ? after.nextElementSibling : this.list.firstElementChild);
   }
 
   // At the end: older rows may go, they can be loaded again.
   settle() {
+    if (!this.scroller) return;
     while (this.byKey.size > MOST) {
       const oldest = this.list.firstElementChild;
       this.remove(oldest.dataset.key, oldest);
@@ -127,7 +136,7 @@ export class Rows {
   }
 
   offerEarlier(before) {
-    const line = this.scroller.querySelector(".earlier");
+    const line = this.holder.querySelector(".earlier");
     line.hidden = !before;
     line.querySelector("button").dataset.earlier = before || "";
   }
@@ -157,7 +166,8 @@ export class Rows {
 
   sayUnseen(count) {
     this.unseen = count;
-    const host = this.scroller.parentElement;
+    const { host } = this;
+    if (!host) return;
     let jump = host.querySelector(":scope > .jump");
     if (!count && !this.detached) return void jump?.remove();
     if (!jump) {
@@ -167,7 +177,7 @@ export class Rows {
       jump.addEventListener("click", () => this.jump());
       host.append(jump);
     }
-    jump.textContent = count ? `Jump to live · ${count} new` : "Jump to live";
+    jump.textContent = count ? `${this.jumpWords} · ${count} new` : this.jumpWords;
   }
 
   // What somebody searched for.
@@ -181,7 +191,7 @@ export class Rows {
   }
 
   jump() {
-    if (this.detached) return this.scroller.dispatchEvent(new CustomEvent("rows:reload", { bubbles: true }));
+    if (this.detached) return this.list.dispatchEvent(new CustomEvent("rows:reload", { bubbles: true }));
     this.sayUnseen(0);
     this.settle();
   }

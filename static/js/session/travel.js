@@ -99,13 +99,11 @@ function showPlace() {
   bar.classList.toggle("is-past", place.at !== null);
 }
 
-const checkpoints = () => [...document.querySelectorAll("#checkpoints [data-checkpoint-id]")]
-  .map((item) => ({ id: item.dataset.checkpointId, seq: Number(item.dataset.place) }))
-  .sort((a, b) => a.seq - b.seq);
-
+// Those that the server named, of very many some, and those that are in the list.
 function showCheckpoints() {
   const first = Number(bar.dataset.first);
-  const marks = checkpoints().slice(-200).map(({ seq }) => {
+  const listed = [...document.querySelectorAll("#checkpoints [data-checkpoint-id]")].map((item) => item.dataset.place);
+  const marks = [...new Set([...bar.dataset.marks.split(" ").filter(Boolean), ...listed])].map((seq) => {
     const mark = document.createElement("span");
     mark.style.setProperty("--seq", seq - first);
     return mark;
@@ -113,13 +111,18 @@ function showCheckpoints() {
   bar.querySelector(".places").replaceChildren(...marks);
 }
 
+// One step after the other, however fast the key is pressed.
+let stepped = Promise.resolve();
+const step = (direction) => { stepped = stepped.then(() => stepOnce(direction)).catch(report); };
+
 // Behind the last checkpoint is the present.
-function step(direction) {
-  const all = checkpoints();
-  const next = direction > 0 ? all.find(({ seq }) => seq > here()) : all.findLast(({ seq }) => seq < here());
+async function stepOnce(direction) {
+  const response = await fetch(`${bar.dataset.nearest}?to=${here()}`);
+  if (!response.ok) throw new Error(`The server answered ${response.status}.`);
+  const next = (await response.json())[direction > 0 ? "next" : "previous"];
   if (!next) return direction > 0 && place.at !== null ? leave() : toast(direction > 0 ? "There is no later checkpoint." : "There is no earlier checkpoint.");
   document.dispatchEvent(new CustomEvent("state:checkpoint", { detail: { id: next.id, by: "travel" } }));
-  return go(next.seq);
+  go(next.seq);
 }
 
 function leave() {
@@ -172,6 +175,6 @@ key("[", "Look at the previous checkpoint", () => step(-1));
 key("]", "Look at the next checkpoint, then the present", () => step(1));
 key(",", "Look at the event before", () => go(here() - 1));
 key(".", "Look at the event after", () => place.at !== null && (place.at < place.now ? go(place.at + 1) : leave()));
-new MutationObserver(showCheckpoints).observe(document.querySelector("#checkpoints [data-list]"), { childList: true });
+new MutationObserver(showCheckpoints).observe(document.querySelector("#checkpoints"), { childList: true, subtree: true });
 showCheckpoints();
 showPlace();

@@ -1,0 +1,34 @@
+// Copying links: a[data-copy="message"] copies where it leads instead of going there; with Ctrl it goes.
+import { toast } from "./toast.js";
+
+export async function copyLink(address, told) {
+  try {
+    await write(address);
+    toast(told);
+  } catch {
+    toast(`The browser does not allow it. Copy it from here: ${address}`, "error");
+  }
+}
+
+// Only pages that come by TLS, or from this machine, have the clipboard; the others select and copy.
+async function write(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text);
+  const field = document.createElement("textarea");
+  field.className = "sr";
+  field.value = text;
+  document.body.append(field);
+  field.select();
+  const isCopied = document.execCommand("copy");
+  field.remove();
+  if (!isCopied) throw new Error("It was not copied.");
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest?.("a[data-copy]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const url = new URL(link.href);
+  const { at } = document.getElementById("main").dataset;
+  if (at) url.searchParams.set("at", at);
+  copyLink(url.href, `The link to this ${link.dataset.copy} is copied.`);
+});
