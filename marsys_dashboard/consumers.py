@@ -284,7 +284,7 @@ class ListSocket(Socket):
     largest = LARGEST_LIST
 
     async def begin(self) -> None:
-        from marsys_dashboard.views import render_row
+        from marsys_dashboard.list_rows import render_row
 
         self._resting = self._missed = False
         await feed.feed.watch_list(self, managers.store_names(), render_row)

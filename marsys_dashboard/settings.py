@@ -82,7 +82,12 @@ TEMPLATES = [
             ],
             "builtins": ["django.templatetags.static", "marsys_dashboard.templatetags.state"],
         },
-    }
+    },
+    {
+        "BACKEND": "django.template.backends.jinja2.Jinja2",
+        "DIRS": [BASE_DIR / "templates"],
+        "OPTIONS": {"environment": "marsys_dashboard.compiled.environment"},
+    },
 ]
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL") or f"sqlite:///{VAR_DIR / 'state.sqlite3'}")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,25 +9,21 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
-from django.template.loader import render_to_string
 from django.templatetags.static import static
-from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import logwords
 from marsys_dashboard.acts import ALL, permission_of
 from marsys_dashboard.failures import wants_json
 from marsys_dashboard.job_acts import BULK
+from marsys_dashboard.list_rows import render_rows
 from marsys_dashboard.listing import DEFAULT_SORT, FURTHER, Asked, Listing, count, find, read_address
 from marsys_dashboard.managers import store_names
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
 from marsys_dashboard.saved_views import views_of
-from state_core.records import ENDED, HELD, Head, SessionStatus
+from state_core.records import ENDED
 from state_core.words import STATUSES
 
-LIVE = HELD | {SessionStatus.RESUMING}
-"""Statuses in which something may happen at any moment."""
 COLUMNS = (
     ("Session", "session_id"),
     ("Status", "status"),
@@ -110,28 +105,6 @@ def counts_json(listing: Listing) -> dict[str, Any]:
     return {"ok": True, "counts": listing.counts, "questions": listing.questions}
 
 
-def render_row(head: Head, store: str) -> SafeString:
-    """A session's row of the list, for the first paint and for live frames alike."""
-    return render_to_string("sessions/_row.html", row_context(head, store))
-
-
-def row_context(head: Head, store: str) -> dict[str, Any]:
-    return {
-        "head": head,
-        "store": store,
-        "show_store": len(store_names()) > 1,
-        "live": head.status in LIVE,
-        "ticks": head.started_at if head.status in LIVE else None,
-        "done": head.counts["steps_completed"],
-        "steps": head.counts["steps"],
-        "failed": head.counts["steps_failed"],
-        "questions": head.counts["questions"],
-        "created": head.created_at.isoformat() if head.created_at else "",
-        "tags_json": json.dumps(head.tags),
-        "last_event": logwords.title(head.last_kind),
-    }
-
-
 def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
     asked = listing.asked
     return {
@@ -139,7 +112,7 @@ def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
         "listing": listing,
         "bulk": [ALL[verb] for verb in BULK if permission_of(ALL[verb]) in permissions],
         "asked": asked,
-        "rows": [render_row(found.head, found.store) for found in listing.rows],
+        "rows": render_rows((found.head, found.store) for found in listing.rows),
         "columns": [_column(asked, title, sort) for title, sort in COLUMNS],
         "chips": list(_chips(listing)),
         "stores": list(_stores(asked)),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
 
 from django import template
 from django.conf import settings
+from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
@@ -72,8 +72,9 @@ def moment(value: datetime | None, style: str = "relative") -> SafeString | str:
     if value is None:
         return ""
     shown = relative(value) if style == "relative" else value.astimezone(UTC).strftime("%H:%M:%S")
-    return format_html(
-        '<time datetime="{}" data-{} title="{}">{}</time>', value.isoformat(), style, exact(value), shown
+    # Nothing of it has to be escaped, and a list has a hundred of them.
+    return SafeString(
+        f'<time datetime="{value.isoformat()}" data-{style} title="{exact(value)}">{shown}</time>'
     )
 
 
@@ -82,9 +83,8 @@ def lasting(seconds: float | None, since: datetime | None = None) -> SafeString 
     """A duration; with ``since`` it goes on, and the browser counts it up."""
     if seconds is None:
         return ""
-    if since is None:
-        return format_html('<span class="num">{}</span>', duration(seconds))
-    return format_html('<span class="num" data-since="{}">{}</span>', since.isoformat(), duration(seconds))
+    ticking = f' data-since="{since.isoformat()}"' if since else ""
+    return SafeString(f'<span class="num"{ticking}>{duration(seconds)}</span>')
 
 
 @register.filter
@@ -106,11 +106,15 @@ def number(value: int | None) -> str:
     return f"{value or 0:,}".replace(",", THIN)
 
 
+@register.filter
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 @register.simple_tag
+@lru_cache(maxsize=256)
 def icon(name: str, extra: str = "") -> SafeString:
     """A picture of the sprite. It is decoration: say the same in words beside it."""
-    from django.templatetags.static import static
-
     return format_html(
         '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>',
         extra,
@@ -122,11 +126,17 @@ def icon(name: str, extra: str = "") -> SafeString:
 UNKNOWN = StatusWord("Unknown", "?", "pending", "This version does not know it.")
 
 
-@register.inclusion_tag("partials/_status.html")
-def status(value: str, detail: str = "") -> dict[str, Any]:
+@register.simple_tag
+def status(value: str, detail: str = "") -> SafeString:
     """Icon, word and colour of a status: of a session, a branch or a step."""
-    word = STATUSES.get(str(value), UNKNOWN)
-    return {"value": str(value), "word": word, "detail": detail}
+    return _status(str(value), detail)
+
+
+@lru_cache(maxsize=256)
+def _status(value: str, detail: str) -> SafeString:
+    word = STATUSES.get(value, UNKNOWN)
+    context = {"value": value, "word": word, "detail": detail}
+    return render_to_string("partials/_status.html", context)
 
 
 @register.simple_tag

@@ -75,8 +75,8 @@ def test_every_picture_that_a_template_names_is_in_the_sprite():
     there = set(re.findall(r'id="([^"]+)"', (STATIC / "icons/sprite.svg").read_text()))
     named = {
         name
-        for template in (ROOT / "templates").rglob("*.html")
-        for name in re.findall(r"""\{% icon "([^"]+)" """, template.read_text())
+        for template in (ROOT / "templates").rglob("*.*")
+        for name in re.findall(r"""\bicon[ (]"([^"]+)\"""", template.read_text())
     }
     assert named
     assert named <= there

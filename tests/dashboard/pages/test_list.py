@@ -2,19 +2,20 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from asgiref.sync import async_to_sync
 from django.test import Client
 from django.utils import timezone
-from django.utils.html import escape
 
 from marsys_dashboard import listing, managers
-from marsys_dashboard.views import render_row
+from marsys_dashboard.list_rows import render_row
 from state_core.events import Event
 from state_core.exceptions import StorageUnavailable
 from state_core.manager import StateManager
+from state_core.records import Head, utc_now
 from state_core.storage.memory import MemoryStorageBackend
 from tests.dashboard.pages.conftest import DATABASE, MEMORY
 
@@ -234,7 +235,7 @@ def test_markup_in_names_is_text(ana: Client, manager):
     text = ana.get("/sessions/").content.decode()
     assert "<script>alert" not in text
     assert "<img" not in text
-    assert escape(hostile) in text
+    assert hostile in unescape(text)
 
 
 def test_programs_get_the_counts(ana: Client, manager):
@@ -250,6 +251,15 @@ def test_the_row_of_the_page_is_the_row_of_a_live_frame(ana: Client, manager):
     without_time = re.compile(r"<time.*?</time>")
     page = ana.get("/sessions/").content.decode()
     assert without_time.sub("", row.strip()) in without_time.sub("", page)
+
+
+def test_what_programs_name_is_escaped_in_a_row():
+    hostile = '<b title="x">'
+    names = {"title": hostile, "workflow": hostile, "error": hostile, "origin": hostile}
+    head = Head("a", **names, tags=[hostile], agents=[hostile], updated_at=utc_now())
+    row = render_row(head, "default")
+    assert "<b " not in row
+    assert row.count("&lt;b title=&#34;x&#34;&gt;") == 8
 
 
 async def test_an_open_question_is_marked_and_can_be_filtered(transactional_db, manager, live_ana):
