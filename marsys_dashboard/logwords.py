@@ -22,7 +22,7 @@ _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("origin", lambda value: f"from {value}"),
     ("compacted_at", lambda value: f"stands for itself and all before it, since {value[:10]}"),
     ("owner", lambda value: f"by {value}"),
-    ("title", lambda value: f"“{value}”"),
+    ("title", lambda value: f"“{value}”" if value else ""),
     ("reason", str),
     ("error", str),
 )

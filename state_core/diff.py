@@ -225,8 +225,13 @@ def _item(items: Sequence[Any], index: int) -> Any:
 def _branches(old: Mapping[str, Document], new: Mapping[str, Document]) -> Iterator[BranchDiff]:
     for branch_id in dict.fromkeys([*old, *new]):
         before, after = old.get(branch_id), new.get(branch_id)
-        if before != after:
+        if _own(before) != _own(after):
             yield _branch(before or _NO_BRANCH, after or _NO_BRANCH)
+
+
+def _own(branch: Document | None) -> Document | None:
+    """That a child was opened is told of the child."""
+    return branch and {name: value for name, value in branch.items() if name != "child_ids"}
 
 
 _NO_BRANCH: Document = {"branch_id": "", "name": "", "status": "", "steps": {}, "memory": [], "metadata": {}}

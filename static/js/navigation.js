@@ -1,6 +1,15 @@
-// The navigation: the present page's name is in view on a phone too, and the number beside "Needs you"
+// The navigation: the present page's name, and that of a tab, is in view on a phone too, and the number beside "Needs you"
 // follows on every page that has a live line.
-document.querySelector(".top nav [aria-current]")?.scrollIntoView({ inline: "nearest", block: "nearest" });
+const bars = document.querySelectorAll(".top nav, .tabs");
+
+function showCurrent(bar) {
+  const { offsetLeft, offsetWidth } = bar.querySelector("[aria-current]") ?? bar;
+  bar.scrollLeft = offsetLeft + offsetWidth / 2 - bar.offsetLeft - bar.clientWidth / 2;
+}
+
+// What comes beside a bar later takes room from it.
+const resized = new ResizeObserver((entries) => { for (const { target } of entries) showCurrent(target); });
+for (const bar of bars) resized.observe(bar);
 
 const place = document.querySelector("[data-needs-count]");
 const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");

@@ -49,7 +49,8 @@ function layout({ kind, names, series, unit }) {
   const flat = kind !== "stacked";
   const largest = Math.max(...series.flatMap((one) => one.values));
   const whole = series.every((one) => one.values.every(Number.isInteger));
-  const values = { ...axis, rangemode: "tozero", ticksuffix: unit && ` ${unit}`, exponentformat: "SI", nticks: 6 };
+  const values = { ...axis, rangemode: "tozero", ticksuffix: unit && ` ${unit}`, nticks: 6 };
+  if (unit === "B") Object.assign(values, { tickformat: "~s", ticksuffix: unit });
   if (whole && largest < 6) values.dtick = 1;
   const labels = { ...axis, showgrid: false };
   if (flat) Object.assign(labels, { tickvals: names.map((_, index) => index), ticktext: names.map((name) => plain(short(name))), autorange: "reversed" });
@@ -78,7 +79,7 @@ async function draw() {
     const facts = read(figure);
     const plot = figure.querySelector("[data-plot]");
     if (facts.kind !== "stacked") plot.style.height = `${60 + 26 * facts.names.length * facts.series.length}px`;
-    await Plotly.react(plot, traces(facts), layout(facts), CONFIG);
+    await Plotly.react(plot, traces(facts), { ...layout(facts), height: plot.clientHeight }, CONFIG);
   }
 }
 

@@ -97,6 +97,15 @@ async def test_two_events_are_compared(manager: StateManager) -> None:
     assert found
 
 
+async def test_a_branch_that_only_got_a_child_does_not_differ(manager: StateManager) -> None:
+    async with manager.session("s") as session:
+        parent = await session.open_branch("parent")
+        before = await session.checkpoint("before")
+        await session.open_branch("child", parent=parent)
+        found = await manager.diff(before, session_id="s")
+    assert [branch.name for branch in found.branches] == ["child"]
+
+
 async def test_a_place_does_not_differ_from_itself(manager: StateManager) -> None:
     first, _second = await research(manager)
     assert not await manager.diff(first, first)

@@ -217,6 +217,7 @@ def test_every_kind_of_event_reads_as_a_line() -> None:
 
 def test_the_details_of_an_event_are_said_in_words() -> None:
     event = Event(kind="session.restored", data={"to": 402, "reason": "wrong turn"})
+    assert logwords.detail(Event(kind="session.created", data={"title": ""})) == ""
     assert logwords.detail(event) == "back to event 402 · wrong turn"
     assert (
         logwords.detail(Event(kind="message.added", data={"count": 1, "role": "user"})) == "+1 message · user"

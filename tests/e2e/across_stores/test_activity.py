@@ -35,7 +35,7 @@ async def test_what_people_and_programs_do_appears_while_it_is_looked_at_and_is_
     programs.start(asking("acts", choices=["a"]))
     await expect(page.locator("tr[data-verb='start']", has_text="acts")).to_be_visible()
     await look(page, "activity")
-    await page.get_by_label("People or programs").select_option("People")
+    await page.get_by_label("Actors").select_option("People")
     await page.get_by_role("button", name="Filter").click()
     await expect(page.locator("tbody tr").first).to_be_visible()
     await expect(page.locator("tr[data-verb='start']")).to_have_count(0)
