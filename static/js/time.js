@@ -1,5 +1,7 @@
 // Times and durations that go on by themselves: <time data-relative datetime>, [data-since].
 // The formats are those of templatetags/state.py. The server's clock counts, not the browser's.
+import { clock, isRelative, moment, stamp } from "./clock.js";
+
 const MINUTE = 60, HOUR = 3600, DAY = 86400;
 let offset = 0;
 
@@ -40,16 +42,6 @@ export function relative(iso) {
   return `${Math.floor(seconds)} s ago`;
 }
 
-// By hand: the browser's first formatter of dates takes longer than all else that a page does before it is seen.
-export function clock(iso) {
-  const at = new Date(iso);
-  return [at.getHours(), at.getMinutes(), at.getSeconds()].map((part) => String(part).padStart(2, "0")).join(":");
-}
-
-function exact(iso) {
-  return new Date(iso).toLocaleString([], { dateStyle: "medium", timeStyle: "long" });
-}
-
 function write(element, text) {
   if (text && element.textContent !== text) element.textContent = text;
 }
@@ -58,19 +50,24 @@ function write(element, text) {
 const present = () => Date.parse(document.getElementById("main")?.dataset.atTime) || now();
 
 export function refresh(root = document) {
-  for (const time of root.querySelectorAll("time[data-relative]")) write(time, relative(time.dateTime));
+  for (const time of root.querySelectorAll("time[data-relative]")) write(time, isRelative() ? relative(time.dateTime) : moment(time.dateTime, now()));
   for (const time of root.querySelectorAll("time[data-clock]")) write(time, clock(time.dateTime));
   for (const span of root.querySelectorAll("[data-since]")) {
     write(span, ticking((present() - Date.parse(span.dataset.since)) / 1000));
   }
 }
 
-// The exact time, in the reader's own zone, is written when somebody asks for it.
+document.addEventListener("time:choice", () => {
+  for (const time of document.querySelectorAll("time[data-exact]")) delete time.dataset.exact;
+  refresh();
+});
+
+// The exact time is written when somebody asks for it.
 document.addEventListener("pointerover", (event) => {
   const time = event.target.closest?.("time[datetime]");
   if (time && !time.dataset.exact) {
     time.dataset.exact = "1";
-    time.title = `${exact(time.dateTime)} (${time.dateTime})`;
+    time.title = `${stamp(time.dateTime)} (${time.dateTime})`;
   }
 });
 

@@ -1,9 +1,10 @@
 // Which bars there are to draw: those in sight, and no more of them than there are pixels. All bars of a status
 // are one path.
 
+import { clock } from "../clock.js";
 import { look, openEnd, stepEnd } from "./model.js";
 import { box, NOTHING } from "./paths.js";
-import { clip, clock, duration, icon, STATUSES } from "./words.js";
+import { clip, duration, icon, STATUSES } from "./words.js";
 
 const THIN = 2;
 const MOST_BARS = 400;

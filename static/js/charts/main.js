@@ -55,6 +55,7 @@ class Charts {
     document.addEventListener("state:active", ({ detail }) => this.showActive(detail.only));
     document.addEventListener("visibilitychange", () => this.paintSoon());
     document.addEventListener("tab:show", ({ detail }) => { if (detail.tab !== "graph") this.rest(); });
+    document.addEventListener("time:choice", () => this.change({}));
     onThemeChange(() => this.change({ colours: palette(this.host) }));
     this.sight = new IntersectionObserver((entries) => entries.forEach((entry) => this.seen(entry)), { rootMargin: `${NEAR}px` });
     for (const chart of this.charts) this.sight.observe(chart.host);

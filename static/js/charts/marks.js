@@ -1,10 +1,11 @@
 // What lies over and under the bars: pauses, folded gaps, the selection, checkpoints, the line of now.
 // `view` is the timeline as it stands.
 
+import { stamp } from "../clock.js";
 import { barShapes } from "./bars.js";
 import { faded } from "./colours.js";
 import { isRunning, openEnd, stepEnd } from "./model.js";
-import { brief, clip, stamp } from "./words.js";
+import { brief, clip } from "./words.js";
 
 const CLOSEST_MARKS = 4; // pixels
 

@@ -1,6 +1,6 @@
 // Time on an axis: milliseconds to seconds since the start, long idle gaps folded, ticks in local time.
 
-import { clock, day, minutes } from "./words.js";
+import { clock, day, minutes, offset } from "../clock.js";
 
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
 const SHORTEST_GAP = 30000;
@@ -94,15 +94,15 @@ class Scale {
   }
 }
 
-// The next round local time.
+// The next round time of the clock that is shown.
 function firstTick(at, step) {
-  const zone = new Date(at).getTimezoneOffset() * 60000;
-  return Math.ceil((at - zone) / step) * step + zone;
+  const ahead = offset(at);
+  return Math.ceil((at + ahead) / step) * step - ahead;
 }
 
 function tickText(at, step, before) {
   if (step >= 86400000) return day(at);
   const time = step < 60000 ? clock(at) : minutes(at);
-  const newDay = before !== undefined && new Date(before).getDate() !== new Date(at).getDate();
+  const newDay = before !== undefined && day(before) !== day(at);
   return newDay ? `${day(at)} ${time}` : time;
 }

@@ -1,5 +1,6 @@
 // Branches as lanes, steps as bars, pauses as bands, checkpoints as marks. Only lanes in sight are drawn.
 
+import { clock, stamp } from "../clock.js";
 import { barsInSight, failedSigns, stepLines } from "./bars.js";
 import { LaneNames } from "./lanes.js";
 import { markLines, marksInSight, shapesOf, wordsOf } from "./marks.js";
@@ -8,7 +9,7 @@ import { makeScale } from "./scale.js";
 import { Tip } from "./tip.js";
 import { button, checkbox, fillLegend, make, onPress, onSlide, onZoomWheel, toolRow } from "./tools.js";
 import { Twin } from "./twin.js";
-import { clip, clock, count, duration, icon, stamp, STATUSES } from "./words.js";
+import { clip, count, duration, icon, STATUSES } from "./words.js";
 
 const LANE = 28;
 const STRIPS = { checkpoints: 30, none: 8 };

@@ -50,18 +50,3 @@ const thousands = (number) => String(number).replace(/\B(?=(\d{3})+$)/g, THIN);
 export function count(number, word) {
   return `${thousands(number)} ${word}${number === 1 ? "" : /(ch|x)$/.test(word) ? "es" : "s"}`;
 }
-
-// Dates are formatted by the browser where somebody asks for one: its first formatter takes long to make.
-const formats = new Map();
-
-export function format(name, options, at) {
-  if (!formats.has(name)) formats.set(name, new Intl.DateTimeFormat(undefined, options));
-  return formats.get(name).format(at);
-}
-
-const clockParts = (at) => [at.getHours(), at.getMinutes(), at.getSeconds()].map(two);
-
-export const clock = (at) => clockParts(new Date(at)).join(":");
-export const minutes = (at) => clockParts(new Date(at)).slice(0, 2).join(":");
-export const stamp = (at) => format("stamp", { dateStyle: "medium", timeStyle: "medium" }, at);
-export const day = (at) => format("day", { day: "numeric", month: "short" }, at);
