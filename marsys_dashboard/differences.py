@@ -61,7 +61,11 @@ def shown(found: StateDiff) -> dict[str, Any]:
         "counts": [
             (label, *_pair(found, name), _pair(found, name)[1] - _pair(found, name)[0])
             for label, name in COUNTED
-        ],
+        ]
+        + _tokens(found),
+        "seconds": (found.old.step_seconds, found.new.step_seconds),
+        "seconds_more": found.new.step_seconds - found.old.step_seconds,
+        "seconds_less": found.old.step_seconds - found.new.step_seconds,
         "parts": [
             (label, list(rows(listed)), listed.left_out)
             for label, listed in (
@@ -75,6 +79,12 @@ def shown(found: StateDiff) -> dict[str, Any]:
         "branches": [(branch, _branch(branch)) for branch in found.branches],
         "memories": [(memory, list(messages(memory))) for memory in found.memories],
     }
+
+
+def _tokens(found: StateDiff) -> list[tuple[str, int, int, int]]:
+    """Where no step says how many it took there is nothing to be compared."""
+    old, new = found.old.tokens, found.new.tokens
+    return [("Tokens", old, new, new - old)] if old or new else []
 
 
 def _pair(found: StateDiff, name: str) -> tuple[int, int]:

@@ -41,6 +41,10 @@ class Place:
     """The checkpoint's, where it is one."""
     counts: dict[str, int] = field(default_factory=dict)
     """branches, steps, messages, state_bytes … of the state there."""
+    step_seconds: float = 0.0
+    """How long its steps took, together."""
+    tokens: int = 0
+    """What models took and gave in its steps, as far as these say so; see `tokens_of`."""
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,31 @@ def place_of(document: Document, checkpoint_id: str = "", name: str = "") -> Pla
         checkpoint_id,
         name,
         state_counts(document),
+        sum(step["duration"] or 0.0 for step in _steps_of(document)),
+        sum(map(tokens_of, _steps_of(document))),
     )
+
+
+def _steps_of(document: Document) -> Iterator[Document]:
+    for branch in document["branches"].values():
+        yield from branch["steps"].values()
+
+
+TOKENS = (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens"))
+"""As the conventions of OpenTelemetry and the interfaces of models name them."""
+
+
+def tokens_of(step: Document) -> int:
+    """Of its metadata's ``usage``, or its output's; 0 where neither has one."""
+    for place in (step.get("metadata"), step.get("output")):
+        usage = place.get("usage") if isinstance(place, dict) else None
+        if not isinstance(usage, dict):
+            continue
+        for names in TOKENS:
+            found = [usage[name] for name in names if type(usage.get(name)) is int]
+            if found:
+                return sum(found)
+    return 0
 
 
 # Values

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from state_core.fold import open_questions
 from state_core.records import Checkpoint, Document, StepStatus
-from state_core.words import counted
+from state_core.words import counted, duration
 
+WORTH_TELLING = 1.0
+"""Seconds: what takes less to be done again is not spoken of."""
 NAMED = 5
 """Steps or branches that a sentence names; more are counted."""
 
@@ -18,6 +20,8 @@ class PreviewedStep:
     step_id: str
     branch_id: str
     agent: str
+    duration: float | None = None
+    """Seconds that it took; None where it has not ended."""
 
     def __str__(self) -> str:
         return f"{self.agent} ({self.step_id})" if self.agent else self.step_id
@@ -51,11 +55,16 @@ class RestorePreview:
     questions_gone: tuple[str, ...]
     """Who asks what is open now and no longer then."""
 
+    @property
+    def again_seconds(self) -> float:
+        """How long what is executed again took when it was executed."""
+        return sum(step.duration or 0.0 for step in self.again)
+
     def sentences(self) -> list[str]:
         """The same in words, for dialogs and terminals."""
         lines = [self._set_aside(), *self._back()]
         if self.again:
-            lines.append(f"Executed again when it is resumed: {named(map(str, self.again))}.")
+            lines.append(f"Executed again when it is resumed: {named(map(str, self.again))}.{self._took()}")
         if self.questions_back:
             asked = counted(len(self.questions_back), "question")
             lines.append(f"Open again: {asked}, of {named(self.questions_back)}.")
@@ -63,6 +72,10 @@ class RestorePreview:
             asked = counted(len(self.questions_gone), "question")
             lines.append(f"No longer open: {asked}, of {named(self.questions_gone)}.")
         return lines
+
+    def _took(self) -> str:
+        seconds = self.again_seconds
+        return f" They took {duration(seconds)}." if seconds >= WORTH_TELLING else ""
 
     def _set_aside(self) -> str:
         events = counted(self.seq - self.to, "event")
@@ -89,7 +102,9 @@ def preview_of(present: Document, target: Document, checkpoint: Checkpoint, mess
     """``present`` and ``target``: states as headers tell them. ``messages``: how many there are now."""
     now, then = dict(_steps(present)), dict(_steps(target))
     aside = tuple(step for key, step in now.items() if key not in then)
-    unfinished = tuple(step for key, step in then.items() if _status(target, key) != StepStatus.COMPLETED)
+    unfinished = tuple(
+        now.get(key, step) for key, step in then.items() if _status(target, key) != StepStatus.COMPLETED
+    )
     asked_now, asked_then = _asked(present), _asked(target)
     return RestorePreview(
         session_id=checkpoint.session_id,
@@ -113,7 +128,10 @@ StepKey = tuple[str, str]
 def _steps(document: Document) -> Iterator[tuple[StepKey, PreviewedStep]]:
     for branch_id, branch in document["branches"].items():
         for step_id, step in branch["steps"].items():
-            yield (branch_id, step_id), PreviewedStep(step_id, branch_id, step["agent"] or "")
+            yield (
+                (branch_id, step_id),
+                PreviewedStep(step_id, branch_id, step["agent"] or "", step["duration"]),
+            )
 
 
 def _status(document: Document, key: StepKey) -> str:

@@ -16,6 +16,27 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {plural}".replace(",", "\u202f")
 
 
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+def duration(seconds: float) -> str:
+    """842 ms, 12.4 s, 3 m 07 s, 2 h 15 m, 3 d 4 h."""
+    seconds = max(0.0, float(seconds))
+    if seconds < 0.9995:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    return _long(round(seconds))
+
+
+def _long(whole: int) -> str:
+    if whole < HOUR:
+        return f"{whole // MINUTE} m {whole % MINUTE:02d} s"
+    if whole < DAY:
+        return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} m"
+    return f"{whole // DAY} d {whole % DAY // HOUR} h"
+
+
 @dataclass(frozen=True)
 class StatusWord:
     """A status as people see it: never by colour alone."""

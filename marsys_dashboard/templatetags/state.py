@@ -14,11 +14,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from marsys_dashboard import logwords
-from state_core.words import STATUSES, StatusWord
+from state_core import words
+from state_core.words import DAY, HOUR, MINUTE, STATUSES, StatusWord
 
 register = template.Library()
 
-MINUTE, HOUR, DAY = 60, 3600, 86400
 THIN = "\u202f"
 """Parts the thousands of a number."""
 
@@ -28,20 +28,7 @@ def duration(seconds: float | None) -> str:
     """842 ms, 12.4 s, 3 m 07 s, 2 h 15 m, 3 d 4 h."""
     if seconds is None:
         return ""
-    seconds = max(0.0, float(seconds))
-    if seconds < 0.9995:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    return _long(round(seconds))
-
-
-def _long(whole: int) -> str:
-    if whole < HOUR:
-        return f"{whole // MINUTE} m {whole % MINUTE:02d} s"
-    if whole < DAY:
-        return f"{whole // HOUR} h {whole % HOUR // MINUTE:02d} m"
-    return f"{whole // DAY} d {whole % DAY // HOUR} h"
+    return words.duration(seconds)
 
 
 register.filter("kind_title", logwords.title)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from state_core import MemoryStorageBackend, Message, StateManager, StorageBackend, new_encryption_key
-from state_core.diff import ALIGNED, LISTED, VALUE_BYTES, Listed, MemoryDiff, memory_diff
+from state_core.diff import ALIGNED, LISTED, VALUE_BYTES, Listed, MemoryDiff, memory_diff, tokens_of
 from state_core.exceptions import CheckpointNotFound, EncryptionKeyError, InvalidValue, SessionNotFound
 
 
@@ -196,3 +196,26 @@ def test_a_long_value_is_cut_and_says_how_long_it_is() -> None:
     assert value.is_cut
     assert value.bytes > 2 * VALUE_BYTES
     assert len(value.value.encode()) <= VALUE_BYTES
+
+
+async def test_what_steps_took_is_told_of_both_places(manager: StateManager) -> None:
+    async with manager.session("s") as session:
+        branch = await session.open_branch("one")
+        async with branch.step("Model") as step:
+            step.output = {"text": "in the output", "usage": {"input_tokens": 900, "output_tokens": 100}}
+        first = await session.checkpoint("first")
+        async with branch.step("Model") as step:
+            step.output = {"usage": {"prompt_tokens": 20, "completion_tokens": 3}}
+        async with branch.step("Odd") as step:
+            step.output = {"usage": {"input_tokens": "many"}}
+    found = await manager.diff(first, (await manager.get_head("s")).last_seq)
+    assert (found.old.tokens, found.new.tokens) == (1000, 1023)
+    assert 0 < found.old.step_seconds < found.new.step_seconds
+    assert found.to_document()["new"]["tokens"] == 1023
+
+
+def test_usage_in_a_steps_metadata_counts_once() -> None:
+    usage = {"usage": {"input_tokens": 7, "output_tokens": 5, "total_tokens": 12}}
+    assert tokens_of({"metadata": usage, "output": usage}) == 12
+    assert tokens_of({"metadata": {}, "output": "text"}) == 0
+    assert tokens_of({}) == 0

@@ -48,6 +48,27 @@ async def test_a_preview_says_what_is_set_aside_and_executed_again(manager: Stat
     assert await manager.get_head("s") == before
 
 
+async def test_a_preview_says_how_long_what_is_executed_again_took(manager: StateManager) -> None:
+    await manager.create_session("s")
+    opened = Event(kind=EventKind.BRANCH_OPENED, branch_id="b", status="running", data={"name": "b"})
+    await manager.log.append("s", [opened])
+    before = await manager.create_checkpoint("s", "before")
+    steps = [
+        Event(kind=kind, branch_id="b", step_id=f"b:{n}", agent="Writer", status=status, duration=duration)
+        for n in range(2)
+        for kind, status, duration in (
+            (EventKind.STEP_STARTED, "running", None),
+            (EventKind.STEP_COMPLETED, "completed", 93.5),
+        )
+    ]
+    await manager.log.append("s", steps)
+    preview = await manager.preview_restore(before)
+    assert preview.again_seconds == 187
+    assert preview.sentences()[-1] == (
+        "Executed again when it is resumed: Writer (b:0), Writer (b:1). They took 3 m 07 s."
+    )
+
+
 async def test_what_a_preview_says_comes_true_and_is_undone(manager: StateManager) -> None:
     middle = await research(manager)
     preview = await manager.preview_restore(middle)

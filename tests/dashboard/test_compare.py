@@ -133,3 +133,20 @@ async def test_only_who_may_look_compares(served: StateManager) -> None:
     for address in (PAGE, JSON):
         assert (await AsyncClient().get(address)).status_code == 302
         assert (await nobody.get(address)).status_code == 403
+
+
+async def test_time_and_tokens_are_compared_where_steps_tell_of_them(
+    served: StateManager, visitor: AsyncClient
+) -> None:
+    await work(served)
+    page = await text(visitor, PAGE)
+    assert "Time in steps" in page
+    assert "Tokens" not in page
+    async with served.session("models") as session:
+        branch = await session.open_branch("one")
+        first = await session.checkpoint("first")
+        async with branch.step("Model") as step:
+            step.output = {"usage": {"input_tokens": 12_000, "output_tokens": 431}}
+    page = await text(visitor, PAGE.replace(SESSION, "models"), a=first)
+    assert '<th scope="row">Tokens</th><td class="num">0</td>' in page
+    assert "+12\u202f431" in page
