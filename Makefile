@@ -27,7 +27,8 @@ install:
 	@scripts/install.sh test
 
 test: install
-	@CHROMIUM="$$(scripts/browser.sh)" && export CHROMIUM && exec $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+	@CHROMIUM="$$(scripts/browser.sh)" && TMPDIR="$$(scripts/scratch.sh)" && export CHROMIUM TMPDIR && \
+		exec $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench:
 	@scripts/install.sh bench

@@ -11,15 +11,6 @@ from playwright.sync_api import Page
 
 from tests.e2e.charts_site import Script, Site
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 LISTEN = """
 window.heard = [];
 for (const name of ["state:select", "state:checkpoint"])

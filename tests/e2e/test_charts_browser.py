@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browsers import chromium_path
-from tests.e2e.charts_page import FLAGS, LISTEN, Charts, bars, lanes, texts
+from tests.browsers import ARGUMENTS, chromium_path
+from tests.e2e.charts_page import LISTEN, Charts, bars, lanes, texts
 from tests.e2e.charts_site import Script, Site, large, medium, research, serving
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*ARGUMENTS])
         yield browser
         browser.close()
 
