@@ -11,10 +11,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marsys_dashboard.settings")
 pages = get_asgi_application()
 
 from marsys_dashboard.consumers import websocket_urlpatterns  # noqa: E402 - needs Django set up
+from marsys_dashboard.request_threads import KeptThreads  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": pages,
+        "http": KeptThreads(pages),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
