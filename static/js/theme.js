@@ -1,4 +1,4 @@
-// A classic script in <head>, so that the chosen theme is there before the first paint.
+// A classic script in <head>, so that the chosen theme and width are there before the first paint.
 (() => {
   const root = document.documentElement;
   const KEY = "marsys.theme";
@@ -27,6 +27,8 @@
   }
 
   apply(stored());
+  const side = Number(localStorage.getItem("marsys.side"));
+  if (side) root.style.setProperty("--side-width", `${side}px`);
   system.addEventListener("change", () => apply(stored()));
   addEventListener("storage", (event) => event.key === KEY && apply(stored()));
   document.addEventListener("DOMContentLoaded", () => {

@@ -112,3 +112,33 @@ async def test_f_shows_the_charts_in_full_screen_and_back(
     await expect(page.locator('[data-panel="graph"]:fullscreen')).to_have_count(1)
     await page.keyboard.press("f")
     await expect(page.locator(":fullscreen")).to_have_count(0)
+
+
+async def test_the_column_at_the_side_is_widened_by_keys_and_by_dragging_and_stays_so(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await manager.create_session("widened")
+    await open_live(page, f"{server.url}/sessions/default/widened/?tab=log")
+    divider, side = (
+        page.get_by_role("separator", name="Width of the column at the side"),
+        page.locator(".side"),
+    )
+    width = "side => Math.round(side.getBoundingClientRect().width)"
+    assert await side.evaluate(width) == 360
+    await divider.focus()
+    await page.keyboard.press("ArrowLeft")
+    await page.keyboard.press("ArrowLeft")
+    assert await side.evaluate(width) == 408
+    await expect(divider).to_have_attribute("aria-valuenow", "408")
+    box = await divider.bounding_box()
+    assert box
+    await page.mouse.move(box["x"] + 8, box["y"] + 20)
+    await page.mouse.down()
+    await page.mouse.move(box["x"] - 92, box["y"] + 20, steps=4)
+    await page.mouse.up()
+    await expect(divider).to_have_attribute("aria-valuenow", "508")
+    await page.reload()
+    assert await side.evaluate(width) == 508
+    await divider.dblclick()
+    assert await side.evaluate(width) == 360
