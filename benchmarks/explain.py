@@ -27,7 +27,7 @@ MOST = 50
 """Milliseconds for a page of heads."""
 MOST_COUNTING = 150
 """Milliseconds for counting all that match, per status."""
-UNINDEXED = frozenset({"text", "tag", "agent", "owner", "error", "min_duration"})
+UNINDEXED = frozenset({"text", "tag", "owner", "error", "min_duration"})
 """Filters by which no index finds sessions."""
 UNSORTED = frozenset({"steps", "state_bytes"})
 
@@ -57,7 +57,14 @@ def questions() -> Mapping[str, HeadQuery]:
         "text": HeadQuery(text="copy 777"),
         "text that is nowhere": HeadQuery(text="no such words"),
         "tag that is nowhere": HeadQuery(tag="none"),
+        "agent of all": HeadQuery(agent="Planner"),
+        "agent of a twentieth, started": HeadQuery(agent="Writer 3", sort="-started_at"),
+        "agent of a thousandth": HeadQuery(agent="Rare"),
+        "agent of those of long ago": HeadQuery(agent="Early"),
+        "agent of those of long ago, by steps": HeadQuery(agent="Early", sort="-steps"),
         "agent that is nowhere": HeadQuery(agent="Nobody"),
+        "agent and status": HeadQuery(agent="Early", statuses=("failed",)),
+        "agent, by duration": HeadQuery(agent="Rare", sort="-duration"),
         "owner": HeadQuery(owner="worker-7"),
         "owner that is nowhere": HeadQuery(owner="nobody"),
         "error": HeadQuery(error="answer 7771"),

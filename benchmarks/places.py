@@ -180,6 +180,9 @@ def _copies(names: list[str], count: int, original: str, earlier: str, minute: s
         "error": "CASE n % 5 WHEN 1 THEN 'TimeoutError: no answer ' || n ELSE '' END",
         "status": "CASE n % 5 WHEN 0 THEN 'running' WHEN 1 THEN 'failed' WHEN 2 THEN 'paused' "
         "ELSE 'completed' END",
+        "worked": f'CASE WHEN n > {count - count // 30} THEN \'["Planner","Early"]\' '
+        'WHEN n % 1000 = 7 THEN \'["Planner","Rare"]\' '
+        "ELSE '[\"Planner\",\"Writer ' || (n % 20) || '\"]' END",
         "updated_at": earlier,
         "updated_minute": minute,
         "created_at": earlier.replace("updated_at", "created_at"),

@@ -35,7 +35,7 @@ COLUMNS = (
 )
 """Title, and how a first click on it sorts."""
 FILTER_WORDS = {
-    "agent": "agent at work",
+    "agent": "agent",
     "owner": "held by",
     "error": "error",
     "since": "last event since",

@@ -159,10 +159,8 @@ class SessionAdmin(ReadOnlyAdmin):
     fieldsets = (
         (None, {"fields": ("session_id", "state", "title", "workflow", "tags", "dashboard")}),
         ("Times", {"fields": ("created_at", "started_at", "ended_at", "updated_at")}),
-        (
-            "What happened",
-            {"fields": ("first_seq", "last_seq", "last_kind", "agents", "reason", "error", "origin")},
-        ),
+        ("What happened", {"fields": ("first_seq", "last_seq", "last_kind", "reason", "error", "origin")}),
+        ("Agents", {"fields": ("agents", "worked")}),
         ("Counts", {"fields": ("branches", "progress", "messages", "questions", "checkpoints", "size")}),
         ("Lease", {"fields": ("held_by", "fence", "lease_expires_at")}),
     )

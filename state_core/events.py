@@ -18,7 +18,8 @@ class EventKind(StrEnum):
     SESSION_CREATED = "session.created"
     """A session exists. data: title, workflow, tags, refuses. Its body may hold context and metadata."""
     SESSION_FORKED = "session.forked"
-    """A session exists that carries another's state. data: origin, seq, counts. Its body holds the state."""
+    """A session exists that carries another's state. data: origin, counts, worked (agents of its steps). Its
+    body holds the state."""
     SESSION_STARTED = "session.started"
     """An orchestrator took a new session. data: owner, refuses (what it does not carry out)."""
     SESSION_PAUSED = "session.paused"

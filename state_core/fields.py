@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import orjson
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from state_core.names import names_json, needle
+
 _BYTEWISE = {"postgresql": "C", "mysql": "utf8mb4_bin"}
 """Collations that order text by its code points, as Python does. SQLite does so by itself."""
-
-_ESCAPE = re.compile(r"\\(.)")
 
 
 class KeyField(models.CharField):  # type: ignore[type-arg]
@@ -56,6 +54,51 @@ class NamesField(JsonField):
         return value if value is None or isinstance(value, str) else names_json(value)
 
 
+ARRAY_OF_NAMES = """string_to_array(left(substr(%s, 3), -2), '","')"""
+"""What PostgreSQL makes of a NamesField: its names as they stand in the quotes there, see `names.quoted`."""
+
+
+class Names(models.Func):
+    """A NamesField as PostgreSQL's index of it has it: each name by itself."""
+
+    output_field = models.TextField()
+    template = ARRAY_OF_NAMES % "%(expressions)s"
+
+
+class NamesIndex(models.Index):
+    """Of `Names`, for `HasName`. PostgreSQL alone can have one; other databases get a statement that does
+    nothing, since Django wants one."""
+
+    def create_sql(self, model: Any, schema_editor: Any, using: str = "", **options: Any) -> Any:
+        if schema_editor.connection.vendor != "postgresql":
+            return "SELECT 1"
+        return super().create_sql(model, schema_editor, using=" USING gin", **options)
+
+    def remove_sql(self, model: Any, schema_editor: Any, **options: Any) -> Any:
+        if schema_editor.connection.vendor != "postgresql":
+            return "SELECT 1"
+        return super().remove_sql(model, schema_editor, **options)
+
+
+class HasName(models.Func):
+    """Does a NamesField hold this name?"""
+
+    output_field = models.BooleanField()
+    template = "INSTR(%(expressions)s) > 0"
+
+    def __init__(self, names: str, name: str) -> None:
+        super().__init__(names, models.Value(needle(name)))
+
+    def as_postgresql(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        """By the index; and where it is not taken, since many have it, mostly without making an array."""
+        column, sought = self.get_source_expressions()
+        text, values = compiler.compile(column)
+        names, same = compiler.compile(Names(column))
+        quoted = sought.value[1:-1]
+        found = f"(strpos({text}, %s) > 0 AND {names} @> ARRAY[%s]::text[])"
+        return found, [*values, sought.value, *same, quoted]
+
+
 class Unindexed(models.Func):
     """A column as it is, by which SQLite does not look for rows: it would take an index of the many that have
     one value over the index that has them in order."""
@@ -84,17 +127,3 @@ class Microseconds(models.Func):
 
 def to_json(value: Any) -> str:
     return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
-
-
-def names_json(names: Sequence[str]) -> str:
-    return f"[{','.join(map(needle, names))}]"
-
-
-def needle(name: str) -> str:
-    """A name as it stands in a NamesField: in quotes that no name's own text can imitate."""
-    text = to_json(name)[1:-1]
-    return f'"{_ESCAPE.sub(_plain_quote, text)}"'
-
-
-def _plain_quote(match: re.Match[str]) -> str:
-    return "\\u0022" if match[1] == '"' else match[0]

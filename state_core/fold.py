@@ -146,6 +146,13 @@ def running_steps(document: Document) -> list[tuple[str, str]]:
     ]
 
 
+def agents_of_steps(document: Document) -> list[str]:
+    """Who has begun a step, the first first."""
+    steps = [step for branch in document["branches"].values() for step in branch["steps"].values()]
+    steps.sort(key=lambda step: step["started_at"] or "")
+    return list(dict.fromkeys(step["agent"] for step in steps if step["agent"]))
+
+
 # Sessions…
 
 

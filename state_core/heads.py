@@ -17,6 +17,10 @@ from state_core.records import Checkpoint, CheckpointKind, Head, SessionStatus, 
 
 SHORT = 500
 """Longest reason, error or title in a head, in characters."""
+MOST_WORKED = 64
+"""Agents whose work in a session its head remembers: the first that began a step."""
+LONGEST_NAME = 64
+"""Of an agent's name in a head, in characters; of a longer one, the beginning stands there."""
 
 
 def short(text: object, limit: int = SHORT) -> str:
@@ -25,12 +29,24 @@ def short(text: object, limit: int = SHORT) -> str:
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
+def agent_name(agent: str) -> str:
+    """As a head has it."""
+    return short(agent, LONGEST_NAME)
+
+
+def joined(names: Iterable[str], more: Iterable[str]) -> list[str]:
+    """Each once, the first first, and no more than a head remembers."""
+    return list(dict.fromkeys([*names, *more]))[:MOST_WORKED]
+
+
 @dataclass(slots=True)
 class HeadChange:
-    """``add``: differences of counts. ``set``: new values of fields, counts included."""
+    """``add``: differences of counts. ``set``: new values of fields, counts included. ``worked``: names that
+    join the head's, where they are not among them yet."""
 
     add: dict[str, int] = field(default_factory=dict)
     set: dict[str, Any] = field(default_factory=dict)
+    worked: list[str] = field(default_factory=list)
 
     def count(self, name: str, difference: int) -> None:
         target = self.set if name in self.set else self.add
@@ -40,6 +56,11 @@ class HeadChange:
     def first_seq(self) -> int:
         """The number of the first event of a session that this creates."""
         return int(self.set.get("first_seq", 1))
+
+    @property
+    def first_worked(self) -> list[str]:
+        """Who has worked in a session that this creates."""
+        return joined(self.set.get("worked", ()), self.worked)
 
     def replace_counts(self, counts: Mapping[str, int]) -> None:
         for name, value in counts.items():
@@ -56,6 +77,9 @@ def head_change(events: Sequence[Header], extra: Mapping[str, Any] | None = None
         setter = _SETTERS.get(event.kind)
         if setter:
             change.set.update(setter(event))
+        agents = _WORKED.get(event.kind)
+        if agents:
+            change.worked = joined(change.worked, map(agent_name, filter(None, agents(event))))
     change.set["updated_at"] = events[-1].at
     change.set["last_kind"] = str(events[-1].data["kind"] if is_compacted(events[-1]) else events[-1].kind)
     change.set.update(extra or {})
@@ -78,6 +102,8 @@ def apply_head_change(head: Head, change: HeadChange, events: int) -> None:
             head.status = SessionStatus(value)
         else:
             setattr(head, name, value)
+    if change.worked:
+        head.worked = joined(head.worked, change.worked)
 
 
 def _set_status(change: HeadChange, event: Header) -> None:
@@ -129,6 +155,14 @@ _COUNTERS: dict[str, Callable[[Header], dict[str, int]]] = {
     EventKind.CHECKPOINT_DELETED: lambda event: {"checkpoints": -len(event.data["ids"])},
     EventKind.SESSION_RESTORED: lambda event: {"restores": 1},
 }
+
+_WORKED: dict[str, Callable[[Header], Iterable[str]]] = {
+    EventKind.STEP_STARTED: lambda event: (event.agent,),
+    EventKind.STEP_COMPLETED: lambda event: (event.agent,) if "began" in event.data else (),
+    EventKind.SESSION_FORKED: lambda event: event.data.get("worked", ()),
+}
+"""Whose work an event tells of. A restore takes none of it back: they have worked."""
+TELL_OF_WORK = frozenset(_WORKED) | {EventKind.SESSION_COMPACTED}
 
 
 def _created(event: Header) -> dict[str, Any]:

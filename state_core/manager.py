@@ -18,8 +18,8 @@ from state_core.compose import creation
 from state_core.control import is_held, refuse_if_not_taken
 from state_core.events import Event, EventKind
 from state_core.exceptions import ConflictError, LeaseHeld, SessionNotFound
-from state_core.fold import state_counts
-from state_core.heads import short
+from state_core.fold import agents_of_steps, state_counts
+from state_core.heads import agent_name, joined, short
 from state_core.history import History
 from state_core.pausing import OnPause
 from state_core.records import Document, SessionState, SessionStatus, check_id, parse_time
@@ -183,6 +183,7 @@ class StateManager(History):
                 "tags": head.tags,
                 "reason": short(reason),
                 "counts": state_counts(document),
+                "worked": joined((), map(agent_name, agents_of_steps(document))),
             },
         )
         records = await self._records_kept(document) if document.get(KEEPS_RECORDS) else []

@@ -13,7 +13,7 @@ from typing import Any
 from django.apps.registry import Apps
 from django.db import models
 
-from state_core.fields import JsonField, KeyField, Microseconds, NamesField
+from state_core.fields import JsonField, KeyField, Microseconds, Names, NamesField, NamesIndex
 from state_core.records import CheckpointKind, SessionStatus
 
 TABLE_NAME = "marsys_state"
@@ -35,6 +35,7 @@ class AbstractSession(models.Model):
     workflow = models.TextField(default="")
     tags = NamesField(default=list)
     agents = NamesField(default=list)
+    worked = NamesField(default=list, db_default="[]")
     refuses = NamesField(default=list)
     reason = models.TextField(default="")
     error = models.TextField(default="")
@@ -153,6 +154,7 @@ def _session_meta(table_name: str) -> dict[str, Any]:
         name=_name(table_name, "took"),
         condition=models.Q(ended_at__isnull=False),
     )
+    worked = NamesIndex(Names("worked"), name=_name(table_name, "worked"))
 
     return {
         "db_table": f"{table_name}_session",
@@ -171,6 +173,7 @@ def _session_meta(table_name: str) -> dict[str, Any]:
             index("questions", "session_id", condition=models.Q(questions__gt=0)),
             index("lease", "lease_expires_at", condition=models.Q(lease_expires_at__isnull=False)),
             took,
+            worked,
         ],
     }
 

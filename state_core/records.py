@@ -496,6 +496,8 @@ class Head:
     tags: list[str] = field(default_factory=list)
     agents: list[str] = field(default_factory=list)
     """Names of the agents at work."""
+    worked: list[str] = field(default_factory=list)
+    """Names of the agents that have begun a step in it, the first first; `heads.MOST_WORKED` at most."""
     refuses: list[str] = field(default_factory=list)
     """Verbs (``pause``, ``resume`` …) that the program which runs it does not carry out, as where it is
     only recorded from outside."""

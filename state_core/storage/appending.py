@@ -15,7 +15,7 @@ from django.db.models import BooleanField, ExpressionWrapper, F
 from state_core.events import EventRecord
 from state_core.exceptions import InvalidValue, SessionExists, SessionNotFound
 from state_core.facts import fact
-from state_core.heads import CheckpointChange
+from state_core.heads import CheckpointChange, joined
 from state_core.storage.base import Append, refusal
 from state_core.storage.clock import LASTS
 from state_core.storage.places import placed
@@ -53,6 +53,7 @@ class RowAppend(Append):
             "last_seq": self.change.first_seq - 1 + len(self.events),
             **checked(self.change.add),
             **self.set,
+            "worked": self.change.first_worked,
             "search": search_text(self.session_id, title, workflow),
         }
 
@@ -85,11 +86,14 @@ def _change(tables: Any, alias: str, write: RowAppend) -> tuple[int, int]:
     if write.renames:
         title, workflow = values.get("title", row["title"]), values.get("workflow", row["workflow"])
         values["search"] = search_text(write.session_id, title, workflow)
+    worked = joined(row["worked"], write.change.worked)
+    if worked != row["worked"]:
+        values["worked"] = worked
     heads.update(last_seq=F("last_seq") + len(write.events), **values)
     return row["pk"], row["last_seq"] + len(write.events)
 
 
-_COMPARED = ("pk", "last_seq", "status", "fence", "title", "workflow")
+_COMPARED = ("pk", "last_seq", "status", "fence", "title", "workflow", "worked")
 
 
 def refuse(heads: Any, write: RowAppend) -> dict[str, Any]:

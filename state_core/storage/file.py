@@ -270,11 +270,14 @@ class FileStorageBackend(StorageBackend):
 
     @in_thread
     def heads(self, query: HeadQuery) -> list[Head]:
-        return self._heads.caught_up().heads(query, time.time())
+        return self._index_for(query).heads(query, time.time())
 
     @in_thread
     def count_by_status(self, query: HeadQuery) -> dict[str, int]:
-        return self._heads.caught_up().count_by_status(query, time.time())
+        return self._index_for(query).count_by_status(query, time.time())
+
+    def _index_for(self, query: HeadQuery) -> FileIndex:
+        return self._heads.telling_worked() if query.agent else self._heads.caught_up()
 
     @in_thread
     def last_seqs(self, session_ids: Iterable[str]) -> dict[str, int]:
@@ -308,7 +311,7 @@ class FileStorageBackend(StorageBackend):
     def put_snapshot(self, session_id: str, snapshot: Snapshot) -> None:
         folder = self._folders.folder(session_id) / "snapshots"
         found = self.index.get(session_id)
-        if not folder.parent.is_dir() or (found and snapshot.seq < found[0].first_seq):
+        if not folder.parent.is_dir() or (found and snapshot.seq < found.head.first_seq):
             return
         folder.mkdir(exist_ok=True)
         encoding = snapshot.encoding.encode()

@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from state_core.exceptions import DamagedError, SessionNotFound
-from state_core.heads import CheckpointChange, apply_head_change
+from state_core.heads import TELL_OF_WORK, CheckpointChange, apply_head_change, head_change
 from state_core.records import Head
 from state_core.storage.base import derived
 from state_core.storage.filefolders import SessionFolder, SessionFolders, size_of
@@ -83,6 +83,16 @@ class FileHeads:
             self._mend(session_id, PATIENCE)
         return self.index
 
+    def telling_worked(self) -> FileIndex:
+        """The index, caught up; for so long as a list waits, what an earlier version wrote is made to tell
+        who has worked in it."""
+        until = time.monotonic() + PATIENCE
+        for session_id in self.index.not_telling_worked():
+            if time.monotonic() > until:
+                break
+            self._mend(session_id, PATIENCE)
+        return self.caught_up()
+
     def put_soon(self, head: Head, folder: SessionFolder) -> None:
         """As `put`, for what need not be found in lists at once."""
         folder.know(head)
@@ -121,8 +131,9 @@ class FileHeads:
         if session_id in self._behind:
             self._mend(session_id)
         found = self.index.get(session_id)
-        if found and found[1] == size_of(self._folders.log_path(session_id)):
-            return self._with_lease(found[0], self._folders.opened(session_id))
+        log_bytes = size_of(self._folders.log_path(session_id))
+        if found and found.tells_worked and found.log_bytes == log_bytes:
+            return self._with_lease(found.head, self._folders.opened(session_id))
         with self._folders.locked(session_id) as folder:
             head = self.of(session_id, folder)
             folder.know(head)
@@ -179,22 +190,25 @@ class FileHeads:
         if known:
             return self._with_lease(known, folder)
         found = self.index.get(session_id)
-        if found is None or found[1] != folder.log.size or _is_of_another(found[2], folder.log):
+        is_whole = found is not None and found.tells_worked and found.log_bytes == folder.log.size
+        if found is None or not is_whole or _is_of_another(found.log_begins, folder.log):
             return self._reindex(session_id, folder)
-        return self._with_lease(found[0], folder)
+        return self._with_lease(found.head, folder)
 
     def _reindex(self, session_id: str, folder: SessionFolder) -> Head:
         found, log = self.index.get(session_id), folder.log
-        afresh = found is not None and _is_of_another(found[2], log)
+        afresh = found is not None and _is_of_another(found.log_begins, log)
         if afresh:
             found = None  # it was rewritten, or put back to what a backup had
-        if found and found[1] > log.size:
+        if found and found.log_bytes > log.size:
             raise DamagedError(
                 session_id,
                 f"its log {log.path.name}",
-                f"it ends at event {log.last_seq}, {found[0].last_seq} were acknowledged",
+                f"it ends at event {log.last_seq}, {found.head.last_seq} were acknowledged",
             )
-        head = self._with_lease(found[0] if found else Head(session_id), folder)
+        head = self._with_lease(found.head if found else Head(session_id), folder)
+        if found and not found.tells_worked:
+            head.worked = _worked(log, head.last_seq)
         events = list(log.read(head.last_seq, log.last_seq))
         if events:
             first = events[0].seq
@@ -202,6 +216,8 @@ class FileHeads:
             change, checkpoints = derived(session_id, events)
             apply_head_change(head, change, len(events))
             self.put(head, folder, checkpoints, first, afresh=afresh)
+        elif found and not found.tells_worked:
+            self.put(head, folder)
         return head
 
     def _with_lease(self, head: Head, folder: SessionFolder) -> Head:
@@ -214,6 +230,11 @@ class FileHeads:
         except (ValueError, TypeError, KeyError, OverflowError) as error:
             raise DamagedError(head.session_id, "lease.json", "it cannot be read") from error
         return head
+
+
+def _worked(log: LogFile, upto: int) -> list[str]:
+    events = list(log.read(log.first_seq - 1, upto, TELL_OF_WORK))
+    return head_change(events).first_worked if events else []
 
 
 def _is_of_another(begins: bytes | None, log: LogFile) -> bool:

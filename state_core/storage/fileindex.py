@@ -13,11 +13,12 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from state_core.heads import short
+from state_core.names import names_json, needle
 from state_core.records import (
     CHECKPOINT_KINDS,
     COUNTS,
@@ -39,7 +40,7 @@ CREATE TABLE IF NOT EXISTS head (
     session_id TEXT PRIMARY KEY, status TEXT NOT NULL, last_seq INTEGER NOT NULL, log_bytes INTEGER NOT NULL,
     search TEXT NOT NULL, questions INTEGER NOT NULL, steps INTEGER NOT NULL, state_bytes INTEGER NOT NULL,
     created_at TEXT, started_at TEXT, updated_at TEXT, lease_expires_at TEXT, head TEXT NOT NULL,
-    log_begins BLOB, took INTEGER
+    log_begins BLOB, took INTEGER, worked TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS head_updated ON head (updated_at, session_id);
 CREATE INDEX IF NOT EXISTS head_created ON head (created_at, session_id);
@@ -66,6 +67,15 @@ def put_aside(path: Path) -> None:
         path.rename(path.with_name(f"{path.name}.damaged"))
     for suffix in ("-wal", "-shm"):
         path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+
+
+class Entry(NamedTuple):
+    head: Head
+    log_bytes: int
+    """The size and the beginning of the log that it was made from; earlier versions kept no beginning."""
+    log_begins: bytes | None
+    tells_worked: bool
+    """Earlier versions did not."""
 
 
 class FileIndex:
@@ -107,13 +117,14 @@ class FileIndex:
         """Session id → the size of its log when it was indexed. Bytes."""
         return dict(self._db.execute("SELECT session_id, log_bytes FROM head"))
 
-    def get(self, session_id: str) -> tuple[Head, int, bytes | None] | None:
-        """The head, and the size and the beginning of the log that it was made from; of the beginning,
-        earlier versions kept nothing."""
+    def get(self, session_id: str) -> Entry | None:
         row = self._db.execute(
-            "SELECT head, log_bytes, log_begins FROM head WHERE session_id = ?", [session_id]
+            "SELECT head, log_bytes, log_begins, worked FROM head WHERE session_id = ?", [session_id]
         ).fetchone()
-        return (_load_head(row[0]), row[1], row[2]) if row else None
+        return Entry(_load_head(row[0]), row[1], row[2], row[3] is not None) if row else None
+
+    def not_telling_worked(self) -> list[str]:
+        return [row[0] for row in self._db.execute("SELECT session_id FROM head WHERE worked IS NULL")]
 
     def put(
         self,
@@ -156,6 +167,7 @@ class FileIndex:
             "head": orjson.dumps(head).decode(),
             "log_begins": log[0],
             "took": _took(head),
+            "worked": names_json(head.worked),
         }
         self._db.execute(_put_text(tuple(values)), list(values.values()))
 
@@ -242,10 +254,7 @@ def _put_text(names: tuple[str, ...]) -> str:
     )
 
 
-_HAS = {
-    "tags": "EXISTS (SELECT 1 FROM json_each(head, '$.tags') WHERE value = ?)",
-    "agents": "EXISTS (SELECT 1 FROM json_each(head, '$.agents') WHERE value = ?)",
-}
+_HAS_TAG = "EXISTS (SELECT 1 FROM json_each(head, '$.tags') WHERE value = ?)"
 
 
 _FORKED_FROM = (
@@ -270,9 +279,10 @@ def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple
         found.append((f"status IN ({marks})", [str(status) for status in query.statuses]))
     if query.text:
         found.append(("instr(search, ?)", [short(query.text.lower())]))
-    for name, value in (("tags", query.tag), ("agents", query.agent)):
-        if value:
-            found.append((_HAS[name], [value]))
+    if query.tag:
+        found.append((_HAS_TAG, [query.tag]))
+    if query.agent:
+        found.append(("instr(worked, ?)", [needle(query.worked)]))
     if query.since:
         found.append(("updated_at >= ?", [_text(query.since)]))
     if query.until:
@@ -366,6 +376,8 @@ def _add_new_columns(connection: sqlite3.Connection) -> None:
             heads = [_load_head(row[0]) for row in connection.execute("SELECT head FROM head")]
             found = [(_took(head), head.session_id) for head in heads]
             connection.executemany("UPDATE head SET took = ? WHERE session_id = ?", found)
+        if "worked" not in present:
+            connection.execute("ALTER TABLE head ADD COLUMN worked TEXT")
 
 
 def _plain(value: Any) -> Any:

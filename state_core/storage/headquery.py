@@ -10,7 +10,8 @@ from typing import Any
 from django.db.models import Count, F, FloatField, Func, Q, QuerySet, Value
 from django.db.models.functions import Now, StrIndex
 
-from state_core.fields import Microseconds, Unindexed, needle
+from state_core.fields import HasName, Microseconds, Unindexed
+from state_core.names import needle
 from state_core.records import HELD, utc_now
 from state_core.storage import durations
 from state_core.storage.base import HeadQuery
@@ -115,14 +116,13 @@ def _labelled(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
     for column, part in (
         ("search", query.text.lower()),
         ("tags", query.tag and needle(query.tag)),
-        ("agents", query.agent and needle(query.agent)),
         ("owner", query.owner),
         ("error", query.error),
     ):
         if part:
             heads = heads.alias(**{f"{column}_at": StrIndex(column, Value(part))})
             heads = heads.filter(**{f"{column}_at__gt": 0})
-    return heads
+    return heads.filter(HasName("worked", query.worked)) if query.agent else heads
 
 
 class Seconds(Func):

@@ -223,7 +223,7 @@ class MemoryStorageBackend(StorageBackend):
 def _own(change: HeadChange) -> HeadChange:
     """Its lists copied: the caller may go on changing them."""
     values = {name: list(value) if isinstance(value, list) else value for name, value in change.set.items()}
-    return HeadChange(change.add, values)
+    return HeadChange(change.add, values, change.worked)
 
 
 def _matches(head: Head, query: HeadQuery, now: float) -> bool:
@@ -233,7 +233,7 @@ def _matches(head: Head, query: HeadQuery, now: float) -> bool:
         (not query.statuses or head.status in query.statuses)
         and (not text or any(text in part.lower() for part in (head.session_id, head.title, head.workflow)))
         and (not query.tag or query.tag in head.tags)
-        and (not query.agent or query.agent in head.agents)
+        and (not query.agent or query.worked in head.worked)
         and (query.since is None or updated >= query.since)
         and (query.until is None or updated < query.until)
         and (not query.questions or head.counts["questions"] > 0)

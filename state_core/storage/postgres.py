@@ -17,11 +17,12 @@ from django.db import IntegrityError
 from psycopg.types.numeric import Float8, Int8
 
 from state_core.exceptions import SessionExists
-from state_core.fields import names_json, to_json
+from state_core.fields import to_json
+from state_core.names import names_json, quoted
 from state_core.records import Checkpoint
 from state_core.storage.appending import RowAppend, append_by_orm, refuse, taken
 from state_core.storage.places import MARK_NUMBER
-from state_core.storage.postgresbatch import CHECKPOINT_TYPES, EVENT_TYPES, append_many
+from state_core.storage.postgresbatch import CHECKPOINT_TYPES, EVENT_TYPES, append_many, joining
 
 __all__ = ["append", "append_many", "tune"]
 
@@ -114,22 +115,27 @@ def _inserted(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
 
 def _updated(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
     change, guard = write.change, write.guard
-    added, values = sorted(change.add), sorted(write.set)
+    added, values, names = sorted(change.add), sorted(write.set), quoted(change.worked)
     compared = {
         "last_seq = %s": _number(guard.expected_seq),
         "fence = %s AND lease_expires_at > clock_timestamp()": _number(guard.fence),
         "status = ANY(%s)": None if guard.statuses is None else sorted(guard.statuses),
     }
     holding = {condition: value for condition, value in compared.items() if value is not None}
-    text = _update_text(tables.session._meta.db_table, tuple(added), tuple(values), tuple(holding))
+    table = tables.session._meta.db_table
+    text = _update_text(table, tuple(added), tuple(values), tuple(holding), works=bool(names))
     numbers = [Int8(len(write.events)), *[Int8(change.add[name]) for name in added]]
     given = [_plain(write.set[name]) for name in values]
-    return text, [*numbers, *given, write.session_id, *holding.values()]
+    worked = [names, names] if names else []
+    return text, [*numbers, *given, *worked, write.session_id, *holding.values()]
 
 
 @lru_cache(maxsize=256)
-def _update_text(table: str, added: Sequence[str], values: Sequence[str], holding: Sequence[str]) -> str:
+def _update_text(
+    table: str, added: Sequence[str], values: Sequence[str], holding: Sequence[str], *, works: bool
+) -> str:
     moves = [f'"{name}" = "{name}" + %s' for name in ("last_seq", *added)] + [f'"{n}" = %s' for n in values]
+    moves += [f"worked = {joining('worked', '%s::text[]')}"] if works else []
     where = " AND ".join(("session_id = %s", *holding))
     return f'UPDATE "{table}" SET {", ".join(moves)} WHERE {where} RETURNING id, last_seq'
 

@@ -18,7 +18,9 @@ import orjson
 import psycopg
 from django.db import IntegrityError
 
-from state_core.fields import names_json, to_json
+from state_core.fields import ARRAY_OF_NAMES, to_json
+from state_core.heads import MOST_WORKED
+from state_core.names import names_json, quoted
 from state_core.records import COUNTS
 from state_core.storage.appending import RowAppend
 from state_core.storage.places import MARK_NUMBER
@@ -96,6 +98,7 @@ def _head(write: RowAppend) -> Mapping[str, Any]:
         "statuses": None if guard.statuses is None else sorted(guard.statuses),
         **{name: _plain(value) for name, value in write.set.items()},
         **write.change.add,
+        "joins": quoted(write.change.worked) or None,
     }
 
 
@@ -129,6 +132,16 @@ def _places(write: RowAppend) -> Iterator[Mapping[str, Any]]:
         yield {**values, "session": write.session_id, "number": index + 1}
 
 
+def joining(column: str, names: str) -> str:
+    """What a NamesField holds once ``names`` have joined it, as `heads.joined` says. Where none is new, the
+    same as before, so that no index moves."""
+    array = ARRAY_OF_NAMES % column
+    return f"""CASE WHEN {array} @> {names} THEN {column} ELSE (
+  SELECT '["' || string_agg(name, '","' ORDER BY place) || '"]' FROM (
+    SELECT name, min(place) FROM unnest({array} || {names}) WITH ORDINALITY AS every(name, place)
+    GROUP BY name ORDER BY 2 LIMIT {MOST_WORKED}) AS kept(name, place)) END"""
+
+
 def _columns(types: Mapping[str, str]) -> str:
     return ", ".join(f'"{name}" {kind}' for name, kind in types.items())
 
@@ -141,11 +154,15 @@ def _statement(heads: str, events: str, checkpoints: str) -> str:
         "expected": "int8",
         "held_fence": "int8",
         "statuses": "text[]",
+        "joins": "text[]",
         **_SETS,
         **dict.fromkeys(COUNTS, "int8"),
     }
     sets = [f'"{name}" = coalesce(given."{name}", h."{name}")' for name in _SETS]
     sets += [f'"{name}" = h."{name}" + coalesce(given."{name}", 0)' for name in COUNTS]
+    sets.append(
+        f"worked = CASE WHEN given.joins IS NULL THEN h.worked ELSE {joining('h.worked', 'given.joins')} END"
+    )
     event, place = (", ".join(f'"{name}"' for name in types) for types in (EVENT_TYPES, CHECKPOINT_TYPES))
     of_event, of_place = (
         ", ".join(f'e."{name}"' for name in types) for types in (EVENT_TYPES, CHECKPOINT_TYPES)

@@ -28,7 +28,7 @@ from state_core.exceptions import (
     StateError,
     StorageUnavailable,
 )
-from state_core.heads import CheckpointChange, HeadChange
+from state_core.heads import TELL_OF_WORK, CheckpointChange, HeadChange, head_change
 from state_core.records import HELD, Checkpoint, Head, Lease, check_id
 from state_core.storage.base import (
     Append,
@@ -46,6 +46,7 @@ from state_core.storage.redischeck import weaknesses
 from state_core.storage.redisclient import Clients, Server, server_at
 from state_core.storage.redisrows import (
     Argument,
+    as_json,
     asked_statuses,
     read_checkpoint,
     read_checkpoints,
@@ -229,7 +230,21 @@ class RedisStorageBackend(StorageBackend):
         values = await self._clients.command("HGETALL", self._key(check_id(session_id), "head"))
         if not values:
             raise SessionNotFound(session_id)
-        return read_head(values.items())
+        head = read_head(values.items())
+        if b"worked" not in values:
+            head.worked = await self._tell_worked(head)
+        return head
+
+    async def _tell_worked(self, head: Head) -> list[str]:
+        """From the log, of a session that a version before wrote whose heads did not tell."""
+        session_id = head.session_id
+        events = await self.read_events(
+            session_id, before=head.last_seq + 1, kinds=TELL_OF_WORK, bodies=False
+        )
+        worked = head_change(events).first_worked if events else []
+        written = [as_json(name) for name in worked]
+        await self._run("worked", session_id, head.last_seq, len(written), *written)
+        return worked
 
     async def heads(self, query: HeadQuery) -> list[Head]:
         statuses = asked_statuses(query, HELD) if query.lease_expired else asked_statuses(query)

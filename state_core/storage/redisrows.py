@@ -24,7 +24,7 @@ Argument = str | bytes | int
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _TIMES = frozenset({"created_at", "started_at", "ended_at", "updated_at", "lease_expires_at"})
-_LISTS = frozenset({"tags", "agents", "refuses"})
+_LISTS = frozenset({"tags", "agents", "worked", "refuses"})
 _NUMBERS = frozenset({"first_seq", "last_seq", "fence", *COUNTS})
 _DEFAULTS = {"actor": "", "step_id": "", "agent": "", "status": "", "size": 0, "data": {}, "encoding": FORMAT}
 """What an event's header does not repeat. (A duration of None is left out, one of 0 is not.)"""
@@ -81,6 +81,7 @@ def write_append(
     return [
         *_write_guard(guard, change.first_seq),
         *_write_change(change),
+        *_listed(map(as_json, change.worked)),
         len(events),
         *(part for event in events for part in _write_event(event)),
         *_write_checkpoints(checkpoints),
@@ -256,9 +257,9 @@ def write_filter(query: HeadQuery) -> list[Argument]:
         write_time(query.until),
         query.text.lower(),
         query.tag,
-        _as_json(query.tag),
-        query.agent,
-        _as_json(query.agent),
+        as_json(query.tag),
+        query.worked,
+        as_json(query.worked),
         int(query.questions),
         int(query.lease_expired),
         f"{query.origin}@" if query.origin else "",
@@ -289,7 +290,7 @@ def _microseconds(seconds: float | None) -> str:
     return "" if seconds is None else str(round(seconds * 1_000_000))
 
 
-def _as_json(text: str) -> bytes:
+def as_json(text: str) -> bytes:
     return orjson.dumps(text.encode("utf-8", "replace").decode())
 
 

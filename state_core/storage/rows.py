@@ -24,6 +24,7 @@ HEAD_FIELDS = (
     "workflow",
     "tags",
     "agents",
+    "worked",
     "refuses",
     "reason",
     "error",

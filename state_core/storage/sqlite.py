@@ -13,10 +13,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+import orjson
 from django.db import IntegrityError
 
 from state_core.events import EventRecord
-from state_core.fields import names_json, to_json
+from state_core.fields import to_json
+from state_core.heads import joined
+from state_core.names import names_json, needle
 from state_core.records import Checkpoint, show_time
 from state_core.storage.appending import RowAppend, append_by_orm, refuse, taken
 from state_core.storage.places import placed
@@ -108,31 +111,50 @@ def _immediately(connection: Any) -> Iterator[Any]:
 
 def _move(database: Any, tables: Any, write: RowAppend) -> bool:
     """Change the head. False where the guard does not hold."""
-    table, minute = tables.session._meta.db_table, write.set.get("updated_minute")
-    if minute is None:
-        return _update(database, table, write, write.set)
-    # A column that is set has its index written, though it stays what it is, as it nearly always does.
-    others = {name: value for name, value in write.set.items() if name != "updated_minute"}
-    return _update(database, table, write, others, minute) or _update(database, table, write, write.set)
+    table, values = tables.session._meta.db_table, write.set
+    # A column that is set has its index written, though it stays what it is, as these nearly always do.
+    same = [("updated_minute = ?", _plain(values["updated_minute"]))] if "updated_minute" in values else []
+    same += [("INSTR(worked, ?) > 0", needle(name)) for name in write.change.worked]
+    others = {name: value for name, value in values.items() if name != "updated_minute"}
+    return _update(database, table, write, others, same) or _update(
+        database, table, write, {**values, **_new_names(database, table, write)}
+    )
+
+
+def _new_names(database: Any, table: str, write: RowAppend) -> dict[str, Any]:
+    if not write.change.worked:
+        return {}
+    asked = f'SELECT worked FROM "{table}" WHERE session_id = ?'
+    before = [name for row in database.execute(asked, [write.session_id]) for name in orjson.loads(row[0])]
+    after = joined(before, write.change.worked)
+    return {} if after == before else {"worked": after}
 
 
 def _update(
-    database: Any, table: str, write: RowAppend, values: Mapping[str, Any], minute: datetime | None = None
+    database: Any,
+    table: str,
+    write: RowAppend,
+    values: Mapping[str, Any],
+    same: Sequence[tuple[str, Any]] = (),
 ) -> bool:
-    """``minute``: the head's must be this."""
+    """``same``: what the head must hold already, beside what the guard says."""
     guard, added = write.guard, write.change.add
-    compared = {
-        "last_seq = ?": guard.expected_seq,
-        "updated_minute = ?": minute and _plain(minute),
-        f"fence = ? AND lease_expires_at > {NOW}": guard.fence,
-    }
-    holding = {condition: value for condition, value in compared.items() if value is not None}
+    compared = [
+        ("last_seq = ?", guard.expected_seq),
+        (f"fence = ? AND lease_expires_at > {NOW}", guard.fence),
+        *same,
+    ]
+    holding = [(condition, value) for condition, value in compared if value is not None]
     statuses = guard.statuses or ()
     text = _update_text(
-        table, tuple(added), tuple(values), tuple(holding), None if guard.statuses is None else len(statuses)
+        table,
+        tuple(added),
+        tuple(values),
+        tuple(condition for condition, _ in holding),
+        None if guard.statuses is None else len(statuses),
     )
     parameters = [len(write.events), *added.values(), *map(_plain, values.values()), write.session_id]
-    return bool(database.execute(text, [*parameters, *holding.values(), *statuses]).rowcount)
+    return bool(database.execute(text, [*parameters, *(value for _, value in holding), *statuses]).rowcount)
 
 
 @lru_cache(maxsize=256)

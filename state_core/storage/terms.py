@@ -10,7 +10,7 @@ from typing import Any
 from state_core.events import EventRecord, Header
 from state_core.exceptions import InvalidValue
 from state_core.facts import fact
-from state_core.heads import CheckpointChange, HeadChange
+from state_core.heads import CheckpointChange, HeadChange, agent_name
 from state_core.records import Head, SessionStatus, utc_now
 
 SORTS = (
@@ -106,7 +106,7 @@ class HeadQuery:
     """Part of a session id, title or workflow; case does not matter."""
     tag: str = ""
     agent: str = ""
-    """Name of an agent that is at work."""
+    """Name of an agent that has worked in it, or is at work; `Head.worked` says how many are known."""
     since: datetime | None = None
     """Updated at or after."""
     until: datetime | None = None
@@ -139,6 +139,11 @@ class HeadQuery:
             raise InvalidValue(f"Cannot sort sessions by {self.sort!r}. Choose one of {', '.join(SORTS)}.")
         if self.sort_field == "duration" and self.as_of is None:
             object.__setattr__(self, "as_of", utc_now())
+
+    @property
+    def worked(self) -> str:
+        """The agent's name, as a head has it."""
+        return agent_name(self.agent)
 
     @property
     def until_when(self) -> datetime:

@@ -13,7 +13,7 @@ from state_core.exceptions import (
     InvalidValue,
     SessionNotFound,
 )
-from state_core.heads import apply_head_change, head_change
+from state_core.heads import LONGEST_NAME, MOST_WORKED, apply_head_change, head_change
 from state_core.records import Head, SessionStatus
 from state_core.storage.base import SORTS, HeadQuery, StorageBackend, stored_size
 from state_core.testing.records import (
@@ -87,12 +87,75 @@ class HeadContract:
 
     async def test_finding_by_agent(self, storage: StorageBackend) -> None:
         await _five(storage)
-        await storage.append("news-2", [message(after=2)], head={"agents": ["Reader", "Ä \\ 'writer'"]})
-        assert await found(storage, agent="Reader") == ["news-2"]
+        await storage.append(
+            "news-2", [step(3, "Reader"), step(3, "Ä \\ 'writer'")], head={"agents": ["Reader"]}
+        )
+        await storage.append("news-3", [step(3, 'say "50 %"'), step(3, "Reader")])
+        await storage.append("news-3", [record(EventKind.SESSION_COMPLETED, 4)])
+        assert await found(storage, agent="Reader") == ["news-2", "news-3"]
         assert await found(storage, agent="Ä \\ 'writer'") == ["news-2"]
-        assert await found(storage, agent="reader") == []
-        await storage.append("news-2", [message(after=2)], head={"agents": ["Reviewer"]})
-        assert await found(storage, agent="Reader") == []
+        assert await found(storage, agent='say "50 %"') == ["news-3"]
+        for nowhere in (
+            "reader",
+            "Read",
+            "eader",
+            "%",
+            '"',
+            "Reader,",
+            '","',
+            "\\",
+            "\x00",
+            "\ud800",
+            "Reader ",
+        ):
+            assert await found(storage, agent=nowhere) == []
+        assert await storage.count_by_status(HeadQuery(agent="Reader")) == {"running": 1, "completed": 1}
+
+    async def test_who_has_worked_stands_in_the_order_in_which_they_began(
+        self, storage: StorageBackend
+    ) -> None:
+        await create(storage, "s")
+        await start(storage, "s", 1)
+        for agents in (["C"], ["A", "C", "B"], [""], ["B", "D"], ["D"], ["A"]):
+            await storage.append("s", [step(2, agent) for agent in agents])
+        told = step(3, "E", kind=EventKind.STEP_COMPLETED, data={"began": "2026-01-01T00:00:00+00:00"})
+        await storage.append("s", [told, step(3, "F", kind=EventKind.STEP_COMPLETED)])
+        assert (await storage.head("s")).worked == ["C", "A", "B", "D", "E"]
+
+    async def test_they_have_worked_whatever_is_restored(self, storage: StorageBackend) -> None:
+        await create(storage, "s")
+        await start(storage, "s", 1)
+        await storage.append("s", [step(2, "Reader")])
+        await storage.append("s", [record(EventKind.SESSION_RESTORED, 3, data={"to": 2, "counts": {}})])
+        assert await found(storage, agent="Reader") == ["s"]
+
+    async def test_a_fork_is_found_by_those_whose_steps_it_carries(self, storage: StorageBackend) -> None:
+        forked = record(EventKind.SESSION_FORKED, 1, data={"origin": "s@3", "worked": ["Reader", "Writer"]})
+        await storage.append("fork", [forked])
+        await storage.append("fork", [step(2, "Editor"), step(2, "Reader")])
+        assert (await storage.head("fork")).worked == ["Reader", "Writer", "Editor"]
+        assert await found(storage, agent="Writer") == ["fork"]
+
+    async def test_of_very_many_the_first_are_known_to_have_worked(self, storage: StorageBackend) -> None:
+        await create(storage, "s")
+        await start(storage, "s", 1)
+        names = [f"Agent {number}" for number in range(MOST_WORKED + 9)]
+        for part in (names[:3], names[: MOST_WORKED - 3], names[MOST_WORKED - 5 :], names):
+            await storage.append("s", [step(2, name) for name in part])
+        await storage.append("s", [step(3, "One more")])
+        assert (await storage.head("s")).worked == names[:MOST_WORKED]
+        assert await found(storage, agent=names[MOST_WORKED - 1]) == ["s"]
+        for beyond in (names[MOST_WORKED], "One more"):
+            assert await found(storage, agent=beyond) == []
+
+    async def test_an_agent_with_a_very_long_name_is_found_by_it(self, storage: StorageBackend) -> None:
+        await create(storage, "s")
+        await start(storage, "s", 1)
+        name = "Ä" * 1000
+        await storage.append("s", [step(2, name)])
+        assert [len(kept) for kept in (await storage.head("s")).worked] == [LONGEST_NAME]
+        assert await found(storage, agent=name) == ["s"]
+        assert await found(storage, agent="Ä" * LONGEST_NAME) == []
 
     async def test_finding_by_time(self, storage: StorageBackend) -> None:
         await _five(storage)
@@ -233,6 +296,10 @@ class HeadContract:
         assert await storage.last_seqs([]) == {}
 
 
+def step(after: float, agent: str, kind: str = EventKind.STEP_STARTED, **header: Any) -> EventRecord:
+    return record(kind, after, branch_id="b", step_id="b.1", agent=agent, **header)
+
+
 async def found(storage: StorageBackend, **query: Any) -> list[str]:
     return [head.session_id for head in await storage.heads(HeadQuery(sort="session_id", **query))]
 
@@ -286,7 +353,7 @@ def _in_order(heads: list[Head], query: HeadQuery) -> list[str]:
 
 def _a_life() -> list[tuple[list[EventRecord], dict[str, Any] | None]]:
     """Appends that change everything that a head holds."""
-    b = {"branch_id": "b", "step_id": "b.1"}
+    b = {"branch_id": "b", "step_id": "b.1", "agent": "One"}
     counts = {"branches": 1, "steps": 1, "messages": 0, "questions": 0, "state_bytes": 77}
     first = {"title": "Title", "workflow": "W", "tags": ["x", "y"], "reason": "new"}
     return [

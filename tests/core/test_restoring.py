@@ -56,7 +56,22 @@ async def test_a_fork_begins_with_the_state_and_goes_its_own_way(manager: StateM
     async with manager.session(new) as session:
         await session.set_context(a=2)
     assert (await manager.get_session_state("s")).context == {"a": 1}
-    assert (await manager.get_head(new)).origin.startswith("s@")
+    head = await manager.get_head(new)
+    assert head.origin.startswith("s@")
+    assert head.worked == ["A"]
+
+
+async def test_a_fork_tells_of_no_agent_that_began_after_its_place(manager: StateManager) -> None:
+    await completed(manager)
+    place = await manager.create_checkpoint("s", "A has worked")
+    await manager.restore_checkpoint(place)
+    async with manager.session("s") as session:
+        branch = await session.open_branch("c")
+        async with branch.step("Later"):
+            pass
+    await manager.restore_checkpoint(place)
+    assert (await manager.get_head("s")).worked == ["A", "Later"]
+    assert (await manager.get_head(await manager.fork_session("s"))).worked == ["A"]
 
 
 async def test_a_session_that_is_held_is_not_deleted(manager: StateManager) -> None:

@@ -18,7 +18,7 @@ LIBRARY_FLOORS = (
     {"exceptions", "records", "facts"},
     {"events"},
     {"snapshots"},
-    {"changes", "codec", "dictionary", "answers", "words", "cache", "redaction"},
+    {"changes", "codec", "dictionary", "answers", "words", "cache", "redaction", "names"},
     {"fold"},
     {"heads", "config", "diff", "preview"},
     {"storage.terms"},

@@ -36,6 +36,7 @@ from state_core.testing import (
     message,
     numbers,
     record,
+    start,
     until,
 )
 from tests.postgres import PostgresServer
@@ -420,6 +421,7 @@ COPIES = """
         'session_id', head.session_id || n,
         'status', CASE WHEN n % 50 = 0 THEN 'running' ELSE 'completed' END,
         'questions', (n % 100 = 0)::int,
+        'worked', '["Everybody","Agent ' || n % 500 || '"]',
         'lease_expires_at', CASE WHEN n % 50 = 0 THEN now() + n * interval '1 second' END,
         'updated_at', now() - n * interval '1 second',
         'updated_minute', date_trunc('minute', now() - n * interval '1 second'),
@@ -440,6 +442,8 @@ COPIES = """
         (HeadQuery(lease_expired=True, sort="-state_bytes"), "marsys_state_lease"),
         (HeadQuery(questions=True, sort="session_id"), "marsys_state_questions"),
         (HeadQuery(sort="-duration"), "marsys_state_took"),
+        (HeadQuery(agent="Nobody"), "marsys_state_worked"),
+        (HeadQuery(agent="Agent 7"), "marsys_state_worked"),
     ],
 )
 async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, index):
@@ -482,6 +486,29 @@ async def test_postgresql_reads_a_page_of_a_long_log_without_sorting_the_rest_of
     plan = await store._run(explain)
     assert "marsys_state_event_uq" in plan
     assert "Sort" not in plan
+
+
+async def test_steps_of_an_agent_that_has_worked_move_no_index_of_postgresql(opened, empty_postgres_url):
+    store = opened(empty_postgres_url)
+    await create(store, "s")
+    await start(store, "s", 1)
+    counted = (
+        "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'marsys_state_session'"
+    )
+
+    async def updates():
+        with psycopg.connect(empty_postgres_url, autocommit=True) as connection:
+            return connection.execute(counted).fetchone()
+
+    async def has_counted(number):
+        return (await updates())[0] >= number
+
+    await until(lambda: has_counted(1))  # the start
+    began = await updates()
+    for agents in (["Reader"], *[["Reader"]] * 20, ["Writer", "Reader"], *[["Writer"]] * 20):
+        await store.append("s", [record(EventKind.STEP_STARTED, 1, agent=agent) for agent in agents])
+    await until(lambda: has_counted(began[0] + 42))
+    assert [now - before for now, before in zip(await updates(), began, strict=True)] == [42, 40]
 
 
 FORKING = """

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from state_core import StateManager
-from state_core.events import EventKind, EventRecord
+from state_core.events import Event, EventKind, EventRecord
 from state_core.exceptions import (
     ConfigurationError,
     DamagedError,
@@ -340,6 +340,28 @@ async def test_an_index_of_an_earlier_version_learns_how_long_sessions_took(stor
     with sqlite3.connect(store.base_path / "index.sqlite3") as index:
         assert index.execute("SELECT took FROM head").fetchall() == [(query.sort_value(head),)]
     index.close()
+    await manager.close()
+
+
+async def test_an_index_of_an_earlier_version_learns_who_has_worked(store):
+    manager = StateManager(store)
+    for session_id, agents in (("s", ["B", "A"]), ("t", ["A"]), ("u", [])):
+        async with manager.session(session_id) as session:
+            branch = await session.open_branch("b")
+            for agent in agents:
+                async with branch.step(agent):
+                    pass
+    await manager.close()
+    with sqlite3.connect(store.base_path / "index.sqlite3") as index:
+        index.execute("ALTER TABLE head DROP COLUMN worked")
+        index.execute("UPDATE head SET head = json_remove(head, '$.worked')")
+    index.close()
+    manager = await reopened(store)
+    await manager.log.append("u", [Event(kind=EventKind.STEP_STARTED, branch_id="b", agent="C")])
+    assert (await manager.get_head("t")).worked == ["A"]
+    found = await manager.storage.heads(HeadQuery(agent="A", sort="session_id"))
+    assert [(head.session_id, head.worked) for head in found] == [("s", ["B", "A"]), ("t", ["A"])]
+    assert sum((await manager.storage.count_by_status(HeadQuery(agent="C"))).values()) == 1
     await manager.close()
 
 

@@ -66,7 +66,8 @@ async def test_lists_of_this_process_have_what_was_just_appended(store):
                 (head,) = await store.heads(HeadQuery(agent="Writer"))
                 assert head == await store.head("s")
                 assert (head.last_seq, head.counts["steps"]) == (session.seq, number + 1)
-            assert await store.heads(HeadQuery(agent="Writer")) == []
+                assert head.agents == ["Writer"]
+            assert [head.agents for head in await store.heads(HeadQuery(agent="Writer"))] == [[]]
 
 
 async def test_the_agents_at_work_reach_lists_of_another_process(store, other):
@@ -76,7 +77,7 @@ async def test_the_agents_at_work_reach_lists_of_another_process(store, other):
             await other.heads(HeadQuery())
 
             async def is_told() -> bool:
-                return bool(await other.heads(HeadQuery(agent="Writer")))
+                return [head.agents for head in await other.heads(HeadQuery())] == [["Writer"]]
 
             await until(is_told)
 

@@ -160,6 +160,24 @@ async def test_sessions_of_a_version_that_did_not_sort_by_duration_are_sorted(
     assert found == ["s0", "s2", "s4", "s3", "s1"]
 
 
+async def test_a_session_of_a_version_that_did_not_tell_who_worked_tells_it_once_it_is_read(
+    redis_store: StorageBackend, redis_server: RedisServer, redis_prefix: str
+) -> None:
+    await create(redis_store, "s")
+    await start(redis_store, "s", 1)
+    begun = [record(EventKind.STEP_STARTED, 2, agent=agent) for agent in ("B", "A")]
+    await redis_store.append("s", begun)
+    with redis_server.client() as client:
+        client.hdel(f"{redis_prefix}{{s}}:head", "worked")
+    last = record(EventKind.STEP_STARTED, 3, agent="C")
+    await redis_store.append("s", [last], head={"agents": ["C"]})
+    assert [head.session_id for head in await redis_store.heads(HeadQuery(agent="C"))] == ["s"]
+    assert (await redis_store.head("s")).worked == ["B", "A", "C"]
+    assert [head.worked for head in await redis_store.heads(HeadQuery(agent="A"))] == [["B", "A", "C"]]
+    await redis_store.append("s", [record(EventKind.STEP_STARTED, 4, agent="D")])
+    assert (await redis_store.head("s")).worked == ["B", "A", "C", "D"]
+
+
 async def _make(store: StorageBackend, session_id: str, chance: random.Random) -> None:
     tags = chance.choice([["red"], ["red", 'b"lue'], []])
     await create(store, session_id, chance.randrange(4), title=chance.choice(["Ärger", "Plan"]), tags=tags)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from state_core import DatabaseStorageBackend, FileStorageBackend, SessionStatus, StateManager
+from state_core import DatabaseStorageBackend, FileStorageBackend, HeadQuery, SessionStatus, StateManager
 from state_core.copying import CopyOutcome, copy_sessions
 from state_core.exceptions import EncryptionKeyError
 from state_core.storage import from_url
@@ -127,6 +127,18 @@ async def test_sessions_go_on(manager):
     state = await manager.restore_checkpoint(undo.id)
     assert state.status == SessionStatus.PAUSED
     assert [question.answer for question in state.questions] == ["yes"]
+
+
+async def test_they_are_found_by_who_has_worked_in_them(store):
+    begun = {}
+    for session_id in IDS:
+        events = await store.read_events(session_id, kinds=["step.started"], bodies=False)
+        begun[session_id] = list(dict.fromkeys(event.agent for event in events))
+    assert {tuple(agents) for agents in begun.values()} > {()}
+    assert {head.session_id: head.worked for head in await store.heads(HeadQuery())} == begun
+    for agent in {agent for agents in begun.values() for agent in agents}:
+        found = {head.session_id for head in await store.heads(HeadQuery(agent=agent))}
+        assert found == {session_id for session_id, agents in begun.items() if agent in agents}
 
 
 async def test_fences_go_on_rising(sample, tmp_path):

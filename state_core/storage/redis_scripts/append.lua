@@ -4,7 +4,7 @@ local session, expire = take(), tonumber(take())
 local begins, expected, fence = take(), take(), take()
 local creates = begins ~= ""
 local guarded, statuses = take() == "1", take_list()
-local set, add = take_list(), take_list()
+local set, add, working = take_list(), take_list(), take_list()
 local count = tonumber(take())
 
 local head = key(session, "head")
@@ -28,7 +28,7 @@ else
   for _, part in ipairs(PARTS) do call("UNLINK", key(session, part)) end
   forget(session)
   seq, status = tonumber(begins) - 1, nil
-  call("HSET", head, "format", 1, "session_id", session, "status", "pending", "fence", 0)
+  call("HSET", head, "format", 1, "session_id", session, "status", "pending", "fence", 0, "worked", "[]")
 end
 
 local first = tonumber(seq) + 1
@@ -42,6 +42,7 @@ local last = whole(first + count - 1)
 local changed = {}
 call("HSET", head, "last_seq", last, unpack(set))
 for i = 1, #set, 2 do changed[set[i]] = set[i + 1] end
+if #working > 0 then join_workers(session, working) end
 for i = 1, #add, 2 do changed[add[i]] = whole(call("HINCRBY", head, add[i], add[i + 1])) end
 
 local after = changed.status or status or "pending"

@@ -27,6 +27,7 @@ local ENDED = {completed = true, failed = true, cancelled = true}
 local SWEPT_AT_ONCE = 100
 local COMPACTED = "session.compacted"
 local PLACE_BYTES = 8
+local MOST_WORKED = 64
 
 local place = 0
 local function take()
@@ -169,6 +170,25 @@ end
 local function expire_with_head(session, part)
   local left = call("PTTL", key(session, "head"))
   if left >= 0 then call("PEXPIREAT", key(session, part), whole(math.floor(microseconds() / 1000) + left)) end
+end
+
+-- Of names as JSON, those that are not among the head's yet. Where an earlier version wrote the head, it has no
+-- such list: `worked` makes it from the log.
+local function join_workers(session, names)
+  local head = key(session, "head")
+  local before = call("HGET", head, "worked")
+  if not before then return end
+  local list = cjson.decode(before)
+  local known, after, count = {}, string.sub(before, 2, -2), #list
+  for _, name in ipairs(list) do known[name] = true end
+  for _, json in ipairs(names) do
+    local name = cjson.decode("[" .. json .. "]")[1]
+    if not known[name] and count < MOST_WORKED then
+      after = after == "" and json or after .. "," .. json
+      known[name], count = true, count + 1
+    end
+  end
+  if count > #list then call("HSET", head, "worked", "[" .. after .. "]") end
 end
 
 local function announce(session)

@@ -17,7 +17,7 @@ local function take_filter()
     filter.title_at, filter.workflow_at = reads("title_lower"), reads("workflow_lower")
   end
   if filter.tag ~= "" then filter.tags_at = reads("tags") end
-  if filter.agent ~= "" then filter.agents_at = reads("agents") end
+  if filter.agent ~= "" then filter.worked_at, filter.agents_at = reads("worked"), reads("agents") end
   if filter.questions then filter.questions_at = reads("questions") end
   if filter.origin ~= "" then filter.origin_at = reads("origin") end
   if filter.owner ~= "" then filter.owner_at = reads("owner") end
@@ -54,6 +54,11 @@ local function has_item(list, item, json)
   return false
 end
 
+-- Who has worked is not told yet of a session that an earlier version wrote; who is at work, is.
+local function has_worked(filter, worked, at_work)
+  return has_item(worked or at_work, filter.agent, filter.agent_json)
+end
+
 local function is_between(filter, updated)
   if not updated then return false end
   return (filter.since == "" or tonumber(updated) >= tonumber(filter.since))
@@ -86,7 +91,7 @@ local function fits(session, filter)
   return (not filter.updated_at or is_between(filter, values[filter.updated_at]))
     and (not filter.title_at or has_text(session, filter, values))
     and (not filter.tags_at or has_item(values[filter.tags_at], filter.tag, filter.tag_json))
-    and (not filter.agents_at or has_item(values[filter.agents_at], filter.agent, filter.agent_json))
+    and (not filter.worked_at or has_worked(filter, values[filter.worked_at], values[filter.agents_at]))
     and (not filter.questions or tonumber(values[filter.questions_at] or "0") > 0)
     and (not filter.origin_at or begins_with(values[filter.origin_at], filter.origin))
     and (not filter.owner_at or contains(values[filter.owner_at], filter.owner))

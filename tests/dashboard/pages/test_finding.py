@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -31,21 +31,22 @@ def three(manager: StateManager) -> StateManager:
     failed = Event(
         kind=EventKind.SESSION_FAILED, at=now - timedelta(hours=2), data={"error": "KeyError: 'moon'"}
     )
-    append("failed", [failed])
+    append("failed", [step(now - timedelta(hours=3), 'the "50 %" Writer'), failed])
     append("runs", [Event(kind=EventKind.SESSION_STARTED, at=now - timedelta(minutes=1))])
     async_to_sync(manager.storage.acquire)("runs", "machine-7.4711", 60)
-    async_to_sync(manager.storage.append)(
-        "runs",
-        [manager.log.codec.seal("runs", Event(kind=EventKind.CONTEXT_CHANGED, at=now))],
-        head={"agents": ["Reader"]},
-    )
+    append("runs", [step(now, "Reader")])
     return manager
+
+
+def step(at: datetime, agent: str) -> Event:
+    return Event(kind=EventKind.STEP_STARTED, at=at, agent=agent, branch_id="b", step_id="b.1")
 
 
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
         ({"agent": "Reader"}, {"runs"}),
+        ({"agent": 'the "50 %" Writer'}, {"failed"}),
         ({"owner": "machine-7"}, {"runs"}),
         ({"error": "moon"}, {"failed"}),
         ({"since": "1h"}, {"runs", "new"}),
