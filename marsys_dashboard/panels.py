@@ -289,13 +289,16 @@ async def state(view: View) -> dict[str, Any]:
         return {"note": str(error), "parts": []}
     limit = SHOWN_AT_MOST if view.choice.everything else SHOWN
     parts = (
-        ("Context", "context"),
-        ("Results", "intermediate_results"),
-        ("Metadata", "metadata"),
-        ("Agents' memories", "agent_memories"),
+        ("Context", "context", "None yet. What a program gives its session to know stands here."),
+        ("Results", "intermediate_results", "None yet. What a program keeps of its findings stands here."),
+        ("Metadata", "metadata", "None."),
+        ("Agents' memories", "agent_memories", "None beside those of the branches, which Messages shows."),
     )
     return {
-        "parts": [(label, _values(document[name], limit), len(document[name])) for label, name in parts],
+        "parts": [
+            (label, _values(document[name], limit), len(document[name]), nothing)
+            for label, name, nothing in parts
+        ],
         "size": document["state_bytes"],
         "most": STATE_VALUES,
     }

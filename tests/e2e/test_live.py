@@ -13,7 +13,7 @@ from playwright.async_api import BrowserContext, Page, WebSocket, expect
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
 from tests.e2e.conftest import CUT_OFF, Complaints, Line, Orchestrators, Server, sign_in
-from tests.e2e.pages import not_reloaded, open_live, until
+from tests.e2e.pages import not_reloaded, open_live, until, violations
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -301,6 +301,24 @@ async def test_what_the_address_selects_is_there_when_the_page_opens(
     await expect(page).to_have_url(f"{server.url}/sessions/default/address/")
 
 
+async def test_a_session_without_branches_says_how_the_first_is_recorded_until_there_is_one(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await manager.create_session("nothing-yet")
+    await open_session(page, server.url, "nothing-yet")
+    empty = page.locator('[data-panel="graph"] .empty')
+    await expect(empty.get_by_role("heading")).to_have_text("No branch yet")
+    await expect(empty).to_contain_text("run_worker")
+    assert await violations(page) == []
+    async with manager.session("nothing-yet") as session:
+        await expect(empty).not_to_contain_text("run_worker", use_inner_text=True)
+        await session.open_branch("first")
+        await expect(page.locator("#timeline .lane-name")).to_have_text("◐  first")
+        await expect(page.locator("#graph .main-svg").first).to_be_visible()
+        await expect(empty).to_be_hidden()
+
+
 async def test_a_switch_leaves_steps_under_way_alone_in_the_list_while_others_end(
     signed_in_page: Page, server: Server, manager: StateManager
 ) -> None:
@@ -319,9 +337,9 @@ async def test_a_switch_leaves_steps_under_way_alone_in_the_list_while_others_en
         await expect(page.get_by_text("No step is under way")).to_be_visible()
         async with branch.step("Third"):
             await expect(rows).to_have_text([re.compile("Third")])
-            await page.get_by_label("Active only").uncheck()
+            await page.get_by_role("checkbox", name="Active only").uncheck()
             await expect(rows).to_have_count(3)
-            await page.get_by_label("Active only").check()
+            await page.get_by_role("checkbox", name="Active only").check()
             await expect(rows).to_have_count(1)
     await expect(rows).to_have_count(0)
     await page.get_by_role("link", name="Timeline & graph").click()

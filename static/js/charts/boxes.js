@@ -49,10 +49,14 @@ export function detail(branch, model) {
   if (branch.status === "pending") return "pending";
   const step = runningStep(branch);
   if (step && isRunning(model)) {
-    return branch.status === "waiting" ? `waiting · ${brief(now(model) - step.start)}` : `${steps} · step ${brief(now(model) - step.start)}`;
+    const lasts = brief(wholeSeconds(now(model) - step.start));
+    return branch.status === "waiting" ? `waiting · ${lasts}` : `${steps} · step ${lasts}`;
   }
   return branch.ended || !isRunning(model) ? `${steps} · ${brief((branch.ended ?? openEnd(model)) - branch.opened)}` : `${steps} · ${branch.status}`;
 }
+
+// What is under way is told once a second.
+const wholeSeconds = (milliseconds) => Math.max(1000, Math.floor(milliseconds / 1000) * 1000);
 
 // "3 of 4 arrived, waiting for Researcher-2 · 2 m 10 s", for the joins that are open.
 export function openJoins(model) {
@@ -92,15 +96,18 @@ export function hoverLines(shown, flag = "") {
 
 export const BOX_HEIGHT = 40;
 
-// Where the icon and the name stand, and under them, where there is room, what it did.
+const [WIDE, NARROW] = [0.574, 0.5]; // of a letter, in the height of its font
+const lettersIn = (pixels, width) => Math.max(2, Math.floor(pixels / width));
+
+// `sideways`: pixels of a unit across; `sizes`: of the fonts, in pixels. Where the icon and the name stand, and under them, where there is room, what it did.
 // Of a box that is partly out of sight they stand in the part that is not.
-export function boxWords(node, shown, { scale, from, flag }) {
+export function boxWords(node, shown, { scale, sideways, sizes, from, flag }) {
   const right = node.x + node.w / 2;
   const x = Math.min(Math.max(node.x - node.w / 2, from - 4) + 10, right - 30);
-  const room = Math.max(2, Math.floor((right - x - 24) / 6.6));
+  const room = lettersIn((right - x - 24) * sideways, sizes.title * WIDE);
   const hasSecond = scale >= 0.8;
   const name = `${flag ? "⚠ " : ""}${icon(shown.status)} ${safe(shown.title, flag ? room - 2 : room)}`;
   const title = { id: node.id, x, y: hasSecond ? node.y - 8 : node.y, text: name };
   if (!hasSecond) return { title };
-  return { title, detail: { id: node.id, x, y: node.y + 9, text: safe(shown.detail, Math.max(2, Math.floor((right - x - 8) / 5.5))) } };
+  return { title, detail: { id: node.id, x, y: node.y + 9, text: safe(shown.detail, lettersIn((right - x - 8) * sideways, sizes.detail * NARROW)) } };
 }

@@ -100,6 +100,7 @@ class Charts {
     // The answer was for an event that nobody looks at any more.
     while (!this.state.model) await this.fetch();
     this.wanted = false;
+    this.sayEmpty();
     this.graph.take(this.state, Plotly);
     this.graph.draw();
     await new Promise((resolve) => setTimeout(resolve, 0));
@@ -271,6 +272,7 @@ class Charts {
     clearTimeout(this.painting);
     this.painting = null;
     const began = performance.now();
+    this.sayEmpty();
     for (const chart of this.charts) {
       chart.take(this.state, this.Plotly);
       chart.isLate = chart.isOutOfSight;
@@ -279,6 +281,12 @@ class Charts {
     this.painted = performance.now();
     this.paintCost = this.painted - began;
     if (!this.stale) this.host.dataset.seq = this.state.model.seq;
+  }
+
+  // The page then says what will be here, in the place of charts of nothing.
+  sayEmpty() {
+    const panel = this.host.closest("[data-empty]");
+    if (panel) panel.dataset.empty = this.state.model.branches.size === 0;
   }
 
   // What is far out of sight is drawn when it comes near.

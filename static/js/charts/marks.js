@@ -8,6 +8,7 @@ import { isRunning, openEnd, stepEnd } from "./model.js";
 import { brief, clip } from "./words.js";
 
 const CLOSEST_MARKS = 4; // pixels
+const CLOSEST_WORDS = 64;
 
 // What comes first lies below what follows.
 export function shapesOf(view, sight) {
@@ -51,15 +52,24 @@ function gaps(view) {
 function bandWords(view, sight) {
   const held = ({ from, to }) => view.model.pauses.some((pause) => pause.start < to && (pause.end ?? view.end) > from);
   const words = [
-    ...view.scale.gaps.map((gap) => [gap.from, gap.to, `${held(gap) ? "❚❚" : "⋯"} ${brief(gap.to - gap.from)}`, 26]),
+    ...view.scale.gaps.map((gap) => [gap.from, gap.to, `${held(gap) ? "❚❚" : "⋯"} ${brief(gap.to - gap.from)}`, 8]),
     ...view.model.pauses.filter((pause) => !view.scale.gaps.some((gap) => gap.from < (pause.end ?? view.end) && gap.to > pause.start))
       .map((pause) => [pause.start, pause.end ?? view.end, `❚❚ ${pause.why}`, 64]),
   ];
   const inSight = words.map(([from, to, text, room]) => [view.scale.to(from), view.scale.to(to), text, room])
     .filter(([from, to, , room]) => (to - from) * sight.pixels >= room && to > sight.range[0] && from < sight.range[1]);
-  return inSight.slice(0, 40).map(([from, to, text]) => ({
-    x: (from + to) / 2, y: 1, yref: "paper", yanchor: "bottom", text, showarrow: false, font: { size: 10, color: view.colours.muted },
+  return apart(inSight.map(([from, to, text]) => ({ x: (from + to) / 2, text })), CLOSEST_WORDS / sight.pixels).map(({ x, text }) => ({
+    x, y: 1, yref: "paper", yanchor: "bottom", text, showarrow: false, font: { size: 10, color: view.colours.muted },
   }));
+}
+
+// The first of those that would lie on one another.
+function apart(words, distance) {
+  const shown = [];
+  for (const word of words.toSorted((one, other) => one.x - other.x)) {
+    if (!shown.length || word.x - shown.at(-1).x >= distance) shown.push(word);
+  }
+  return shown;
 }
 
 function selectedRow(view, sight) {

@@ -17,10 +17,12 @@ export function picture(view) {
 export function traces(view) {
   const { figure } = view.graph;
   const { scale } = view.drawn;
-  const words = view.boxed.map((node) => boxWords(node, view.shown.get(node.id), { scale, from: view.box.x0, flag: flagOf(view.shown.get(node.id), view.model) }));
+  const sizes = { title: Math.min(13, Math.max(9.5, 11.5 * scale)), detail: Math.min(12, 11 * scale) };
+  const given = { scale, sideways: view.sideways, sizes, from: view.box.x0 };
+  const words = view.boxed.map((node) => boxWords(node, view.shown.get(node.id), { ...given, flag: flagOf(view.shown.get(node.id), view.model) }));
   const columns = [
-    [words.map(({ title }) => title), "text", Math.min(13, Math.max(9.5, 11.5 * scale)), 0.45],
-    [words.map(({ detail }) => detail), "muted", Math.min(12, 11 * scale), 0.45],
+    [words.map(({ title }) => title), "text", sizes.title, 0.45],
+    [words.map(({ detail }) => detail), "muted", sizes.detail, 0.45],
   ];
   return columns.map(([places, colour, size, dim], i) => textTrace(figure.data[i], places.filter(Boolean), view, { colour, size, dim }));
 }

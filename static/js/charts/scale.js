@@ -2,14 +2,15 @@
 
 import { clock, day, minutes, offset } from "../clock.js";
 
-const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
+const STEPS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 604800, 2592000];
 const SHORTEST_GAP = 30000;
+const SHORTEST = 10; // ms that an axis shows
 export const TICK_DISTANCE = 80;
 
 // `spans`: [start, end] in ms. Returns a scale with to(ms) → u and from(u) → ms.
 export function makeScale(spans, start, end, folded) {
   const gaps = idleGaps(spans, start, end);
-  return new Scale(start, Math.max(end, start + 1000), folded ? gaps : [], gaps.length > 0);
+  return new Scale(start, Math.max(end, start + SHORTEST), folded ? gaps : [], gaps.length > 0);
 }
 
 function idleGaps(spans, start, end) {
@@ -102,7 +103,13 @@ function firstTick(at, step) {
 
 function tickText(at, step, before) {
   if (step >= 86400000) return day(at);
-  const time = step < 60000 ? clock(at) : minutes(at);
+  const time = step < 1000 ? fine(at) : step < 60000 ? clock(at) : minutes(at);
   const newDay = before !== undefined && day(before) !== day(at);
   return newDay ? `${day(at)} ${time}` : time;
+}
+
+// With milliseconds behind the seconds.
+function fine(at) {
+  const whole = Math.round(at);
+  return clock(whole).replace(/\d(?!.*\d)/, `$&.${String(whole % 1000).padStart(3, "0")}`);
 }

@@ -128,7 +128,7 @@ export class Timeline {
 
   get range() {
     if (this.zoomed) return this.zoomed.map((at) => this.scale.to(at));
-    const room = Math.max(this.scale.length, 1);
+    const room = this.scale.length;
     return [-room * 0.01, room * 1.02];
   }
 
@@ -262,7 +262,7 @@ export class Timeline {
     const { range, width } = this.sight;
     const centre = x === null ? (range[0] + range[1]) / 2 : range[0] + ((x - this.left) / width) * (range[1] - range[0]);
     const wanted = range.map((u) => centre + (u - centre) * factor);
-    if (wanted[1] - wanted[0] < 0.02) return;
+    if (wanted[1] - wanted[0] < 0.002) return;
     this.zoomed = wanted.map((u) => this.scale.from(u));
     this.drawPlot();
   }

@@ -38,9 +38,10 @@ export function duration(milliseconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
-// As short as a box needs it: "4 m", "2 h 15 m".
+// As short as a box needs it: "17 ms", "4 m", "2 h 15 m".
 export function brief(milliseconds) {
-  if (milliseconds < 60000) return `${Math.max(0, Math.floor(milliseconds / 1000))} s`;
+  if (milliseconds < 1000) return duration(milliseconds);
+  if (milliseconds < 60000) return `${Math.floor(milliseconds / 1000)} s`;
   return milliseconds < 3600000 ? `${Math.floor(milliseconds / 60000)} m` : duration(milliseconds);
 }
 

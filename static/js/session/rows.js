@@ -89,6 +89,7 @@ export class Rows {
   remove(key, present) {
     present?.remove();
     this.byKey.delete(key);
+    if (!this.list.firstElementChild) this.list.replaceChildren(); // what a template leaves between rows is no row
     return 0;
   }
 
