@@ -11,6 +11,8 @@ from typing import Any
 from marsys_dashboard.contents import NOTHING, Text, as_text
 from state_core.diff import VALUE_BYTES, BranchDiff, Difference, Listed, MemoryDiff, StateDiff, Value
 
+OPEN = 20
+"""Branches that are shown unfolded; of more, only their headings."""
 WORDS = 400
 """Words of a text beyond which what is new in it is not marked."""
 
@@ -77,6 +79,8 @@ def shown(found: StateDiff) -> dict[str, Any]:
             if listed
         ],
         "branches": [(branch, _branch(branch)) for branch in found.branches],
+        "branches_left_out": found.branches_total - len(found.branches),
+        "are_open": len(found.branches) <= OPEN,
         "memories": [(memory, list(messages(memory))) for memory in found.memories],
     }
 

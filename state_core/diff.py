@@ -19,7 +19,9 @@ from state_core.fold import state_counts
 from state_core.records import Document, parse_time
 
 LISTED = 200
-"""Differences that one part lists; more are only counted."""
+"""Differences that one part lists, and branches; more are only counted."""
+LISTED_IN_ALL = 500
+"""Differences of all parts together: what comes after them is only counted, too."""
 VALUE_BYTES = 2_000
 """Values whose JSON is longer are given as the beginning of it."""
 ALIGNED = 1_000
@@ -135,7 +137,9 @@ class StateDiff:
     results: Listed
     metadata: Listed
     branches: tuple[BranchDiff, ...]
-    """Those that differ, in the order of their opening."""
+    """The first of those that differ, in the order of their opening."""
+    branches_total: int
+    """How many differ."""
     memories: tuple[MemoryDiff, ...]
     """Agents' memories that differ."""
     questions: Listed
@@ -154,15 +158,18 @@ class StateDiff:
 def diff_documents(old: Document, new: Document, places: tuple[Place, Place] | None = None) -> StateDiff:
     """Compare two folded states. ``places``: what is known of the two besides."""
     here = places or (place_of(old), place_of(new))
+    room = _Room()
+    branches = _branches(old["branches"], new["branches"])
     return StateDiff(
         old=here[0],
         new=here[1],
-        context=_differing(old["context"], new["context"]),
-        results=_differing(old["intermediate_results"], new["intermediate_results"]),
-        metadata=_differing(old["metadata"], new["metadata"]),
-        branches=tuple(_branches(old["branches"], new["branches"])),
-        memories=tuple(_memories(old["agent_memories"], new["agent_memories"])),
-        questions=_differing(old["questions"], new["questions"]),
+        context=_differing(old["context"], new["context"], room),
+        results=_differing(old["intermediate_results"], new["intermediate_results"], room),
+        metadata=_differing(old["metadata"], new["metadata"], room),
+        questions=_differing(old["questions"], new["questions"], room),
+        memories=tuple(_memories(old["agent_memories"], new["agent_memories"], room)),
+        branches=tuple(_branch(*pair, room) for pair in branches[:LISTED]),
+        branches_total=len(branches),
     )
 
 
@@ -208,16 +215,30 @@ def tokens_of(step: Document) -> int:
 _MISSING = object()
 
 
-def _differing(old: Any, new: Any) -> Listed:
-    return _listed(_walk(old, new, ()))
+class _Room:
+    """For how many differences there still is some."""
+
+    def __init__(self) -> None:
+        self._left = LISTED_IN_ALL
+
+    def takes(self, already: int) -> bool:
+        """Another one into a part that lists so many already?"""
+        if already >= LISTED or not self._left:
+            return False
+        self._left -= 1
+        return True
 
 
-def _listed(found: Iterable[tuple[tuple[Any, ...], Any, Any]]) -> Listed:
+def _differing(old: Any, new: Any, room: _Room) -> Listed:
+    return _listed(_walk(old, new, ()), room)
+
+
+def _listed(found: Iterable[tuple[tuple[Any, ...], Any, Any]], room: _Room) -> Listed:
     items: list[Difference] = []
     total = 0
     for path, old, new in found:
         total += 1
-        if len(items) < LISTED:
+        if room.takes(len(items)):
             items.append(Difference(path, _shown(old), _shown(new)))
     return Listed(tuple(items), total)
 
@@ -250,11 +271,12 @@ def _item(items: Sequence[Any], index: int) -> Any:
 # Branches and their steps
 
 
-def _branches(old: Mapping[str, Document], new: Mapping[str, Document]) -> Iterator[BranchDiff]:
-    for branch_id in dict.fromkeys([*old, *new]):
-        before, after = old.get(branch_id), new.get(branch_id)
-        if _own(before) != _own(after):
-            yield _branch(before or _NO_BRANCH, after or _NO_BRANCH)
+def _branches(old: Mapping[str, Document], new: Mapping[str, Document]) -> list[tuple[Document, Document]]:
+    """Those that differ, before and after."""
+    pairs = ((old.get(branch_id), new.get(branch_id)) for branch_id in dict.fromkeys([*old, *new]))
+    return [
+        (before or _NO_BRANCH, after or _NO_BRANCH) for before, after in pairs if _own(before) != _own(after)
+    ]
 
 
 def _own(branch: Document | None) -> Document | None:
@@ -265,36 +287,38 @@ def _own(branch: Document | None) -> Document | None:
 _NO_BRANCH: Document = {"branch_id": "", "name": "", "status": "", "steps": {}, "memory": [], "metadata": {}}
 
 
-def _branch(old: Document, new: Document) -> BranchDiff:
+def _branch(old: Document, new: Document, room: _Room) -> BranchDiff:
     name = new["name"] or old["name"]
-    steps = list(_steps(old["steps"], new["steps"]))
+    before, after = old["steps"], new["steps"]
+    differing = [
+        (i, before.get(i), after.get(i))
+        for i in dict.fromkeys([*before, *after])
+        if before.get(i) != after.get(i)
+    ]
+    listed: list[StepDiff] = []
+    for step in differing:
+        if room.takes(len(listed)):
+            listed.append(_step(*step, room))
     return BranchDiff(
         new["branch_id"] or old["branch_id"],
         name,
         old["status"],
         new["status"],
-        tuple(steps[:LISTED]),
-        len(steps),
-        memory_diff(name, old["memory"], new["memory"]),
-        _differing(old["metadata"], new["metadata"]),
+        tuple(listed),
+        len(differing),
+        memory_diff(name, old["memory"], new["memory"], room),
+        _differing(old["metadata"], new["metadata"], room),
     )
 
 
 _OF_A_STEP = ("attempt", "input", "output", "error", "metadata")
 
 
-def _steps(old: Mapping[str, Document], new: Mapping[str, Document]) -> Iterator[StepDiff]:
-    for step_id in dict.fromkeys([*old, *new]):
-        before, after = old.get(step_id), new.get(step_id)
-        if before != after:
-            yield _step(step_id, before, after)
-
-
-def _step(step_id: str, old: Document | None, new: Document | None) -> StepDiff:
+def _step(step_id: str, old: Document | None, new: Document | None, room: _Room) -> StepDiff:
     known = new or old or {}
     values = Listed()
     if old and new:
-        values = _differing({n: old[n] for n in _OF_A_STEP}, {n: new[n] for n in _OF_A_STEP})
+        values = _differing({n: old[n] for n in _OF_A_STEP}, {n: new[n] for n in _OF_A_STEP}, room)
     return StepDiff(
         step_id, known["agent"] or "", old["status"] if old else "", new["status"] if new else "", values
     )
@@ -303,14 +327,16 @@ def _step(step_id: str, old: Document | None, new: Document | None) -> StepDiff:
 # Memories
 
 
-def _memories(old: Mapping[str, list[Any]], new: Mapping[str, list[Any]]) -> Iterator[MemoryDiff]:
+def _memories(
+    old: Mapping[str, list[Any]], new: Mapping[str, list[Any]], room: _Room
+) -> Iterator[MemoryDiff]:
     for agent in dict.fromkeys([*old, *new]):
         before, after = old.get(agent, []), new.get(agent, [])
         if before != after:
-            yield memory_diff(agent, before, after)
+            yield memory_diff(agent, before, after, room)
 
 
-def memory_diff(owner: str, old: list[Any], new: list[Any]) -> MemoryDiff:
+def memory_diff(owner: str, old: list[Any], new: list[Any], room: _Room | None = None) -> MemoryDiff:
     """A memory mostly grows at its end: what it begins and ends with on both sides is not looked at."""
     if old == new:
         return MemoryDiff(owner, Listed())
@@ -319,7 +345,7 @@ def memory_diff(owner: str, old: list[Any], new: list[Any]) -> MemoryDiff:
     changes = list(_aligned(old[first : len(old) - last], new[first : len(new) - last], first))
     return MemoryDiff(
         owner,
-        _listed(changes),
+        _listed(changes, room or _Room()),
         added=sum(before is _MISSING for _, before, _ in changes),
         removed=sum(after is _MISSING for _, _, after in changes),
         rewritten=sum(_MISSING not in (before, after) for _, before, after in changes),

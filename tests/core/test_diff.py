@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 from state_core import MemoryStorageBackend, Message, StateManager, StorageBackend, new_encryption_key
-from state_core.diff import ALIGNED, LISTED, VALUE_BYTES, Listed, MemoryDiff, memory_diff, tokens_of
+from state_core.diff import (
+    ALIGNED,
+    LISTED,
+    LISTED_IN_ALL,
+    VALUE_BYTES,
+    Listed,
+    MemoryDiff,
+    memory_diff,
+    tokens_of,
+)
+from state_core.events import Event, EventKind
 from state_core.exceptions import CheckpointNotFound, EncryptionKeyError, InvalidValue, SessionNotFound
 
 
@@ -219,3 +229,24 @@ def test_usage_in_a_steps_metadata_counts_once() -> None:
     assert tokens_of({"metadata": usage, "output": usage}) == 12
     assert tokens_of({"metadata": {}, "output": "text"}) == 0
     assert tokens_of({}) == 0
+
+
+async def test_of_very_much_that_differs_a_part_is_listed_and_all_is_counted(
+    manager: StateManager,
+) -> None:
+    branches = LISTED + 50
+    await manager.create_session("wide")
+    for n in range(branches):
+        opened = Event(
+            kind=EventKind.BRANCH_OPENED, branch_id=f"b{n}", status="running", data={"name": f"b{n}"}
+        )
+        steps = [
+            Event(kind=EventKind.STEP_STARTED, branch_id=f"b{n}", step_id=f"b{n}:{i}", status="running")
+            for i in range(3)
+        ]
+        await manager.log.append("wide", [opened, *steps])
+    found = await manager.diff(1, (await manager.get_head("wide")).last_seq, session_id="wide")
+    assert (len(found.branches), found.branches_total) == (LISTED, branches)
+    assert sum(len(branch.steps) for branch in found.branches) == LISTED_IN_ALL
+    assert all(branch.steps_total == 3 for branch in found.branches)
+    assert len(json.dumps(found.to_document())) < 1_000_000
