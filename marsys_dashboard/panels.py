@@ -32,6 +32,8 @@ WINDOW = 50
 SIDE_MESSAGES = 30
 MOST_AGENTS = 200
 """Agents that can be chosen from."""
+MOST_QUESTIONS = 20
+"""Open questions that stand over the page at once."""
 STATE_VALUES = 500
 """Values of the state that one page lists."""
 
@@ -176,20 +178,19 @@ async def checkpoints(view: View) -> dict[str, Any]:
     }
 
 
-async def questions(view: View) -> list[Row]:
+async def questions(view: View) -> dict[str, Any]:
+    """The open ones; of very many, those that have waited longest."""
     if view.document["status"] in ENDED:
-        return []
-    still_open = {question["question_id"]: question for question in open_questions(view.document)}
+        return {"rows": [], "more": 0}
+    waiting = open_questions(view.document)
+    still_open = {question["question_id"]: question for question in waiting[:MOST_QUESTIONS]}
     asked = {i: place for i, place in view.outline.questions.items() if i in still_open}
     contents = await read_contents(view.manager, view.session_id, asked.values())
-    return [
+    rows = [
         question_row(view.outline, question, contents.get(asked[i].seq) if i in asked else None)
         for i, question in still_open.items()
     ]
-
-
-async def question_panel(view: View) -> dict[str, Any]:
-    return {"rows": await questions(view)}
+    return {"rows": rows, "more": len(waiting) - len(rows)}
 
 
 # The inspector
@@ -328,7 +329,7 @@ PANELS: Mapping[str, Callable[[View], Awaitable[dict[str, Any]]]] = {
     "messages": conversations,
     "log": log,
     "checkpoints": checkpoints,
-    "questions": question_panel,
+    "questions": questions,
     "inspector": _inspector_panel,
     "conversation": _conversation_panel,
     "message": message,

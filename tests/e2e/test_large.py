@@ -6,6 +6,8 @@ import pytest
 from playwright.async_api import Page, expect
 
 from benchmarks.ui.histories import history, record
+from state_core.changes import set_value
+from state_core.events import Event, EventKind
 from state_core.manager import StateManager
 from tests.e2e.conftest import Server
 from tests.e2e.pages import open_live
@@ -84,3 +86,39 @@ async def test_of_very_many_checkpoints_the_page_shows_some_and_leads_to_all(
     await expect(page.locator("#checkpoints .checkpoint.is-selected")).to_contain_text("turn 4")
     await page.keyboard.press("]")
     await expect(page.locator("#travel .past")).to_contain_text("checkpoint “turn 5”")
+
+
+async def test_of_very_many_questions_the_next_comes_up_when_one_is_answered(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page, session_id = signed_in_page, "many-questions"
+    await manager.create_session(session_id)
+    asked = [event for n in range(25) for event in asking(f"q{n}")]
+    await manager.log.append(session_id, asked)
+    await open_live(page, f"{server.url}/sessions/default/{session_id}/?tab=log")
+    shown = page.locator("#questions .question")
+    await expect(shown).to_have_count(20)
+    await expect(page.locator("#questions")).to_contain_text("5 more questions wait for an answer.")
+    await manager.answer(session_id, "q0", "yes")
+    await expect(page.locator('#questions [data-question-id="q20"]')).to_be_visible()
+    await expect(page.locator('#questions [data-question-id="q0"]')).to_have_count(0)
+    await expect(shown).to_have_count(20)
+    await expect(page.locator("#questions")).to_contain_text("4 more questions wait for an answer.")
+
+
+def asking(name: str) -> list[Event]:
+    """A branch that waits in its first step."""
+    place = {"branch_id": name, "step_id": f"{name}:1"}
+    values = {"prompt": f"May {name} go on?", "branch_id": name, "step_id": f"{name}:1", "agent": "Asker"}
+    return [
+        Event(kind=EventKind.BRANCH_OPENED, branch_id=name, status="running", data={"name": name}),
+        Event(kind=EventKind.STEP_STARTED, **place, agent="Asker", status="running"),
+        Event(
+            kind=EventKind.INPUT_REQUESTED,
+            **place,
+            agent="Asker",
+            status="waiting",
+            data={"question": name, "session": "waiting"},
+            changes=tuple(set_value(["questions", name, key], value) for key, value in values.items()),
+        ),
+    ]

@@ -15,6 +15,7 @@ const main = document.getElementById("main");
 const page = main.querySelector(".session");
 const LISTED = { steps: "steps", messages: "messages", log: "log", checkpoints: "checkpoints", questions: "questions", conversation: "messages", aside: "checkpoints" };
 const RELOAD_PAUSE = 500;
+const MOST_QUESTIONS = 20; // as the server sends them
 const WINDOWS = ["steps", "messages", "log"];
 // Lists that show one branch where one is chosen.
 const FILTERED = new Set(["steps", "messages", "log", "conversation"]);
@@ -57,10 +58,17 @@ function wanted(name, frame) {
 
 // After much was missed a frame has the newest rows of all; which of them are of one branch, the server knows.
 function take(name, rows, frame) {
+  if (name === "questions" && (rows.byKey.size > MOST_QUESTIONS || holders.questions.querySelector("[data-more]"))) {
+    if (frame.rows.questions.length) askAgain();
+    return;
+  }
   const omitted = frame.omitted[LISTED[name]] ?? 0;
   if (omitted && isNarrowed(name) && rows.atEnd && !rows.detached) load(name).catch(report);
   else rows.take(wanted(name, frame), omitted);
 }
+
+// Of very many questions only the first are here: which come up next, the server knows.
+const askAgain = paced(() => load("questions").catch(report), RELOAD_PAUSE);
 
 document.addEventListener("state:frame", ({ detail: frame }) => {
   for (const [element, rows] of [...lists]) take(element.dataset.list, rows, frame);
