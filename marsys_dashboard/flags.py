@@ -6,6 +6,7 @@ read; where not, the words say that only sizes were compared.
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,8 @@ from state_core.events import Event, EventKind, Header
 from state_core.manager import StateManager
 from state_core.records import BRANCH_ENDED, Document, SessionStatus, parse_time, utc_now
 
+SHOWN = 20
+"""Flags in words; where a provider hangs all branches may be stuck. Graph and timeline mark every one."""
 LOOKED_AT = 1_000
 """Newest events in which rules look for circles."""
 FEWEST = 8
@@ -48,7 +51,7 @@ class Flag:
 async def flags(view: View) -> dict[str, Any]:
     """Of a session at work; of the past, and of one that is held, nothing is said."""
     if view.at is not None or view.document["status"] != SessionStatus.RUNNING:
-        return {"flags": [], "due": None}
+        return {"flags": [], "more": [], "more_json": "[]", "due": None}
     events = await view.manager.log.read(
         view.session_id, before=view.outline.seq + 1, limit=LOOKED_AT, bodies=False, newest_first=True
     )
@@ -65,7 +68,13 @@ async def flags(view: View) -> dict[str, Any]:
         elif due:
             dues.append(due)
         found += [flag for flag in (ping_pong(branch, own), await _repeats(view, branch, own)) if flag]
-    return {"flags": found, "due": min(dues, default=None)}
+    more = found[SHOWN:]
+    return {
+        "flags": found[:SHOWN],
+        "more": more,
+        "more_json": json.dumps([[flag.branch_id, flag.words] for flag in more]),
+        "due": min(dues, default=None),
+    }
 
 
 def _by_branch(events: Iterable[Event]) -> Mapping[str, list[Event]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
 from django.test import AsyncClient
 
-from marsys_dashboard.flags import circle
+from marsys_dashboard.flags import SHOWN, circle
 from state_core import Message, StateManager, StorageBackend, new_encryption_key
 from state_core.changes import append_items
 from state_core.events import Event
@@ -28,7 +30,12 @@ class Past:
         self.events: list[Event] = []
         self.add("session.created")
         self.add("session.started")
-        self.add("branch.opened", branch_id="one", status="running", data={"name": "<b>One</b>"})
+        self.open("one", "<b>One</b>")
+
+    def open(self, branch: str, name: str) -> None:
+        """What follows happens in it."""
+        self.branch = branch
+        self.add("branch.opened", branch_id=branch, status="running", data={"name": name})
 
     def add(self, kind: str, changes: Any = (), **header: Any) -> None:
         self.events.append(Event(kind=kind, at=self.at, changes=list(changes), **header))
@@ -36,8 +43,8 @@ class Past:
     def begin(self, number: int, agent: str = "Agent") -> None:
         self.add(
             "step.started",
-            branch_id="one",
-            step_id=f"one:{number}",
+            branch_id=self.branch,
+            step_id=f"{self.branch}:{number}",
             agent=agent,
             status="running",
             data={"attempt": 1},
@@ -45,7 +52,9 @@ class Past:
 
     def end(self, number: int, seconds: float) -> None:
         self.at += timedelta(seconds=seconds)
-        self.add("step.completed", branch_id="one", step_id=f"one:{number}", status="completed")
+        self.add(
+            "step.completed", branch_id=self.branch, step_id=f"{self.branch}:{number}", status="completed"
+        )
 
     def steps(self, *agents: str, seconds: float = 1) -> None:
         for number, agent in enumerate(agents):
@@ -96,6 +105,23 @@ async def test_a_branch_is_not_stuck_where(served: StateManager, visitor: AsyncC
         past.add("session.paused")
     await past.record()
     assert "data-rule" not in await shown(visitor)
+
+
+async def test_where_all_branches_are_stuck_some_are_told_of_in_words_and_each_is_marked(
+    served: StateManager, visitor: AsyncClient
+) -> None:
+    past = Past(served, minutes_ago=60)
+    names = [f"b{n}" for n in range(SHOWN + 3)]
+    for name in names:
+        past.open(name, name)
+        past.steps(*["Agent"] * 10, seconds=2)
+        past.begin(10)
+    await past.record()
+    page = await shown(visitor)
+    assert page.count("seems stuck") == SHOWN
+    assert "And 3 more, marked in graph and timeline." in page
+    marked = json.loads(unescape(page.partition('data-more="')[2].partition('"')[0]))
+    assert [branch for branch, _ in marked] == names[SHOWN:]
 
 
 async def test_the_page_is_told_when_to_ask_again(served: StateManager, visitor: AsyncClient) -> None:

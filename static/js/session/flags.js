@@ -23,6 +23,7 @@ const ask = () => load().catch(failed);
 
 // What is there stays there, with other words: somebody may be about to press it.
 function update(list, fresh) {
+  list.dataset.more = fresh.dataset.more;
   const keyOf = ({ dataset }) => `${dataset.rule} ${dataset.branchId}`;
   const present = new Map([...list.children].map((flag) => [keyOf(flag), flag]));
   for (const flag of [...fresh.children]) {
@@ -38,8 +39,9 @@ function show(html) {
   const fresh = parse(html).firstElementChild;
   const list = holder.firstElementChild;
   list ? update(list, fresh) : holder.append(fresh);
-  const flags = [...holder.querySelectorAll(".flag")];
-  const branches = new Map(flags.map((flag) => [flag.dataset.branchId, flag.querySelector(".words").textContent]));
+  const flags = [...holder.querySelectorAll('.flag:not([data-branch-id=""])')];
+  const shown = flags.map((flag) => [flag.dataset.branchId, flag.querySelector(".words").textContent]);
+  const branches = new Map([...shown, ...JSON.parse(fresh.dataset.more)]);
   document.dispatchEvent(new CustomEvent("state:flags", { detail: { branches } }));
   const at = Date.parse(fresh.dataset.due);
   if (!Number.isNaN(at)) due = setTimeout(ask, Math.min(LONGEST, Math.max(1000, at - now() + 100)));
