@@ -50,6 +50,10 @@ def content_security_policy(get_response):
 class StateErrors(MiddlewareMixin):
     """A StateError, or an unreachable database, answers with its sentence and its status."""
 
+    async_capable = False
+    """The last of all, it lets those before it run one after another on the request's thread; each of them
+    would otherwise go there and come back, twice."""
+
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         status = status_of(error)
         if status is None or (settings.DEBUG and status == 500):

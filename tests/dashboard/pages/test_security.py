@@ -118,7 +118,7 @@ def test_who_has_no_permission_can_sign_out(session):
 
 def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     """An address that is added later has to be put into PAGES or here."""
-    opened = {"home", "login", "logout", "sign-in", "favicon"}
+    opened = {"home", "login", "logout", "sign-in", "favicon", "alive"}
     guarded = {
         "sessions", "session", "act", "acts", "panel", "charts", "needs", "compare", "compare-json",
         "moments", "sessions-by-name",
