@@ -2,6 +2,7 @@
 # make test     every test, PostgreSQL and a browser included
 # make torture  kill what works on sessions 1,000 times on each store (KILLS= changes the number)
 # make bench  what it costs, beside its peers and beside the limit of the machine (ARGS= passes options)
+# make pictures  takes the README's pictures anew
 # make bench-ui  what people see of it, and how many at once, in a browser (ARGS= passes options)
 SHELL := /bin/sh
 PORT ?= 8000
@@ -12,7 +13,7 @@ export PYTHON CHROMIUM
 RUN := .venv/bin/python
 BIOME := npx --yes @biomejs/biome@2.6.8
 
-.PHONY: run demo test bench bench-ui lint format clean install
+.PHONY: run demo test bench bench-ui pictures lint format clean install
 
 run:
 	@scripts/install.sh
@@ -36,6 +37,9 @@ bench:
 
 bench-ui: install
 	@CHROMIUM="$$(scripts/browser.sh)" && export CHROMIUM && exec $(RUN) -m benchmarks.ui $(ARGS)
+
+pictures: install
+	@CHROMIUM="$$(scripts/browser.sh)" && export CHROMIUM && exec $(RUN) scripts/pictures.py
 
 torture: install
 	@exec $(RUN) -m tests.promises.torture $(KILLS)
