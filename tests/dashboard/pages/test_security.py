@@ -121,7 +121,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     opened = {"home", "login", "logout", "sign-in", "favicon", "alive"}
     guarded = {
         "sessions", "session", "act", "acts", "panel", "charts", "needs", "compare", "compare-json",
-        "moments", "sessions-by-name",
+        "moments", "nearest-checkpoints", "sessions-by-name",
         "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
         "views", "save-view", "change-view", "overview", "activity", "activity-csv", "activity-jsonl",
         "state-json", "visualization-json", "event-json", "session-bundle",
