@@ -169,6 +169,7 @@ def _session_meta(table_name: str) -> dict[str, Any]:
             index("created", "-created_at", "session_id"),
             index("started", "-started_at", "session_id"),
             index("status", "status", "session_id"),
+            index("counted", "status"),
             index("origin", "origin", condition=models.Q(origin__gt="")),
             index("questions", "session_id", condition=models.Q(questions__gt=0)),
             index("lease", "lease_expires_at", condition=models.Q(lease_expires_at__isnull=False)),

@@ -258,8 +258,8 @@ class DatabaseStorageBackend(StorageBackend):
 
     async def count_by_status(self, query: HeadQuery) -> dict[str, int]:
         return await self._read(
-            lambda connection, tables: headquery.status_counts(
-                tables.session.objects.using(connection.alias), query
+            lambda connection, tables: dict(
+                headquery.status_counts(tables.session.objects.using(connection.alias), query)
             )
         )
 

@@ -93,11 +93,13 @@ def _texts(statuses: Collection[str]) -> list[str]:
     return sorted(map(str, statuses))
 
 
-def status_counts(heads: QuerySet[Any], query: HeadQuery) -> dict[str, int]:
+def status_counts(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
+    """(status, how many), whichever statuses are asked for."""
     found = matching(heads, replace(query, statuses=())).order_by()
     # The index of statuses counts all of them; where more is asked, it is the long way to each row.
     status = Unindexed("status") if found.query.where else F("status")
-    return dict(found.values_list(status).annotate(sessions=Count("pk")))
+    # Rows rather than keys, which are not in that index.
+    return found.values_list(status).annotate(sessions=Count("*"))
 
 
 def matching(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:

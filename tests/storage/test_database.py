@@ -460,6 +460,19 @@ async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, inde
     assert index in await store._run(explain)
 
 
+async def test_postgresql_counts_all_sessions_in_the_smallest_of_their_indexes(opened, postgres_url):
+    store = opened(postgres_url)
+    await create(store, "s")
+
+    def explain(connection, tables):
+        with connection.cursor() as cursor:
+            cursor.execute(COPIES)
+            cursor.execute("VACUUM ANALYZE marsys_state_session")
+        return headquery.status_counts(tables.session.objects.using(connection.alias), HeadQuery()).explain()
+
+    assert "Index Only Scan using marsys_state_counted" in await store._run(explain)
+
+
 EVENTS = """
 INSERT INTO marsys_state_event SELECT (jsonb_populate_record(
     event, jsonb_build_object('id', -n, 'seq', n))).*
