@@ -99,7 +99,8 @@ def status_counts(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
     # The index of statuses counts all of them; where more is asked, it is the long way to each row.
     status = Unindexed("status") if found.query.where else F("status")
     # Rows rather than keys, which are not in that index.
-    return found.values_list(status).annotate(sessions=Count("*"))
+    counts: QuerySet[Any] = found.values_list(status).annotate(sessions=Count("*"))
+    return counts
 
 
 def matching(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
