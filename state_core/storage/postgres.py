@@ -18,7 +18,7 @@ from psycopg.types.numeric import Float8, Int8
 
 from state_core.exceptions import SessionExists
 from state_core.fields import to_json
-from state_core.names import names_json, quoted
+from state_core.names import names_json, needle, quoted
 from state_core.records import Checkpoint
 from state_core.storage.appending import RowAppend, append_by_orm, refuse, taken
 from state_core.storage.places import MARK_NUMBER
@@ -40,7 +40,7 @@ def append(connection: Any, tables: Any, write: RowAppend) -> int:
     if not write.is_usual:
         return append_by_orm(tables, connection.alias, write)
     for _ in range(_ATTEMPTS):
-        last_seq = _execute(connection, tables, write)
+        last_seq = _attempt(connection, tables, write)
         if last_seq is not None:
             return last_seq
         if write.guard.creates:
@@ -51,8 +51,17 @@ def append(connection: Any, tables: Any, write: RowAppend) -> int:
     return append_by_orm(tables, connection.alias, write)
 
 
-def _execute(connection: Any, tables: Any, write: RowAppend) -> int | None:
-    head, values = (_inserted if write.guard.creates else _updated)(tables, write)
+def _attempt(connection: Any, tables: Any, write: RowAppend) -> int | None:
+    """None where the guard does not hold."""
+    if write.guard.creates:
+        return _execute(connection, tables, write, *_inserted(tables, write))
+    last_seq = _execute(connection, tables, write, *_updated(tables, write))
+    if last_seq is not None or not write.change.worked:
+        return last_seq
+    return _execute(connection, tables, write, *_updated(tables, write, joins=True))
+
+
+def _execute(connection: Any, tables: Any, write: RowAppend, head: str, values: Sequence[Any]) -> int | None:
     one = len(write.events) == 1
     places = len(write.checkpoints.added)
     text = _statement(tables.event._meta.db_table, tables.checkpoint._meta.db_table, head, one, places)
@@ -113,29 +122,36 @@ def _inserted(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
     return text, [_plain(value) for value in row.values()]
 
 
-def _updated(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
-    change, guard = write.change, write.guard
-    added, values, names = sorted(change.add), sorted(write.set), quoted(change.worked)
-    compared = {
-        "last_seq = %s": _number(guard.expected_seq),
-        "fence = %s AND lease_expires_at > clock_timestamp()": _number(guard.fence),
-        "status = ANY(%s)": None if guard.statuses is None else sorted(guard.statuses),
-    }
-    holding = {condition: value for condition, value in compared.items() if value is not None}
-    table = tables.session._meta.db_table
-    text = _update_text(table, tuple(added), tuple(values), tuple(holding), works=bool(names))
+def _updated(tables: Any, write: RowAppend, *, joins: bool = False) -> tuple[str, list[Any]]:
+    """``joins``: names join those that have worked. Nearly always they are there already, and to find that
+    out first is a fraction of the work."""
+    change, guard, names = write.change, write.guard, write.change.worked
+    added, values = sorted(change.add), sorted(write.set)
+    compared = [
+        ("last_seq = %s", _number(guard.expected_seq)),
+        ("fence = %s AND lease_expires_at > clock_timestamp()", _number(guard.fence)),
+        ("status = ANY(%s)", None if guard.statuses is None else sorted(guard.statuses)),
+        *(("strpos(worked, %s) > 0", needle(name)) for name in names if not joins),
+    ]
+    holding = [(condition, value) for condition, value in compared if value is not None]
+    text = _update_text(
+        tables.session._meta.db_table,
+        tuple(added),
+        tuple(values),
+        tuple(condition for condition, _ in holding),
+        joins=joins,
+    )
     numbers = [Int8(len(write.events)), *[Int8(change.add[name]) for name in added]]
-    given = [_plain(write.set[name]) for name in values]
-    worked = [names, names] if names else []
-    return text, [*numbers, *given, *worked, write.session_id, *holding.values()]
+    given = [*(_plain(write.set[name]) for name in values), *([quoted(names)] * 2 if joins else [])]
+    return text, [*numbers, *given, write.session_id, *(value for _, value in holding)]
 
 
 @lru_cache(maxsize=256)
 def _update_text(
-    table: str, added: Sequence[str], values: Sequence[str], holding: Sequence[str], *, works: bool
+    table: str, added: Sequence[str], values: Sequence[str], holding: Sequence[str], *, joins: bool
 ) -> str:
     moves = [f'"{name}" = "{name}" + %s' for name in ("last_seq", *added)] + [f'"{n}" = %s' for n in values]
-    moves += [f"worked = {joining('worked', '%s::text[]')}"] if works else []
+    moves += [f"worked = {joining('worked', '%s::text[]')}"] if joins else []
     where = " AND ".join(("session_id = %s", *holding))
     return f'UPDATE "{table}" SET {", ".join(moves)} WHERE {where} RETURNING id, last_seq'
 
