@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakValueDictionary
 
 from state_core.events import Event, EventKind, Header
 from state_core.exceptions import DamagedError, EncryptionKeyError
+from state_core.facts import fact
 from state_core.fold import apply_event, empty_document, pass_over
 from state_core.log import Range
 from state_core.manager import StateManager
@@ -39,7 +40,7 @@ BYTES_OF_AN_EVENT = 500
 StepKey = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@fact()
 class Place:
     """Where in the log some content lies, and about how many bytes it is."""
 
@@ -65,6 +66,8 @@ class Outline:
     """Branches that no other outline shares; None: all."""
     first_seq: int = 1
     """Where the log began when it was folded."""
+    words: dict[str, str] = field(default_factory=dict)
+    """Kinds, branches and agents, each once: stores give every event strings of its own."""
     lacks_beginning: bool = False
     """What the log's first event carries could not be read, for want of its key."""
 
@@ -88,20 +91,28 @@ class Outline:
                 raise
             pass_over(self.document, event)  # it is about a branch or a step that is not known here
             return
-        place = Place(event.seq, event.kind, event.branch_id, event.size, event.agent)
-        if event.kind in STEP_KINDS:
-            key = (event.branch_id, event.step_id)
-            self.steps[key] = [*self.steps.get(key, ()), place]
-        elif event.kind in MESSAGE_KINDS:
-            self.messages.append(place)
-        elif event.kind == EventKind.INPUT_REQUESTED:
-            self.questions[event.data["question"]] = place
-        elif event.kind in WHOLE_STATE_KINDS:
-            self.holds_whole_states = True
-            self._index_carried(event)
+        index = _INDEXED.get(event.kind)
+        if index:
+            index(self, event)
+
+    def _place(self, event: Header) -> Place:
+        once = self.words.setdefault
+        kind, branch_id, agent = event.kind, event.branch_id, event.agent
+        return Place(event.seq, once(kind, kind), once(branch_id, branch_id), event.size, once(agent, agent))
+
+    def _index_step(self, event: Header) -> None:
+        key = (event.branch_id, event.step_id)
+        self.steps[key] = [*self.steps.get(key, ()), self._place(event)]
+
+    def _index_message(self, event: Header) -> None:
+        self.messages.append(self._place(event))
+
+    def _index_question(self, event: Header) -> None:
+        self.questions[event.data["question"]] = self._place(event)
 
     def _index_carried(self, event: Header) -> None:
         """A fork, or a log that was compacted, carries steps and memories that no event of it tells of."""
+        self.holds_whole_states = True
         for branch_id, branch in self.document["branches"].items():
             for step_id in branch["steps"]:
                 self.steps.setdefault((branch_id, step_id), [])
@@ -203,6 +214,15 @@ class Outline:
             if len(found) == limit:
                 break
         return found[::-1]
+
+
+_INDEXED: dict[str, Callable[[Outline, Header], None]] = {
+    **dict.fromkeys(map(str, STEP_KINDS), Outline._index_step),
+    **dict.fromkeys(map(str, MESSAGE_KINDS), Outline._index_message),
+    **dict.fromkeys(map(str, WHOLE_STATE_KINDS), Outline._index_carried),
+    str(EventKind.INPUT_REQUESTED): Outline._index_question,
+}
+"""What an outline keeps of where an event lies."""
 
 
 def is_of_conversation(place: Place, branch_id: str, agent: str) -> bool:
