@@ -2,6 +2,7 @@
 // Ask again after the "theme:change" event of document.
 const probe = document.createElement("span");
 probe.hidden = true;
+probe.style.forcedColorAdjust = "none"; // charts keep the palette where colours are the reader's own
 
 export function colour(name) {
   if (!probe.isConnected) document.body.append(probe);

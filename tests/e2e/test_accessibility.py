@@ -20,6 +20,7 @@ PAGES = {
     "list": "/sessions/",
     "no match": "/sessions/?q=nothing+is+called+that",
     "graph": f"/sessions/default/{SESSION}/",
+    "empty": "/sessions/default/blank/",
     "steps": f"/sessions/default/{SESSION}/?tab=steps&branch=Researcher-2",
     "messages": f"/sessions/default/{SESSION}/?tab=messages",
     "checkpoints": f"/sessions/default/{SESSION}/?tab=checkpoints",
@@ -43,6 +44,7 @@ PAGES = {
 async def seeded(server: Server, manager: StateManager) -> None:
     if not await manager.list_sessions(text=SESSION):
         await seed(server.database, SESSION)
+        await manager.create_session("blank")
 
 
 @on_the_loop
@@ -112,7 +114,7 @@ async def test_a_phone_shows_the_session_and_pauses_it_without_scrolling_sideway
     visitor: Page, server: Server
 ) -> None:
     await visitor.set_viewport_size({"width": 390, "height": 844})
-    for name in ("list", "graph", "log"):
+    for name in ("list", "no match", "missing", "compare", "empty", "graph", "log"):
         await visitor.goto(f"{server.url}{PAGES[name]}")
         assert await visitor.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
     await act(visitor, "pause").click()
@@ -131,6 +133,16 @@ async def test_with_colours_of_ones_own_what_is_chosen_can_still_be_seen(
     tab = visitor.locator('.tabs [aria-current="page"]')
     if "forced_colors" in media:
         assert await tab.evaluate("tab => getComputedStyle(tab).outlineStyle") == "solid"
+    await visitor.goto(f"{server.url}{PAGES['graph']}")
+    words = visitor.locator("#graph .main-svg text").first
+    await expect(words).to_be_visible()
+    ink = await words.evaluate("text => getComputedStyle(text).fill")
+    boxes = visitor.locator("#graph .shapelayer path")
+    fills = await boxes.evaluate_all(
+        "all => all.map((path) => getComputedStyle(path)).filter((s) => s.fillOpacity !== '0').map((s) => s.fill)"
+    )
+    assert fills
+    assert ink not in fills
 
 
 async def test_the_focus_is_seen_wherever_it_goes(visitor: Page, server: Server) -> None:

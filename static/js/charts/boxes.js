@@ -97,6 +97,7 @@ export function hoverLines(shown, flag = "") {
 export const BOX_HEIGHT = 40;
 
 const [WIDE, NARROW] = [0.574, 0.5]; // of a letter, in the height of its font
+const TIGHT = 1.15; // where a box is smaller than its words were laid out for
 const lettersIn = (pixels, width) => Math.max(2, Math.floor(pixels / width));
 
 // `sideways`: pixels of a unit across; `sizes`: of the fonts, in pixels. Where the icon and the name stand, and under them, where there is room, what it did.
@@ -104,7 +105,7 @@ const lettersIn = (pixels, width) => Math.max(2, Math.floor(pixels / width));
 export function boxWords(node, shown, { scale, sideways, sizes, from, flag }) {
   const right = node.x + node.w / 2;
   const x = Math.min(Math.max(node.x - node.w / 2, from - 4) + 10, right - 30);
-  const room = lettersIn((right - x - 24) * sideways, sizes.title * WIDE);
+  const room = lettersIn((right - x - 24) * sideways, sizes.title * WIDE * (sideways < 1 ? TIGHT : 1));
   const hasSecond = scale >= 0.8;
   const name = `${flag ? "⚠ " : ""}${icon(shown.status)} ${safe(shown.title, flag ? room - 2 : room)}`;
   const title = { id: node.id, x, y: hasSecond ? node.y - 8 : node.y, text: name };

@@ -9,6 +9,7 @@ const NAMES = [
 export function palette(element) {
   const probe = document.createElement("span");
   probe.hidden = true;
+  probe.style.forcedColorAdjust = "none"; // charts keep the palette where colours are the reader's own
   element.append(probe);
   const style = getComputedStyle(probe);
   const colours = {};
@@ -27,7 +28,7 @@ export function faded(colour, opacity) {
 }
 
 export function onThemeChange(callback) {
-  for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)"]) {
+  for (const query of ["(prefers-color-scheme: dark)", "(prefers-contrast: more)", "(forced-colors: active)"]) {
     matchMedia(query).addEventListener("change", callback);
   }
   new MutationObserver(callback).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
