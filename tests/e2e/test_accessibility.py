@@ -139,7 +139,8 @@ async def test_with_colours_of_ones_own_what_is_chosen_can_still_be_seen(
     ink = await words.evaluate("text => getComputedStyle(text).fill")
     boxes = visitor.locator("#graph .shapelayer path")
     fills = await boxes.evaluate_all(
-        "all => all.map((path) => getComputedStyle(path)).filter((s) => s.fillOpacity !== '0').map((s) => s.fill)"
+        "all => all.map((path) => getComputedStyle(path))"
+        ".filter(({ fillOpacity }) => fillOpacity !== '0').map(({ fill }) => fill)"
     )
     assert fills
     assert ink not in fills
