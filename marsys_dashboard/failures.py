@@ -14,6 +14,7 @@ from django.template import loader
 
 from state_core.exceptions import (
     ConflictError,
+    DamagedError,
     EncryptionKeyError,
     InvalidId,
     InvalidValue,
@@ -60,6 +61,7 @@ TITLES = {
     503: "The store cannot be reached",
     507: "The store is full",
 }
+DAMAGED = "What is stored here is damaged"
 UNREACHABLE = (
     "The database does not answer. Nothing that was recorded is lost, and running sessions wait for it. "
     "Try again in a moment; if it stays like this, check DATABASE_URL and that the database is running."
@@ -83,7 +85,7 @@ def wants_json(request: HttpRequest) -> bool:
 def answer_error(request: HttpRequest, error: BaseException, status: int) -> HttpResponse:
     if status >= 500:
         logger.error("%s %s: %s", request.method, request.path, error, exc_info=error)
-    return failure(request, status, sentence(error))
+    return failure(request, status, sentence(error), DAMAGED if isinstance(error, DamagedError) else "")
 
 
 def failure(request: HttpRequest, status: int, message: str, title: str = "") -> HttpResponse:

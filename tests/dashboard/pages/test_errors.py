@@ -95,6 +95,7 @@ def test_damage_is_told_as_damage(ana: Client, failing):
     response = ana.get("/sessions/")
     assert response.status_code == 500
     assert "event 7 is damaged" in response.content.decode()
+    assert "What is stored here is damaged" in response.content.decode()
 
 
 def test_an_error_that_nobody_foresaw_says_no_more_than_that(ana: Client, failing):
