@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from state_core import StateManager, StorageBackend, new_encryption_key
+from state_core import HeadQuery, StateManager, StorageBackend, new_encryption_key
 from state_core.bundles import ENDS_HERE, read_bundle, write_bundle
 from state_core.exceptions import EncryptionKeyError, InvalidValue, SessionExists, TransitionError
 from state_core.storage.file import FileStorageBackend
@@ -32,6 +32,7 @@ async def test_a_session_is_the_same_out_of_its_bundle_and_takes_no_commands(sto
     await work(manager, steps=2)
     assert await read_bundle(elsewhere, io.BytesIO(await bundle_of(manager))) == "s"
     assert await elsewhere.get_session_state("s") == await manager.get_session_state("s")
+    assert [head.worked for head in await storage.heads(HeadQuery(agent="Agent"))] == [["Agent"]]
     here, there = [(await each.list_checkpoints("s"))[0] for each in (manager, elsewhere)]
     assert there == here
     assert await elsewhere.get_checkpoint_state(there.id) == await manager.get_checkpoint_state(here.id)

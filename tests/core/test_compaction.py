@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from state_core import Message, StateManager, StateManagerConfig, new_encryption_key
+from state_core import HeadQuery, Message, StateManager, StateManagerConfig, new_encryption_key
 from state_core.changes import keep_aside
 from state_core.copying import CopyOutcome, copy_session
 from state_core.events import Event, EventKind
@@ -65,6 +65,7 @@ async def test_a_session_without_checkpoints_keeps_its_last_state_alone(manager:
     assert told_by(after) == told_by(head)
     assert (after.first_seq, after.counts["stored_bytes"]) == (head.last_seq, found.bytes_after)
     assert found.bytes_after < head.counts["stored_bytes"] / 2
+    assert [found.worked for found in await manager.storage.heads(HeadQuery(agent="Agent"))] == [["Agent"]]
 
 
 async def test_every_kept_checkpoint_stays_what_it_was(manager: StateManager) -> None:
