@@ -93,6 +93,20 @@ class BatchContract:
         assert [(c.id, c.seq) for c in await storage.checkpoints("s")] == [("of-s", 4)]
         assert (await storage.checkpoint("of-s")).session_id == "s"
 
+    async def test_agents_join_those_that_have_worked_in_a_batch_as_in_single_appends(
+        self, storage: StorageBackend
+    ) -> None:
+        for session_id in ("s", "t", "quiet"):
+            await create(storage, session_id)
+        for agents in (["B"], ["A", "B"], ["A"], ['C "x"', "A"]):
+            begun = [record(EventKind.STEP_STARTED, 1.0, agent=agent) for agent in agents]
+            await told(storage, [asked("s", *begun), asked("quiet"), asked("t", *begun)])
+        assert [(await storage.head(session_id)).worked for session_id in ("s", "t", "quiet")] == [
+            ["B", "A", 'C "x"'],
+            ["B", "A", 'C "x"'],
+            [],
+        ]
+
     async def test_who_is_refused_in_a_batch_fails_alone(self, storage: StorageBackend) -> None:
         for session_id in ("conflict", "fence", "status", "good", "held", "big", "empty"):
             await create(storage, session_id)
