@@ -30,7 +30,7 @@ call_command("migrate", verbosity=0)
 people = {"ana": ["view", "operate", "restore"], "vera": ["view"], "nora": []}
 cookies = {}
 for name, may in people.items():
-    user = User.objects.create_user(name, password="a long password of " + name, is_staff=name == "ana")
+    user = User.objects.create_user(name, is_staff=name == "ana")
     granted = Permission.objects.filter(codename__in=[f"{verb}_session" for verb in may])
     user.user_permissions.set(granted.filter(content_type__app_label="state_core"))
     kept = SessionStore()
