@@ -1,5 +1,5 @@
 # make run      the dashboard on http://127.0.0.1:8000, with a demonstration running (PORT= changes the port)
-# make test     every test, PostgreSQL and a browser included
+# make test     every test, PostgreSQL and a browser included (WORKERS= changes how many run at once)
 # make torture  kill what works on sessions 1,000 times on each store (KILLS= changes the number)
 # make bench  what it costs, beside its peers and beside the limit of the machine (ARGS= passes options)
 # make pictures  takes the README's pictures anew
@@ -7,6 +7,7 @@
 SHELL := /bin/sh
 PORT ?= 8000
 KILLS ?= 1000
+WORKERS ?= 2
 PYTHON ?=
 CHROMIUM ?=
 export PYTHON CHROMIUM
@@ -29,7 +30,7 @@ install:
 
 test: install
 	@CHROMIUM="$$(scripts/browser.sh)" && TMPDIR="$$(scripts/scratch.sh)" && export CHROMIUM TMPDIR && \
-		exec $(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
+		exec $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench:
 	@scripts/install.sh bench

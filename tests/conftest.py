@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -18,10 +19,16 @@ from state_core.storage.file import FileStorageBackend
 from state_core.storage.redis import RedisStorageBackend
 from tests.postgres import PostgresServer
 from tests.redis_server import RedisServer
+from tests.scheduling import BROWSERS, FewBrowsersAtOnce
 
 _names = (f"state_{number}" for number in itertools.count(1))
 EMPTY = """DELETE FROM marsys_state_session; DELETE FROM marsys_state_event;
 DELETE FROM marsys_state_checkpoint; DELETE FROM marsys_state_snapshot;"""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FewBrowsersAtOnce | None:
+    return FewBrowsersAtOnce(config, log) if len(config.option.tx) > BROWSERS else None
 
 
 @pytest.fixture(scope="session")
