@@ -203,3 +203,13 @@ async def line(server: Server) -> AsyncIterator[Line]:
     await made.restore()
     yield made
     await made.cut()
+
+
+@on_the_loop
+async def page_by_line(
+    page: Page, context: BrowserContext, server: Server, line: Line, complaints: Complaints
+) -> Page:
+    """Ana's, over the line; what the browser says of a cut is expected."""
+    complaints.expected = CUT_OFF
+    await sign_in(context, server, "ana", line.url)
+    return page

@@ -77,15 +77,9 @@ async def test_each_step_of_another_process_is_on_the_page_within_a_second(
 
 
 async def test_after_ten_seconds_off_the_line_everything_is_there_once_and_in_order(
-    page: Page,
-    context: BrowserContext,
-    server: Server,
-    line: Line,
-    manager: StateManager,
-    complaints: Complaints,
+    page_by_line: Page, line: Line, manager: StateManager
 ) -> None:
-    complaints.expected = CUT_OFF
-    await sign_in(context, server, "ana", line.url)
+    page = page_by_line
     await manager.create_session("cut")
     await open_session(page, line.url, "cut", "?tab=log")
     await line.cut()
@@ -121,15 +115,9 @@ def steps(branch: str, count: int) -> list[Event]:
 
 
 async def test_after_much_was_missed_the_newest_is_there_and_what_was_before_can_be_scrolled_to(
-    page: Page,
-    context: BrowserContext,
-    server: Server,
-    line: Line,
-    manager: StateManager,
-    complaints: Complaints,
+    page_by_line: Page, context: BrowserContext, line: Line, manager: StateManager
 ) -> None:
-    complaints.expected = CUT_OFF
-    await sign_in(context, server, "ana", line.url)
+    page = page_by_line
     await manager.create_session("much")
     opened = [
         Event(kind=EventKind.BRANCH_OPENED, branch_id=b, status="running", data={"name": b}) for b in "ab"
