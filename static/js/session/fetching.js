@@ -45,6 +45,15 @@ export function parse(html) {
   return template.content;
 }
 
+// What is open and where somebody has scrolled to stay as they are, as far as the new content has the same.
+export function put(holder, html) {
+  const known = new Map([...holder.querySelectorAll("details[data-key]")].map((part) => [part.dataset.key, part.open]));
+  const places = [...holder.querySelectorAll(".inspected, pre")].map((part) => part.scrollTop);
+  holder.replaceChildren(parse(html));
+  for (const part of holder.querySelectorAll("details[data-key]")) part.open = known.get(part.dataset.key) ?? part.open;
+  [...holder.querySelectorAll(".inspected, pre")].forEach((part, index) => { part.scrollTop = places[index] ?? 0; });
+}
+
 export function refreshTimes(root) {
   document.dispatchEvent(new CustomEvent("time:refresh", { detail: { root } }));
 }

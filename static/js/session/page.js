@@ -5,9 +5,11 @@ import { key } from "../keys.js";
 import { paced } from "../paced.js";
 import { toast } from "../toast.js";
 import { isActiveOnly, showActiveOnly } from "./active.js";
-import { panel, parse, refreshTimes, sayMissing, unlessOvertaken } from "./fetching.js";
+import { followCheckpoints, wantedCheckpoint, wantNoCheckpoint } from "./checkpoints.js";
+import { panel, parse, put, refreshTimes, sayMissing, unlessOvertaken } from "./fetching.js";
 import { NewestFirst } from "./newest-first.js";
 import { Rows } from "./rows.js";
+import { followSearch } from "./search.js";
 import { onSelect, select, selection, setQuery } from "./selection.js";
 import { keepStanding } from "./standing.js";
 
@@ -24,7 +26,6 @@ const STATE_KINDS = new Set(["context.changed", "result.changed", "session.saved
 const report = unlessOvertaken((error) => toast(`This part could not be loaded. ${error.message}`, "error"));
 
 let around = 0; // the event of a message that was searched for
-let wantedCheckpoint = new URLSearchParams(location.search).get("checkpoint") ?? ""; // that is to be in the list
 let filter = selection.branch; // the branch that the lists are narrowed to
 
 // Lists
@@ -120,24 +121,15 @@ async function load(name) {
 function queryOf(name) {
   if (name === "inspector") return selection;
   if (name === "conversation") return { branch: selection.branch, around };
-  if (LISTED[name] === "checkpoints") return { checkpoint: wantedCheckpoint, aside: name === "aside" && "1" };
+  if (LISTED[name] === "checkpoints") return { checkpoint: wantedCheckpoint(), aside: name === "aside" && "1" };
   if (name === "search") return { q: new URLSearchParams(location.search).get("q") };
   if (name === "messages") return { branch: filter, agent: agentShown() };
   if (name === "steps") return { branch: filter, active: isActiveOnly() ? "1" : "" };
   return WINDOWS.includes(name) ? { branch: filter } : {};
 }
 
-// What is open and where somebody has scrolled to stay as they are, as far as the new content has the same.
 function replace(holder, html) {
-  const open = new Set([...holder.querySelectorAll("details[data-key]")].filter((d) => d.open).map((d) => d.dataset.key));
-  const closed = new Set([...holder.querySelectorAll("details[data-key]")].filter((d) => !d.open).map((d) => d.dataset.key));
-  const places = [...holder.querySelectorAll(".inspected, pre")].map((part) => part.scrollTop);
-  holder.replaceChildren(parse(html));
-  for (const details of holder.querySelectorAll("details[data-key]")) {
-    if (open.has(details.dataset.key)) details.open = true;
-    if (closed.has(details.dataset.key)) details.open = false;
-  }
-  [...holder.querySelectorAll(".inspected, pre")].forEach((part, index) => { part.scrollTop = places[index] ?? 0; });
+  put(holder, html);
   holder.dataset.loaded = "true";
   forget();
   adopt(holder);
@@ -178,7 +170,7 @@ document.querySelector(".tabs").addEventListener("click", (event) => {
 
 main.addEventListener("rows:reload", (event) => {
   around = 0;
-  wantedCheckpoint = "";
+  wantNoCheckpoint();
   load(nameOf(event.target)).catch(report);
 });
 
@@ -295,27 +287,7 @@ main.addEventListener("rows:later", async ({ target, detail }) => {
   }
 });
 
-// Search
-
-const searchHolder = holderOf("search");
-
-searchHolder.addEventListener("submit", (event) => {
-  event.preventDefault();
-  setQuery({ tab: "search", q: event.target.elements.q.value.trim() });
-  load("search").then(() => searchHolder.querySelector("[name=q]").focus()).catch(report);
-});
-
-async function searchOn(button) {
-  button.setAttribute("aria-busy", "true");
-  const more = parse(await panel("search", { ...queryOf("search"), before: button.dataset.searchOn }));
-  searchHolder.querySelector(".hits").append(...more.querySelectorAll(".hit"));
-  searchHolder.querySelector("[role=status]").replaceWith(more.querySelector("[role=status]"));
-  const next = more.querySelector("[data-search-on]");
-  next ? button.replaceWith(next) : button.parentElement.remove();
-  refreshTimes(searchHolder);
-}
-
-// The conversation beside the results shows the message among its neighbours.
+// The conversation beside the results of a search shows the message among its neighbours.
 function showMessage(link) {
   around = Number(link.dataset.messageAt);
   const { branchId } = link.dataset;
@@ -323,12 +295,6 @@ function showMessage(link) {
   else load("conversation").catch(report);
   if (innerWidth <= 1000) holders.conversation.scrollIntoView();
 }
-
-key("/", "Search inside this session", async () => {
-  setQuery({ tab: "search" });
-  await show("search");
-  searchHolder.querySelector("[name=q]").select();
-});
 
 // Clicks
 
@@ -355,7 +321,6 @@ const BUTTONS = {
   unselect: () => select(),
   earlier: loadEarlier,
   whole: showWhole,
-  searchOn: (button) => searchOn(button).catch(report),
   inspectAll: () => panel("inspector", { ...selection, all: "1" }).then((html) => replace(holders.inspector, html)).catch(report),
   pick: (button) => {
     const open = button.getAttribute("aria-expanded") === "true";
@@ -394,32 +359,6 @@ async function showWhole(button) {
   }
 }
 
-// Checkpoints
-
-document.addEventListener("state:checkpoint", async ({ detail }) => {
-  wantedCheckpoint = detail.id ?? "";
-  markCheckpoint(detail);
-  if (detail.id && (await bringCheckpoint(detail.id).catch(report))) markCheckpoint(detail);
-});
-
-// There may be very many: the lists show those around one that is far from what they show.
-function bringCheckpoint(id) {
-  const lacking = ["aside", "checkpoints"].filter((name) => {
-    const scroller = holderOf(name).querySelector("[data-scroller]");
-    return scroller && !scroller.querySelector(`[data-checkpoint-id="${CSS.escape(id)}"]`);
-  });
-  return Promise.all(lacking.map(load)).then(() => lacking.length > 0);
-}
-
-function markCheckpoint(detail) {
-  for (const item of page.querySelectorAll(".checkpoint")) {
-    const is = item.dataset.checkpointId === detail.id;
-    item.classList.toggle("is-selected", is);
-    item.querySelector("[data-pick]").setAttribute("aria-expanded", is);
-    if (is && detail.by !== "page") item.scrollIntoView({ block: "nearest" });
-  }
-}
-
 // Keys
 
 function move(by) {
@@ -436,8 +375,9 @@ key("Escape", "Close the inspector", () => select());
 
 adopt(main);
 for (const part of page.querySelectorAll("[data-panel]")) if (part.children.length) part.dataset.loaded = "true";
+followCheckpoints(holderOf, (name) => load(name).catch(report));
+followSearch(holderOf("search"), { load, show, report });
 sayFilter();
 showSelected();
 // Whoever was not there yet when the address was read learns what it selects.
-if (wantedCheckpoint) markCheckpoint({ id: wantedCheckpoint, by: "address" });
 if (selection.branch || selection.step) document.addEventListener("charts:ready", () => select(selection.branch, selection.step), { once: true });
