@@ -178,7 +178,7 @@ RESTORE_CHECKPOINT = Action(
     results=dict.fromkeys(HELD, "Pausing, then paused"),
     consequences=(
         "The session goes back to the checkpoint and is paused there, ready to be resumed.",
-        "Steps after the checkpoint no longer count; resumed, they are executed again.",
+        "Steps after the checkpoint no longer count.",
         "Nothing is destroyed: a checkpoint of the present place is made, so that this can be undone.",
         "What steps did outside this session (files, messages sent) is not undone.",
     ),

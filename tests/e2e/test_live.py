@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from playwright.async_api import BrowserContext, Page, WebSocket, expect
+from playwright.async_api import BrowserContext, Page, Route, WebSocket, expect
 
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
@@ -104,6 +104,30 @@ async def test_after_ten_seconds_off_the_line_everything_is_there_once_and_in_or
     assert keys == list(range(501 - len(keys) + 1, 502))
     assert 50 <= len(keys) <= 80
     assert await not_reloaded(page)
+
+
+async def test_charts_that_a_cut_line_kept_away_come_when_it_is_back(
+    page_by_line: Page, line: Line, manager: StateManager
+) -> None:
+    page, cut = page_by_line, asyncio.Event()
+
+    async def never_arrives(route: Route) -> None:
+        await cut.wait()
+        await route.abort("connectionrefused")
+
+    async with manager.session("kept-away") as session:
+        await session.open_branch("work")
+    await page.route("**/plotly-basic.min.js", never_arrives, times=1)
+    await page.goto(f"{line.url}/sessions/default/kept-away/", wait_until="domcontentloaded")
+    badge = page.locator("#live-badge")
+    await expect(badge).to_have_attribute("data-state", "live")
+    await line.cut()
+    await expect(badge).to_have_attribute("data-state", "offline")
+    cut.set()
+    await expect(page.locator("#graph .chart-error")).to_contain_text("The charts could not be drawn")
+    await line.restore()
+    await expect(page.locator("#graph .main-svg").first).to_be_visible(timeout=60_000)
+    await expect(page.locator("#graph .chart-error")).to_be_empty()
 
 
 def steps(branch: str, count: int) -> list[Event]:

@@ -72,10 +72,10 @@ async def test_list_head_graph_timeline_steps_and_admin_say_the_same(
     await open_live(pages["list"], f"{server.url}/sessions/?q=agree")
     await open_live(pages["graph"], f"{server.url}/sessions/default/agree/")
     await open_live(pages["steps"], f"{server.url}/sessions/default/agree/?tab=steps")
-    for summary in await pages["graph"].locator(".chart-table summary").all():
-        await summary.click()
     async with manager.session("agree") as session:
         first = await session.open_branch("first")
+        for summary in await pages["graph"].locator(".chart-table summary").all():
+            await summary.click()
         async with first.step(agent="Worker") as step:
             second = await session.open_branch("second", parent=first)
             await _agree(manager, pages, server, context)

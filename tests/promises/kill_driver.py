@@ -144,8 +144,8 @@ def launch(store: StorageBackend, line: str) -> int:
     pid = os.fork()
     if pid == 0:
         with leaving():
+            say("pid", os.getpid())
             asyncio.run(work(store, float(ttl), *words))
-    say("pid", pid)
     ended = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     assert ended
     say("gone", ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status)

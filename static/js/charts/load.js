@@ -8,8 +8,14 @@ const MAP_STYLE = "9f215cf04c5486422605d13261cb87401f4e7763b6296af81e98efbc0130d
 let loading = null;
 
 export function loadPlotly(address = new URL("../../vendor/plotly/plotly-basic.min.js", import.meta.url).href) {
-  loading ??= afterFirstPaint().then(() => script(address));
+  loading ??= afterFirstPaint().then(() => script(address)).catch(forget);
   return loading;
+}
+
+// It may be asked for again.
+function forget(error) {
+  loading = null;
+  throw error;
 }
 
 function afterFirstPaint() {
@@ -26,6 +32,10 @@ function script(address) {
   return new Promise((resolve, reject) => {
     // In a task of its own: whoever clicks meanwhile is not kept waiting for it and for the drawing.
     element.onload = () => setTimeout(() => resolve(globalThis.Plotly), 0);
-    element.onerror = () => reject(new Error("The drawing library could not be loaded. Reload the page."));
+    element.onerror = () => {
+      element.remove();
+      mark.remove();
+      reject(new Error("The drawing library could not be loaded. Reload the page."));
+    };
   });
 }

@@ -21,6 +21,7 @@ const FETCH_AFTER = 300;
 const MOST_FETCH_PAUSE = 2000;
 const MOST_RETRY = 30000;
 const NEAR = 200; // pixels
+const AGAIN_AFTER = 2000, MOST_TRIES = 5;
 
 class Charts {
   constructor(graphHost, timelineHost) {
@@ -321,12 +322,28 @@ function selectionOfAddress() {
   return { branch: query.get("branch"), step: query.get("step"), checkpoint: null };
 }
 
+// A line that is cut while the page opens leaves nobody without charts: they are asked for again, once it is back.
+async function begin(charts, tries = 1) {
+  try {
+    await charts.start();
+  } catch (error) {
+    charts.complain(`The charts could not be drawn: ${error.message}`);
+    if (tries === MOST_TRIES) throw error;
+    await (isOnline() ? pause(AGAIN_AFTER * 2 ** (tries - 1)) : online());
+    await begin(charts, tries + 1);
+  }
+}
+
+const isOnline = () => document.getElementById("live-badge")?.dataset.state !== "offline";
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+function online() {
+  return new Promise((resolve) => document.addEventListener("state:status", () => isOnline() && resolve()));
+}
+
 const graphHost = document.getElementById("graph");
 const timelineHost = document.getElementById("timeline");
 if (graphHost && timelineHost) {
   const charts = new Charts(graphHost, timelineHost);
-  charts.start().catch((error) => {
-    charts.complain(`The charts could not be drawn: ${error.message}`);
-    throw error;
-  });
+  begin(charts);
 }
