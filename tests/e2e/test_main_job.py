@@ -127,6 +127,8 @@ class Job:
     async def end(self) -> None:
         """The programs of other tests work on the same store, and would go on with what is left here."""
         self.orchestrators.stop()
+        for page in self.page.context.pages:
+            await page.close()  # it would ask for what is about to go
         with contextlib.suppress(SessionNotFound):
             head = await self.manager.get_head(self.session_id)
             await self.manager.storage.release(self.session_id, head.fence)
