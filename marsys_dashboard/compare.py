@@ -11,8 +11,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path, reverse
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import converters  # noqa: F401 - named in the addresses
 from marsys_dashboard.checkpoint_windows import newest_first, offered
+from marsys_dashboard.converters import OF_SESSION
 from marsys_dashboard.differences import shown
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import json_file, page
@@ -193,9 +193,7 @@ async def compare_json(request: HttpRequest, store: str, session_id: str) -> Htt
     return json_file(found.to_document(), f"{name}-{found.new.seq}-diff.json")
 
 
-_HERE = "sessions/<store:store>/<session_id:session_id>"
-
 urlpatterns = [
-    path(f"{_HERE}/compare/", compare, name="compare"),
-    path(f"{_HERE}/compare.json", compare_json, name="compare-json"),
+    path(f"{OF_SESSION}/compare/", compare, name="compare"),
+    path(f"{OF_SESSION}/compare.json", compare_json, name="compare-json"),
 ]

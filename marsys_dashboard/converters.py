@@ -14,3 +14,6 @@ class StoreConverter(StringConverter):
 
 register_converter(SessionIdConverter, "session_id")
 register_converter(StoreConverter, "store")
+
+OF_SESSION = "sessions/<store:store>/<session_id:session_id>"
+"""Where the addresses of one session begin."""

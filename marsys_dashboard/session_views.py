@@ -9,8 +9,9 @@ from django.template.loader import render_to_string
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import charts, converters, family, flags, panels, search, travel  # noqa: F401 - converters are named in addresses
+from marsys_dashboard import charts, family, flags, panels, search, travel
 from marsys_dashboard.actions import toolbar_context
+from marsys_dashboard.converters import OF_SESSION
 from marsys_dashboard.departed import departed
 from marsys_dashboard.frames import header_values
 from marsys_dashboard.managers import manager
@@ -180,14 +181,12 @@ async def bundle(request: HttpRequest, store: str, session_id: str) -> HttpRespo
     return response
 
 
-_HERE = "sessions/<store:store>/<session_id:session_id>"
-
 urlpatterns = [
-    path(f"{_HERE}/", session, name="session"),
-    path(f"{_HERE}/panels/<slug:name>/", panel, name="panel"),
-    path(f"{_HERE}/charts.json", charts.view, name="charts"),
-    path(f"{_HERE}/session.jsonl.gz", bundle, name="session-bundle"),
-    path(f"{_HERE}/state.json", state_json, name="state-json"),
-    path(f"{_HERE}/visualization.json", visualization_json, name="visualization-json"),
-    path(f"{_HERE}/events/<int:seq>.json", content_json, name="event-json"),
+    path(f"{OF_SESSION}/", session, name="session"),
+    path(f"{OF_SESSION}/panels/<slug:name>/", panel, name="panel"),
+    path(f"{OF_SESSION}/charts.json", charts.view, name="charts"),
+    path(f"{OF_SESSION}/session.jsonl.gz", bundle, name="session-bundle"),
+    path(f"{OF_SESSION}/state.json", state_json, name="state-json"),
+    path(f"{OF_SESSION}/visualization.json", visualization_json, name="visualization-json"),
+    path(f"{OF_SESSION}/events/<int:seq>.json", content_json, name="event-json"),
 ]

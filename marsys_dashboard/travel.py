@@ -9,8 +9,9 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import converters, logwords  # noqa: F401 - named in the addresses
+from marsys_dashboard import logwords
 from marsys_dashboard.checkpoint_windows import neighbours
+from marsys_dashboard.converters import OF_SESSION
 from marsys_dashboard.feed import feed
 from marsys_dashboard.glance import glance
 from marsys_dashboard.managers import manager
@@ -132,9 +133,7 @@ def _brief(checkpoint: Checkpoint | None) -> dict[str, Any] | None:
     return {"id": checkpoint.id, "seq": checkpoint.seq} if checkpoint else None
 
 
-_HERE = "sessions/<store:store>/<session_id:session_id>"
-
 urlpatterns = [
-    path(f"{_HERE}/moments.json", moments, name="moments"),
-    path(f"{_HERE}/nearest.json", nearest, name="nearest-checkpoints"),
+    path(f"{OF_SESSION}/moments.json", moments, name="moments"),
+    path(f"{OF_SESSION}/nearest.json", nearest, name="nearest-checkpoints"),
 ]

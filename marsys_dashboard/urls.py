@@ -10,6 +10,7 @@ from marsys_dashboard.alive import urlpatterns as alive
 from marsys_dashboard.assets import urlpatterns as files
 from marsys_dashboard.clean_up_views import urlpatterns as clean_up_pages
 from marsys_dashboard.compare import urlpatterns as compare_pages
+from marsys_dashboard.converters import OF_SESSION
 from marsys_dashboard.finder import urlpatterns as finder_pages
 from marsys_dashboard.job_views import urlpatterns as job_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
@@ -30,8 +31,8 @@ urlpatterns = [
     *session_pages,
     *compare_pages,
     *travel_pages,
-    path("sessions/<store:store>/<session_id:session_id>/acts/", actions.toolbar, name="acts"),
-    path("sessions/<store:store>/<session_id:session_id>/<slug:verb>/", actions.act, name="act"),
+    path(f"{OF_SESSION}/acts/", actions.toolbar, name="acts"),
+    path(f"{OF_SESSION}/<slug:verb>/", actions.act, name="act"),
     path("sign-in/<str:token>/", signin.sign_in, name="sign-in"),
     path(
         "accounts/login/",

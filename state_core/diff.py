@@ -15,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from state_core.fold import state_counts
+from state_core.fold import state_counts, steps_of
 from state_core.records import Document, parse_time
 
 LISTED = 200
@@ -182,14 +182,9 @@ def place_of(document: Document, checkpoint_id: str = "", name: str = "") -> Pla
         checkpoint_id,
         name,
         state_counts(document),
-        sum(step["duration"] or 0.0 for step in _steps_of(document)),
-        sum(map(tokens_of, _steps_of(document))),
+        sum(step["duration"] or 0.0 for step in steps_of(document)),
+        sum(map(tokens_of, steps_of(document))),
     )
-
-
-def _steps_of(document: Document) -> Iterator[Document]:
-    for branch in document["branches"].values():
-        yield from branch["steps"].values()
 
 
 TOKENS = (("input_tokens", "output_tokens"), ("prompt_tokens", "completion_tokens"))

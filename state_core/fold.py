@@ -8,7 +8,7 @@ plain changes. The fold never runs foreign code and never looks at a clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from state_core.changes import apply_changes
@@ -110,7 +110,7 @@ def fold(document: Document, events: Iterable[Event]) -> Document:
 def state_counts(document: Document) -> dict[str, int]:
     """Those of `records.COUNTS` that a restore rewinds, computed from the state itself."""
     branches = list(document["branches"].values())
-    steps = [step for branch in branches for step in branch["steps"].values()]
+    steps = list(steps_of(document))
     return {
         **content_counts(document),
         "branches_ended": sum(branch["status"] in BRANCH_ENDED for branch in branches),
@@ -146,10 +146,15 @@ def running_steps(document: Document) -> list[tuple[str, str]]:
     ]
 
 
+def steps_of(document: Document) -> Iterator[Document]:
+    """Of all branches."""
+    for branch in document["branches"].values():
+        yield from branch["steps"].values()
+
+
 def agents_of_steps(document: Document) -> list[str]:
     """Who has begun a step, the first first."""
-    steps = [step for branch in document["branches"].values() for step in branch["steps"].values()]
-    steps.sort(key=lambda step: step["started_at"] or "")
+    steps = sorted(steps_of(document), key=lambda step: step["started_at"] or "")
     return list(dict.fromkeys(step["agent"] for step in steps if step["agent"]))
 
 

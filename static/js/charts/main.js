@@ -338,7 +338,13 @@ const isOnline = () => document.getElementById("live-badge")?.dataset.state !== 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function online() {
-  return new Promise((resolve) => document.addEventListener("state:status", () => isOnline() && resolve()));
+  return new Promise((resolve) => {
+    document.addEventListener("state:status", function heard() {
+      if (!isOnline()) return;
+      document.removeEventListener("state:status", heard);
+      resolve();
+    });
+  });
 }
 
 const graphHost = document.getElementById("graph");

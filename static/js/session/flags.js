@@ -23,7 +23,6 @@ const ask = () => load().catch(failed);
 
 // What is there stays there, with other words: somebody may be about to press it.
 function update(list, fresh) {
-  list.dataset.more = fresh.dataset.more;
   const keyOf = ({ dataset }) => `${dataset.rule} ${dataset.branchId}`;
   const present = new Map([...list.children].map((flag) => [keyOf(flag), flag]));
   for (const flag of [...fresh.children]) {

@@ -1,5 +1,4 @@
 // A list with the newest row on top. Rows come there; at the other end they go, and can be loaded again.
-import { parse, refreshTimes } from "./fetching.js";
 import { MOST, Rows } from "./rows.js";
 
 export class NewestFirst extends Rows {
@@ -42,12 +41,8 @@ export class NewestFirst extends Rows {
     return isNew && this.hasEarlier && row.place < this.oldestPlace ? 0 : super.put(row);
   }
 
-  begin(rows) {
-    const ordered = rows.filter(({ html }) => html).toSorted((one, other) => other.place - one.place);
-    this.byKey = new Map(ordered.map(({ key, html }) => [key, parse(html).firstElementChild]));
-    this.list.replaceChildren(...this.byKey.values());
-    this.offerEarlier(ordered.at(-1)?.place);
-    refreshTimes(this.list);
+  sorted(rows) {
+    return rows.toSorted((one, other) => other.place - one.place);
   }
 
   insert(fresh, place) {

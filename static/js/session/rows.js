@@ -65,12 +65,16 @@ export class Rows {
 
   // With these alone: what was here before them can be loaded again.
   begin(rows) {
-    const ordered = rows.filter(({ html }) => html).toSorted((one, other) => one.place - other.place);
+    const ordered = this.sorted(rows.filter(({ html }) => html));
     this.byKey = new Map(ordered.map(({ key, html }) => [key, parse(html).firstElementChild]));
     this.list.replaceChildren(...this.byKey.values());
     this.settle();
-    this.offerEarlier(Math.ceil(ordered[0]?.place ?? 0));
+    this.offerEarlier(ordered.length && Math.ceil(Math.min(...ordered.map(({ place }) => place))));
     refreshTimes(this.list);
+  }
+
+  sorted(rows) {
+    return rows.toSorted((one, other) => one.place - other.place);
   }
 
   // 1 when a row is new.
