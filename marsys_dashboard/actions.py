@@ -21,13 +21,15 @@ from marsys_dashboard.acts import (
     at_hand,
     available,
     becomes,
+    checkpoints_for,
     consequences,
     in_menu,
     permission_of,
     primary,
+    questions_for,
     title,
 )
-from marsys_dashboard.checkpoint_windows import newest_first, offered
+from marsys_dashboard.checkpoint_windows import offered
 from marsys_dashboard.failures import sentence, status_of, wants_json
 from marsys_dashboard.forms import ActForm, answer_fields
 from marsys_dashboard.managers import manager
@@ -235,30 +237,12 @@ class Dialog:
 async def _open(request: HttpRequest, store: str, session_id: str, action: Action) -> Dialog:
     of_store = manager(store)
     head = await of_store.get_head(session_id)
-    checkpoints = await _checkpoints(of_store, session_id, action)
+    checkpoints = await checkpoints_for(action, of_store, session_id)
     unreadable = await why_unreadable(of_store, session_id)
-    questions = [] if unreadable else await _questions(of_store, session_id, action)
+    questions = [] if unreadable else await questions_for(action, of_store, session_id)
     dialog = Dialog(request, store, action, head, checkpoints, questions, unreadable)
     await _refuse_unknown(dialog, request, session_id)
     return dialog
-
-
-async def _checkpoints(of_store: StateManager, session_id: str, action: Action) -> list[Checkpoint]:
-    """Those that can be chosen, the newest first."""
-    if action.verb == "undo":
-        before = await of_store.checkpoint_before_restore(session_id)
-        return [before] if before else []
-    if "checkpoint" not in ActForm.FIELDS[action.verb]:
-        return []
-    return newest_first(await of_store.list_checkpoints(session_id))
-
-
-async def _questions(of_store: StateManager, session_id: str, action: Action) -> list[Question]:
-    """The open ones, the oldest first."""
-    if action.verb != "answer":
-        return []
-    state = await of_store.get_session_state(session_id)
-    return [question for question in state.questions if question.status == "open"]
 
 
 async def _refuse_unknown(dialog: Dialog, request: HttpRequest, session_id: str) -> None:

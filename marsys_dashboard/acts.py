@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from marsys_dashboard.activity import note_deletion
+from marsys_dashboard.checkpoint_windows import newest_first
 from marsys_dashboard.context_edit import edit_of
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.events import EventKind
@@ -49,6 +50,7 @@ UNDO = Action(
 )
 ALL: Mapping[str, Action] = {**ACTIONS, **{action.verb: action for action in (UNDO, FORK)}}
 GOING_BACK = frozenset({"restore", "undo"})
+FROM_CHECKPOINT = frozenset({"restore", "fork"})
 DESTRUCTIVE = frozenset({"cancel", "delete"})
 
 _SHORT = {codename: short for short, codename in PERMISSIONS.items()}
@@ -149,6 +151,24 @@ def becomes(action: Action, head: Head) -> str:
 def consequences(action: Action, preview: RestorePreview | None = None) -> list[str]:
     """A sentence each. Going back says what exactly it does."""
     return [*(preview.sentences() if preview else ()), *action.consequences]
+
+
+async def checkpoints_for(action: Action, manager: StateManager, session_id: str) -> list[Checkpoint]:
+    """Those that can be chosen for it, the newest first."""
+    if action.verb == "undo":
+        before = await manager.checkpoint_before_restore(session_id)
+        return [before] if before else []
+    if action.verb not in FROM_CHECKPOINT:
+        return []
+    return newest_first(await manager.list_checkpoints(session_id))
+
+
+async def questions_for(action: Action, manager: StateManager, session_id: str) -> list[Question]:
+    """The open ones that can be chosen for it, the oldest first."""
+    if action.verb != "answer":
+        return []
+    state = await manager.get_session_state(session_id)
+    return [question for question in state.questions if question.status == "open"]
 
 
 @dataclass(frozen=True)
