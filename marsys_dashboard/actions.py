@@ -15,18 +15,14 @@ from marsys_dashboard.acts import (
     ALL,
     DESTRUCTIVE,
     DO,
-    GOING_BACK,
     Done,
     Given,
     at_hand,
     available,
     becomes,
-    checkpoints_for,
-    consequences,
     in_menu,
     permission_of,
     primary,
-    questions_for,
     title,
 )
 from marsys_dashboard.checkpoint_windows import offered
@@ -35,13 +31,10 @@ from marsys_dashboard.forms import ActForm, answer_fields
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
-from marsys_dashboard.travel import outline_at
-from state_core.control import open_question
-from state_core.exceptions import CheckpointNotFound, StateError
-from state_core.manager import StateManager
+from marsys_dashboard.subjects import Subject, subject_of
+from state_core.exceptions import StateError
 from state_core.managers import why_unreadable
-from state_core.preview import RestorePreview, preview_of
-from state_core.records import Checkpoint, Head, Question
+from state_core.records import Head
 from state_core.words import STATUSES, Action
 
 FRAGMENT = "X-Fragment"
@@ -87,12 +80,12 @@ async def _act(request: HttpRequest, store: str, session_id: str, action: Action
     dialog = await _open(request, store, session_id, action)
     if request.method != "POST":
         return await dialog.show()
-    if dialog.unreadable and action.verb != "delete":
-        return await dialog.refuse(409, dialog.unreadable)
+    if dialog.subject.refusal:
+        return await dialog.refuse(409, dialog.subject.refusal)
     if not dialog.form.is_valid():
         return await dialog.refuse(400, dialog.form.first_error())
     try:
-        done = await DO[action.verb](dialog.manager, dialog.head, dialog.given())
+        done = await DO[action.verb](dialog.subject.manager, dialog.head, dialog.given())
     except StateError as error:
         return await dialog.refuse(status_of(error) or 500, sentence(error))
     return await dialog.tell(done)
@@ -101,57 +94,31 @@ async def _act(request: HttpRequest, store: str, session_id: str, action: Action
 class Dialog:
     """One request about one act on one session."""
 
-    def __init__(
-        self,
-        request: HttpRequest,
-        store: str,
-        action: Action,
-        head: Head,
-        checkpoints: list[Checkpoint],
-        questions: list[Question],
-        unreadable: str,
-    ) -> None:
+    def __init__(self, request: HttpRequest, subject: Subject) -> None:
         self.request = request
-        self.store = store
-        self.action = action
-        self.head = head
-        self.manager: StateManager = manager(store)
-        self.checkpoints = checkpoints
-        self.questions = questions
-        self.unreadable = unreadable
-        """Why nothing can be done to it here but to delete it, or ""."""
+        self.subject = subject
+        self.action = subject.action
+        self.head = subject.head
         self.form = ActForm(
-            action,
-            head.session_id,
-            checkpoints,
-            questions,
+            subject.action,
+            subject.head.session_id,
+            subject.checkpoints,
+            subject.questions,
             data=request.POST if request.method == "POST" else None,
-            initial={"name": f"checkpoint-{head.counts['checkpoints'] + 1}"},
+            initial={"name": f"checkpoint-{subject.head.counts['checkpoints'] + 1}"},
         )
 
     def given(self) -> Given:
         values = self.form.cleaned_data
         return Given(
             actor=self.request.user.get_username(),
-            store=self.store,
+            store=self.subject.store,
             **{name: values[name] for name in values if name != "confirm"},
         )
 
     @property
     def _url(self) -> str:
-        return reverse("act", args=[self.store, self.head.session_id, self.action.verb])
-
-    @property
-    def _chosen_checkpoint(self) -> Checkpoint | None:
-        chosen = self._asked("checkpoint")
-        if chosen:
-            return next((place for place in self.checkpoints if place.id == chosen), None)
-        return self.checkpoints[0] if self.checkpoints and self.action.verb in GOING_BACK else None
-
-    @property
-    def _chosen_question(self) -> Question | None:
-        chosen = self._asked("question")
-        return next((q for q in self.questions if q.question_id == chosen), next(iter(self.questions), None))
+        return reverse("act", args=[self.subject.store, self.head.session_id, self.action.verb])
 
     def _asked(self, name: str) -> str:
         return str(self.request.POST.get(name) or self.request.GET.get(name) or "")
@@ -162,11 +129,12 @@ class Dialog:
         return await page(self.request, template, await self._context(problem), status=status)
 
     async def _context(self, problem: str) -> dict[str, Any]:
-        checkpoint, question = self._chosen_checkpoint, self._chosen_question
-        acts = available(self.head, await permissions_of(self.request.user), self.unreadable)
+        subject = self.subject
+        checkpoint = subject.checkpoint(self._asked("checkpoint"))
+        question = subject.question(self._asked("question"))
         return {
             "section": "sessions",
-            "store": self.store,
+            "store": subject.store,
             "head": self.head,
             "action": self.action,
             "url": self._url,
@@ -174,12 +142,12 @@ class Dialog:
             "seq": self._seq,
             "now": STATUSES[self.head.status],
             "becomes": becomes(self.action, self.head),
-            "consequences": consequences(self.action, await self._preview(checkpoint)),
-            "why_not": acts[self.action.verb].why_not,
+            "consequences": await subject.consequences(checkpoint),
+            "why_not": subject.availability(await permissions_of(self.request.user)).why_not,
             "destructive": self.action.verb in DESTRUCTIVE,
-            "checkpoints": offered(self.checkpoints, checkpoint.id if checkpoint else ""),
+            "checkpoints": offered(subject.checkpoints, checkpoint.id if checkpoint else ""),
             "checkpoint": checkpoint,
-            "questions": self.questions,
+            "questions": subject.questions,
             "question": question,
             **(answer_fields(question) if question else {}),
             "present": await self._present_context(),
@@ -193,20 +161,11 @@ class Dialog:
         asked = "" if self._asked("checkpoint") else self._asked("seq")
         return asked if self.action.verb == "fork" and asked.isdecimal() and len(asked) < 16 else ""
 
-    async def _preview(self, checkpoint: Checkpoint | None) -> RestorePreview | None:
-        """What going back would do; of a session that cannot be read, nothing is said."""
-        if self.action.verb not in GOING_BACK or checkpoint is None or self.unreadable:
-            return None
-        present, target = [
-            await outline_at(self.store, self.manager, self.head, at) for at in (None, checkpoint.seq)
-        ]
-        return preview_of(present.document, target.document, checkpoint, self.head.counts["messages"])
-
     async def _present_context(self) -> context_edit.Present | None:
         """What can be edited before the session is resumed."""
-        if not self.action.takes_context or self.unreadable:
+        if not self.action.takes_context or self.subject.unreadable:
             return None
-        return await context_edit.present(self.manager, self.head.session_id)
+        return await context_edit.present(self.subject.manager, self.head.session_id)
 
     async def refuse(self, status: int, message: str) -> HttpResponse:
         """Nothing was done, and why. What was typed stays in the form."""
@@ -225,33 +184,17 @@ class Dialog:
         told: dict[str, Any] = {"ok": True, "message": done.message}
         if self.action.verb in {"fork", "delete"}:
             return {**told, "location": self._next(done)}
-        head = await self.manager.get_head(self.head.session_id)
+        head = await self.subject.manager.get_head(self.head.session_id)
         return {**told, "status": str(head.status), "seq": head.last_seq}
 
     def _next(self, done: Done) -> str:
         if self.action.verb == "delete":
             return reverse("sessions")
-        return reverse("session", args=[self.store, done.session_id or self.head.session_id])
+        return reverse("session", args=[self.subject.store, done.session_id or self.head.session_id])
 
 
 async def _open(request: HttpRequest, store: str, session_id: str, action: Action) -> Dialog:
-    of_store = manager(store)
-    head = await of_store.get_head(session_id)
-    checkpoints = await checkpoints_for(action, of_store, session_id)
-    unreadable = await why_unreadable(of_store, session_id)
-    questions = [] if unreadable else await questions_for(action, of_store, session_id)
-    dialog = Dialog(request, store, action, head, checkpoints, questions, unreadable)
-    await _refuse_unknown(dialog, request, session_id)
-    return dialog
-
-
-async def _refuse_unknown(dialog: Dialog, request: HttpRequest, session_id: str) -> None:
-    """A checkpoint or question that was named must be one of this session's, the question an open one."""
+    subject = await subject_of(store, session_id, action.verb)
     sent = request.POST if request.method == "POST" else request.GET
-    checkpoint, question = sent.get("checkpoint"), sent.get("question")
-    fields = dialog.form.fields
-    if checkpoint and "checkpoint" in fields and checkpoint not in dialog.form.checkpoints:
-        raise CheckpointNotFound(checkpoint[:128], session_id)
-    if question and "question" in fields and question not in dialog.form.questions:
-        document = await dialog.manager.log.document(session_id)
-        open_question(document, question[:128])
+    await subject.refuse_unknown(sent.get("checkpoint", ""), sent.get("question", ""))
+    return Dialog(request, subject)

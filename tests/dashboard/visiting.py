@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission, User
 from django.http import HttpResponse
 from django.test import AsyncClient
 
-from marsys_dashboard import actions, charts, compare, session_views, travel
+from marsys_dashboard import actions, charts, compare, session_views, subjects, travel
 from marsys_dashboard.feed import Feed
 from marsys_dashboard.past import PastOutlines
 from state_core.manager import StateManager
@@ -19,7 +19,7 @@ def serve(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> None:
     """The dashboard shows this manager's store."""
     monkeypatch.setattr(travel, "feed", Feed(lambda _store: manager))
     monkeypatch.setattr(travel, "past", PastOutlines())
-    for module in (session_views, charts, actions, compare, travel):
+    for module in (session_views, charts, actions, compare, subjects, travel):
         monkeypatch.setattr(module, "manager", lambda _store: manager)
 
 
