@@ -60,10 +60,21 @@ def _as_json(found: needs.Needs) -> dict[str, Any]:
     }
 
 
+@require_safe
+@require("view")
+async def count(request: HttpRequest) -> JsonResponse:
+    """For a page without a live line: the socket tells it the others."""
+    found, more = await needs_watch.current()
+    return JsonResponse({"count": found, "more": more})
+
+
 def navigation(request: HttpRequest) -> dict[str, Any]:
     """A context processor: the count beside "Needs you", where this process knows it; the socket tells it
     otherwise."""
     return {"needs_count": needs_watch.count or 0, "needs_more": needs_watch.more}
 
 
-urlpatterns = [path("needs-you/", inbox, name="needs")]
+urlpatterns = [
+    path("needs-you/", inbox, name="needs"),
+    path("needs-you/count/", count, name="needs-count"),
+]

@@ -51,7 +51,7 @@ class NeedsWatch:
         while True:
             before = self.count, self.more
             try:
-                await self._look()
+                self.count, self.more = await self._look()
             except Exception:
                 # Nothing that goes wrong in one look ends the others.
                 logger.exception("Open questions could not be counted; it is tried again.")
@@ -60,7 +60,11 @@ class NeedsWatch:
                     listener.tell(self._frame())
             await asyncio.sleep(BEAT)
 
-    async def _look(self) -> None:
+    async def current(self) -> tuple[int, bool]:
+        """How many, and are there more than were counted? Looked for anew where nobody is connected."""
+        return await self._look() if self.count is None else (self.count, self.more)
+
+    async def _look(self) -> tuple[int, bool]:
         """A store that cannot be reached is left out: its pages say so."""
         count, more = 0, False
         for store in store_names():
@@ -71,7 +75,7 @@ class NeedsWatch:
                 continue
             count += sum(head.counts["questions"] for head in heads[:MOST])
             more |= len(heads) > MOST
-        self.count, self.more = count, more
+        return count, more
 
     def _frame(self) -> str:
         return frames.needs(self.count or 0, self.more)

@@ -1,5 +1,5 @@
 // The navigation: the present page's name, and that of a tab, is in view on a phone too, and the number beside "Needs you"
-// follows on every page that has a live line.
+// follows where the page has a live line, and is asked for once where it has none.
 const bars = document.querySelectorAll(".top nav, .tabs");
 
 function showCurrent(bar) {
@@ -14,9 +14,14 @@ for (const bar of bars) resized.observe(bar);
 const place = document.querySelector("[data-needs-count]");
 const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
-document.addEventListener("state:needs", ({ detail: { count, more } }) => {
-  if (!place) return;
+function showCount({ count, more }) {
   place.textContent = `${number(count)}${more ? "+" : ""}`;
   place.hidden = !count;
   place.title = `${place.textContent} open ${count === 1 ? "question" : "questions"}`;
-});
+}
+
+if (place) document.addEventListener("state:needs", ({ detail }) => showCount(detail));
+if (place && !document.body.dataset.socket) {
+  const answer = await fetch(place.dataset.needsCount, { headers: { Accept: "application/json" } }).catch(() => null);
+  if (answer?.ok) showCount(await answer.json());
+}

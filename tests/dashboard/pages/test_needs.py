@@ -225,3 +225,15 @@ def test_a_context_that_was_left_alone_is_no_edit(ana: Client, manager):
 def test_an_edit_without_its_place_is_refused(ana: Client, manager):
     held(manager)
     assert "on which event" in resume(ana, edited="{}")["error"]
+
+
+def test_a_page_without_a_live_line_can_ask_how_many_there_are(ana: Client, use_stores):
+    use_stores(default=MEMORY, other=MEMORY)
+    ask(managers.manager("other"), "b")
+    ask(managers.manager("default"), "a")
+    assert ana.get("/needs-you/count/").json() == {"count": 2, "more": False}
+
+
+def test_the_number_is_for_those_who_may_see_sessions(sign_in):
+    assert sign_in("dora").get("/needs-you/count/").status_code == 403
+    assert Client().get("/needs-you/count/").status_code == 302

@@ -66,6 +66,17 @@ async def test_nothing_is_asked_while_nobody_looks(manager, monkeypatch):
     assert watch._task is None
 
 
+async def test_who_asks_is_told_the_present_number_whether_somebody_is_connected_or_not(manager):
+    watch, page = NeedsWatch(), Page()
+    await ask(manager, "a")
+    assert await watch.current() == (1, False)
+    assert watch.count is None, "kept, it would be shown on pages long after"
+    watch.join(page)
+    await page.hears(1)
+    assert await watch.current() == (1, False)
+    watch.leave(page)
+
+
 async def test_what_goes_wrong_in_one_look_does_not_end_the_others(manager, monkeypatch, caplog):
     watch, page = NeedsWatch(), Page()
     look, failures = NeedsWatch._look, [RuntimeError("odd")]
@@ -73,7 +84,7 @@ async def test_what_goes_wrong_in_one_look_does_not_end_the_others(manager, monk
     async def stumble(self):
         if failures:
             raise failures.pop()
-        await look(self)
+        return await look(self)
 
     monkeypatch.setattr(NeedsWatch, "_look", stumble)
     watch.join(page)
