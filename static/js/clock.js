@@ -17,6 +17,7 @@ read();
 
 export const isRelative = () => chosen.times === "relative";
 const isUtc = () => chosen.times === "utc";
+export const hasTwelveHours = () => chosen.hours === "12";
 
 // Milliseconds by which what is written is ahead of UTC at that moment.
 export const offset = (at) => (isUtc() ? 0 : -new Date(at).getTimezoneOffset() * 60000);
@@ -32,7 +33,7 @@ function parts(at) {
 
 function time({ hour, minute, second }, withSeconds) {
   const rest = withSeconds ? `:${minute}:${second}` : `:${minute}`;
-  return chosen.hours === "24" ? `${two(hour)}${rest}` : `${hour % 12 || 12}${rest} ${hour < 12 ? "am" : "pm"}`;
+  return hasTwelveHours() ? `${hour % 12 || 12}${rest} ${hour < 12 ? "am" : "pm"}` : `${two(hour)}${rest}`;
 }
 
 export const clock = (at) => time(parts(at), true);

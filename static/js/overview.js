@@ -1,6 +1,7 @@
 // Charts of the overview, drawn from their table twins: what the picture shows is what the table says.
 import { onThemeChange } from "./charts/colours.js";
 import { loadPlotly } from "./charts/load.js";
+import { hasTwelveHours, offset } from "./clock.js";
 import { colour } from "./palette.js";
 import { refresh } from "./time.js";
 
@@ -8,6 +9,9 @@ const place = document.getElementById("figures");
 const AGAIN = 5000; // ms between two looks, however much happens
 const READING = 1000; // while steps are still being read
 const LONGEST_LABEL = 34;
+const DAY = 86400000; // ms
+// Plotly's own words for a time of day have 24 hours.
+const TWELVE_HOURS = [{ dtickrange: [null, DAY - 1], value: "%-I:%M %p\n%b %-d, %Y" }];
 
 // From the table
 
@@ -36,7 +40,7 @@ function traces({ kind, names, series }) {
   const flat = kind !== "stacked";
   return series.map(({ label, colour: name, values, texts }) => {
     const marker = { color: colour(name || "accent") };
-    const at = flat ? names.map((_, index) => index) : names;
+    const at = flat ? names.map((_, index) => index) : names.map((moment) => Date.parse(moment) + offset(moment));
     const common = { type: "bar", name: label, marker, customdata: texts.map(plain), hovertext: names.map(plain) };
     return flat
       ? { ...common, orientation: "h", x: values, y: at, hovertemplate: `%{hovertext}<br>${label}: %{customdata}<extra></extra>` }
@@ -63,7 +67,7 @@ function layout({ kind, names, series, unit }) {
     font: { family: getComputedStyle(document.body).fontFamily, size: 11, color: colour("text") },
     showlegend: series.length > 1,
     legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" },
-    xaxis: flat ? values : { ...labels, type: "date" },
+    xaxis: flat ? values : { ...labels, type: "date", tickformatstops: hasTwelveHours() ? TWELVE_HOURS : [] },
     yaxis: flat ? labels : values,
     uirevision: "kept",
   };
@@ -135,5 +139,6 @@ function replace(present, fresh) {
 document.addEventListener("state:list", ({ detail }) => (detail.rows?.length || detail.gone?.length) && lookSoon());
 document.addEventListener("visibilitychange", () => due && lookSoon());
 onThemeChange(drawOrSay);
+document.addEventListener("time:choice", drawOrSay);
 drawOrSay();
 if (goesOn()) lookSoon(READING);

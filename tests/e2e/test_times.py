@@ -14,6 +14,13 @@ from tests.e2e.pages import open_live
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+DRAWN_AHEAD = """() => {
+  const chart = document.querySelector('[data-chart="sessions"]');
+  const listed = Date.parse(chart.querySelector("tbody td, tbody th").dataset.value);
+  return (chart.querySelector("[data-plot]").data[0].x[0] - listed) / 1000;
+}"""
+"""By how many seconds the chart's times are ahead of UTC."""
+
 
 async def test_times_are_how_long_ago_local_or_utc_with_24_hours_or_12_and_stay_so(
     browser: Browser, server: Server, manager: StateManager, complaints: Complaints
@@ -43,4 +50,12 @@ async def test_times_are_how_long_ago_local_or_utc_with_24_hours_or_12_and_stay_
     await expect(page.locator('[data-list="log"] time').first).to_have_text(twelve)
     await page.reload()
     await expect(page.locator('[data-list="log"] time').first).to_have_text(twelve)
+
+    await open_live(page, f"{server.url}/overview/?range=1h")
+    ticks = page.locator('[data-chart="sessions"] .xtick')
+    await expect(ticks.first).to_have_text(re.compile(r"^\d+:\d\d [AP]M"))
+    assert await page.evaluate(DRAWN_AHEAD) == timedelta(hours=5, minutes=45).total_seconds()
+    await page.locator(".top .menu > summary").click()
+    await page.get_by_label("Times").select_option(label="UTC")
+    await page.wait_for_function(f"() => ({DRAWN_AHEAD})() === 0")
     await context.close()
