@@ -73,6 +73,23 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(VIEW)
 
+    def targets(self, rows: Iterable[Any]) -> list[Target]:
+        """What acts on these rows are done to."""
+        return []
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **options: Any
+    ) -> HttpResponse:
+        """With the acts of the list, each with the reason why it cannot be done, or ""."""
+        row = context["original"]
+        context["state_acts"] = [
+            {"action": ACTIONS[verb], "why_not": target.why_not(ACTIONS[verb])}
+            for target in self.targets([row])
+            for verb in self.get_actions(request)
+        ]
+        context["state_list"] = reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist")
+        return super().render_change_form(request, context, *args, **options)
+
     def has_operate_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm(OPERATE)
 
@@ -105,17 +122,6 @@ class OfKind(admin.SimpleListFilter):
         return queryset.filter(kind=self.value()) if self.value() else queryset
 
 
-def session_targets(rows: Iterable[Session]) -> list[Target]:
-    return [Target(row.session_id, row.status, tuple(row.refuses)) for row in rows]
-
-
-def checkpoint_targets(rows: Iterable[Checkpoint]) -> list[Target]:
-    return [
-        Target(row.session.session_id, row.session.status, tuple(row.session.refuses), row.id, row.name)
-        for row in rows
-    ]
-
-
 def session_act(verb: str) -> Callable[..., HttpResponse | None]:
     """An admin action of the same name, words and permission as the dashboard's."""
     action: Action = ACTIONS[verb]
@@ -126,7 +132,7 @@ def session_act(verb: str) -> Callable[..., HttpResponse | None]:
     ) -> HttpResponse | None:
         if too_many(request, queryset):
             return None
-        return act(model_admin, request, action, session_targets(queryset), manager())
+        return act(model_admin, request, action, model_admin.targets(queryset), manager())
 
     perform.__name__ = verb
     return perform
@@ -164,6 +170,9 @@ class SessionAdmin(ReadOnlyAdmin):
         ("Counts", {"fields": ("branches", "progress", "messages", "questions", "checkpoints", "size")}),
         ("Lease", {"fields": ("held_by", "fence", "lease_expires_at")}),
     )
+
+    def targets(self, rows: Iterable[Session]) -> list[Target]:
+        return [Target(row.session_id, row.status, tuple(row.refuses)) for row in rows]
 
     @admin.display(description="Status", ordering="status")
     def state(self, row: Session) -> str:
@@ -204,11 +213,17 @@ class CheckpointAdmin(ReadOnlyAdmin):
         "name", "of_session", "kind", "seq", "size", "counts", "actor", "reason", "created_at", "pinned",
     )  # fmt: skip
 
+    def targets(self, rows: Iterable[Checkpoint]) -> list[Target]:
+        return [
+            Target(row.session.session_id, row.session.status, tuple(row.session.refuses), row.id, row.name)
+            for row in rows
+        ]
+
     @admin.action(description=ACTIONS["restore"].label, permissions=["restore"])
     def restore(self, request: HttpRequest, queryset: QuerySet[Checkpoint]) -> HttpResponse | None:
         if too_many(request, queryset):
             return None
-        targets = checkpoint_targets(queryset.select_related("session"))
+        targets = self.targets(queryset.select_related("session"))
         if len({target.session_id for target in targets}) < len(targets):
             messages.error(request, "Choose one checkpoint for each session: it can only go back to one.")
             return None

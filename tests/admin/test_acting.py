@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -224,3 +225,29 @@ def test_the_page_needs_the_token_that_keeps_other_sites_out(operator: Client, p
     page = ask(strict, "cancel", paused, reason="forged")
     assert page.status_code == 403
     assert status(paused) == "paused"
+
+
+def _offered(page: Any) -> dict[str, bool]:
+    """The acts on the page of a row, and whether each can be done."""
+    buttons = re.findall(
+        r'<button type="submit" name="action" value="(\w+)"( disabled)?', page.rendered_content
+    )
+    return {verb: not disabled for verb, disabled in buttons}
+
+
+def test_the_page_of_a_session_offers_the_acts_of_the_list(restorer: Client, paused: str) -> None:
+    page = restorer.get(f"{SESSIONS}{Session.objects.get(session_id=paused).pk}/change/")
+    assert _offered(page) == {
+        "pause": False, "resume": True, "checkpoint": True, "cancel": True, "delete": True,
+    }  # fmt: skip
+    assert "It is paused." in page.rendered_content
+
+
+def test_the_page_of_a_checkpoint_offers_to_restore_it(restorer: Client, before: Checkpoint) -> None:
+    assert _offered(restorer.get(f"{CHECKPOINTS}{before.id}/change/")) == {"restore": True}
+
+
+def test_the_page_of_a_row_offers_nothing_to_who_may_only_look(viewer: Client, before: Checkpoint) -> None:
+    assert _offered(viewer.get(f"{CHECKPOINTS}{before.id}/change/")) == {}
+    event = Event.objects.filter(session__session_id="paused_1").first()
+    assert _offered(viewer.get(f"/admin/state_core/event/{event.pk}/change/")) == {}

@@ -120,8 +120,8 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     """An address that is added later has to be put into PAGES or here."""
     opened = {"home", "login", "logout", "sign-in", "favicon", "alive"}
     guarded = {
-        "sessions", "session", "act", "acts", "panel", "charts", "needs", "needs-count", "compare", "compare-json",
-        "moments", "nearest-checkpoints", "sessions-by-name",
+        "sessions", "session", "act", "acts", "panel", "charts", "compare", "compare-json",
+        "needs", "needs-count", "moments", "nearest-checkpoints", "sessions-by-name",
         "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
         "views", "save-view", "change-view", "overview", "activity", "activity-csv", "activity-jsonl",
         "state-json", "visualization-json", "event-json", "session-bundle",
