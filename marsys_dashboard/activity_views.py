@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from marsys_dashboard.managers import StoreNotFound, store_names
 from marsys_dashboard.models import ActivityEntry
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import require
+from marsys_dashboard.sealed import line, sealed
 from marsys_dashboard.spans import read_moment
 from state_core.exceptions import InvalidValue
 from state_core.records import show_time
@@ -35,6 +35,9 @@ COLUMNS = (
 )  # fmt: skip
 TEXTS = ("actor", "verb", "session", "store", "who", "since", "until")
 WHO = {"people": True, "programs": False}
+
+Values = AsyncIterator[dict[str, Any]]
+"""Of the entries of a file."""
 
 
 @dataclass(frozen=True)
@@ -135,28 +138,26 @@ async def export(request: HttpRequest, form: str) -> HttpResponse:
     asked = read_address(request.GET)
     await activity.gather()
     write, kind = FORMS[form]
-    body = _lines(entries(asked)[:EXPORTED], write, csv_line(COLUMNS) if form == "csv" else "")
-    response = StreamingHttpResponse(body, content_type=kind)
+    response = StreamingHttpResponse(write(_values(entries(asked)[:EXPORTED])), content_type=kind)
     response.headers["Content-Disposition"] = f'attachment; filename="activity.{form}"'
     response.headers["Cache-Control"] = "private, no-store"
     return response
 
 
-async def _lines(
-    found: QuerySet[ActivityEntry], write: Callable[[ActivityEntry], str], first: str
-) -> AsyncIterator[str]:
-    if first:
-        yield first
+async def _values(found: QuerySet[ActivityEntry]) -> Values:
     async for entry in found.aiterator(chunk_size=500):
-        yield write(entry)
+        yield {name: show_time(entry.at) if name == "at" else getattr(entry, name) for name in COLUMNS}
 
 
-def _values(entry: ActivityEntry) -> dict[str, Any]:
-    return {name: show_time(entry.at) if name == "at" else getattr(entry, name) for name in COLUMNS}
+async def _json_lines(values: Values) -> AsyncIterator[str]:
+    async for entry in values:
+        yield line(entry)
 
 
-def json_line(entry: ActivityEntry) -> str:
-    return json.dumps(_values(entry), ensure_ascii=False) + "\n"
+async def _csv_lines(values: Values) -> AsyncIterator[str]:
+    yield csv_line(COLUMNS)
+    async for entry in values:
+        yield csv_line(entry.values())
 
 
 def csv_line(values: Any) -> str:
@@ -170,17 +171,15 @@ def _no_formula(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value[:1] in {"=", "+", "-", "@", "\t", "\r"} else value
 
 
-def _csv_entry(entry: ActivityEntry) -> str:
-    return csv_line(_values(entry).values())
-
-
-FORMS: dict[str, tuple[Callable[[ActivityEntry], str], str]] = {
-    "csv": (_csv_entry, "text/csv; charset=utf-8"),
-    "jsonl": (json_line, "application/jsonl"),
+FORMS: dict[str, tuple[Callable[[Values], AsyncIterator[str]], str]] = {
+    "csv": (_csv_lines, "text/csv; charset=utf-8"),
+    "jsonl": (_json_lines, "application/jsonl"),
+    "sealed.jsonl": (sealed, "application/jsonl"),
 }
 
 urlpatterns = [
     path("activity/", activities, name="activity"),
     path("activity/export.csv", export, {"form": "csv"}, name="activity-csv"),
     path("activity/export.jsonl", export, {"form": "jsonl"}, name="activity-jsonl"),
+    path("activity/export.sealed.jsonl", export, {"form": "sealed.jsonl"}, name="activity-sealed"),
 ]

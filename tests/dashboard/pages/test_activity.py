@@ -14,6 +14,7 @@ from django.test import AsyncClient, Client
 
 from marsys_dashboard import activity, managers
 from marsys_dashboard.models import ActivityPlace
+from marsys_dashboard.sealed import BrokenSeal, check
 from state_core.manager import StateManager
 from tests.dashboard.pages.conftest import MEMORY
 
@@ -186,6 +187,16 @@ async def test_it_is_exported_as_json_lines_with_the_same_filter(manager, live_a
     assert name == 'attachment; filename="activity.jsonl"'
 
 
+async def test_it_is_exported_so_that_changes_are_noticed(manager, live_ana):
+    await manager.create_session("a")
+    await manager.pause_execution("a", actor="ana", reason="night")
+    text, name = await exported(live_ana, "/activity/export.sealed.jsonl?actor=ana")
+    assert check(text.splitlines()) == 1
+    assert name == 'attachment; filename="activity.sealed.jsonl"'
+    with pytest.raises(BrokenSeal, match="Line 1"):
+        check(text.replace("night", "noon").splitlines())
+
+
 async def test_it_is_exported_as_csv_without_formulas(manager, live_ana):
     await manager.create_session("a")
     await manager.pause_execution("a", actor="ana", reason="=HYPERLINK(1)")
@@ -199,7 +210,7 @@ def test_an_empty_page_says_what_would_stand_there(manager, ana: Client):
     assert 'data-empty="no-match"' in ana.get("/activity/?verb=pause").content.decode()
 
 
-@pytest.mark.parametrize("address", ["/activity/", "/activity/export.csv", "/activity/export.jsonl"])
+@pytest.mark.parametrize("address", ["/activity/", "/activity/export.csv", "/activity/export.sealed.jsonl"])
 def test_who_may_not_see_sessions_sees_no_activity(manager, sign_in, address):
     assert sign_in("dora").get(address).status_code == 403
 

@@ -123,7 +123,8 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
         "sessions", "session", "act", "acts", "panel", "charts", "compare", "compare-json",
         "needs", "needs-count", "moments", "nearest-checkpoints", "sessions-by-name",
         "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
-        "views", "save-view", "change-view", "overview", "activity", "activity-csv", "activity-jsonl",
+        "views", "save-view", "change-view", "overview",
+        "activity", "activity-csv", "activity-jsonl", "activity-sealed",
         "state-json", "visualization-json", "event-json", "session-bundle",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
