@@ -25,6 +25,7 @@ from state_core.changes import json_size
 from state_core.exceptions import DamagedError, EncryptionKeyError
 from state_core.fold import open_questions
 from state_core.manager import StateManager
+from state_core.orchestra.agents import handed_on
 from state_core.records import ENDED, Document, Head, parse_time
 
 WINDOW = 50
@@ -224,11 +225,19 @@ async def inspector(view: View) -> dict[str, Any]:
         "note": note,
         "seqs": [place.seq for place in view.outline.steps.get(key, [])],
         "values": [
-            (label, name, as_text(whole.get(name), limit))
-            for label, name in (("Error", "error"), ("Input", "input"), ("Output", "output"))
+            ("Error", "error", as_text(whole.get("error"), limit)),
+            ("Input", "input", as_text(whole.get("input"), limit)),
+            _output(whole.get("output"), limit),
         ],
         "metadata": as_text(whole.get("metadata") or None, limit),
     }
+
+
+def _output(value: Any, limit: int) -> tuple[str, str, Text]:
+    handoff = handed_on(value)
+    if handoff is None:
+        return "Output", "output", as_text(value, limit)
+    return f"Handed on to {handoff.agent}", "output", as_text(handoff.request, limit)
 
 
 def _selected_step(view: View) -> StepKey | None:

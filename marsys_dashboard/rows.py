@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zlib import crc32
 
@@ -25,6 +25,7 @@ from marsys_dashboard.contents import (
 from marsys_dashboard.outlines import CARRYING_KINDS, Outline, Place, StepKey
 from marsys_dashboard.structure import structure
 from state_core.events import Event, EventKind, Header
+from state_core.orchestra.agents import handed_on
 from state_core.records import Checkpoint, Document, parse_time
 
 HUES = 8
@@ -70,8 +71,17 @@ def _step_preview(step: Document, values: Document, why: str) -> Text:
     for name in ("output", "input"):
         value = values.get(name, step[name])
         if value is not None:
-            return as_text(value, PREVIEW, flat=True)
+            return _given(value)
     return Text("", 0, note=why) if why else NOTHING
+
+
+def _given(value: Any) -> Text:
+    """Where a step handed on, to whom, and what."""
+    handoff = handed_on(value)
+    if handoff is None:
+        return as_text(value, PREVIEW, flat=True)
+    request, to = as_text(handoff.request, PREVIEW, flat=True), f"to {handoff.agent[:PREVIEW]}: "
+    return replace(request, text=to + request.text, length=len(to) + request.length)
 
 
 def message_rows(outline: Outline, place: Place, content: Event | Unread | None) -> list[Row]:

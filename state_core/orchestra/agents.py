@@ -75,6 +75,14 @@ def response_of(output: Any) -> Any:
     return output
 
 
+def handed_on(output: Any) -> Handoff | None:
+    """The same of an output that anybody may have recorded: None unless it is one of `recorded`."""
+    given = output.get(NEXT) if isinstance(output, Mapping) and len(output) == 1 else None
+    if isinstance(given, Mapping) and set(given) == {"agent", "request"} and isinstance(given["agent"], str):
+        return Handoff(given["agent"], given["request"])
+    return None
+
+
 class Agent:
     """A named callable, ready to be called in the one way, whatever its own way is."""
 

@@ -16,6 +16,8 @@ from marsys_dashboard.panels import WINDOW
 from state_core.codec import new_encryption_key
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
+from state_core.orchestra import Handoff
+from state_core.orchestra.agents import recorded
 from state_core.records import Message
 from state_core.storage.memory import MemoryStorageBackend
 from tests.dashboard.conftest import SESSION
@@ -230,6 +232,20 @@ async def test_a_step_is_shown_with_what_went_in_and_came_out(
     shown = await panel(client, "inspector", branch="one", step="one:1")
     assert "{&quot;for&quot;: &quot;one&quot;}" in shown
     assert "made in one" in shown
+
+
+async def test_a_step_that_handed_on_says_to_whom_and_what(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("b")
+        async with branch.step("Reader", "begin") as step:
+            step.output = recorded(Handoff("Critic", {"page": 2}), "Reader")
+    row = await panel(client, "steps")
+    assert "to Critic: {&quot;page&quot;: 2}" in row
+    inspected = await panel(client, "inspector", branch="b", step=step.step_id)
+    assert "<h3>Handed on to Critic</h3>" in inspected
+    assert "$next" not in row + inspected
 
 
 async def test_a_step_that_failed_is_shown_with_its_traceback(

@@ -23,7 +23,7 @@ from state_core.exceptions import (
     TransitionError,
 )
 from state_core.orchestra import Again, Handoff, Node, Orchestra, OrchestraInstance, PatternConfig, Topology
-from state_core.orchestra.agents import agent
+from state_core.orchestra.agents import agent, handed_on, recorded
 from tests.orchestra.conftest import eventually
 
 ONE = Topology([Node("one", ["A"])])
@@ -261,6 +261,18 @@ def run_one_of(agents: dict[str, Any], manager: StateManager) -> Any:
 async def test_a_response_cannot_pretend_to_be_a_handoff(manager: StateManager) -> None:
     with pytest.raises(InvalidValue, match="Again or Handoff"):
         await run_one(lambda request: {"$next": {"agent": "A", "request": 1}}, manager)
+
+
+def test_an_output_tells_whom_it_was_handed_on_to_whoever_recorded_it() -> None:
+    assert handed_on(recorded(Again({"page": 2}), "Reader")) == Handoff("Reader", {"page": 2})
+    assert handed_on(recorded("done", "Reader")) is None
+    for odd in (
+        {"$next": 5},
+        {"$next": {"agent": 5, "request": 1}},
+        {"$next": {"agent": "A"}},
+        {"$next": {}, "a": 1},
+    ):
+        assert handed_on(odd) is None
 
 
 async def test_a_handoff_to_nobody_fails(manager: StateManager) -> None:
