@@ -436,6 +436,50 @@ async def test_a_hidden_tab_idles_and_catches_up_when_somebody_looks(
     await expect(page.locator("main")).to_have_attribute("data-status", "paused")
 
 
+NOTIFIED = """
+window.notified = [];
+window.Notification = class {
+  static permission = "default";
+  static async requestPermission() { return this.permission = window.answer ?? "granted"; }
+  constructor(title, { body }) { window.notified.push(`${title}: ${body}`); }
+  addEventListener() {}
+};
+"""
+"""There is no desktop here."""
+
+
+async def test_a_hidden_tab_tells_the_desktop_of_questions_and_when_its_session_stops(
+    signed_in_page: Page, server: Server, manager: StateManager
+) -> None:
+    page = signed_in_page
+    await page.add_init_script(HIDDEN + NOTIFIED)
+    await manager.create_session("told", title="Told <b>")
+    await open_session(page, server.url, "told")
+    await page.locator(".top .menu > summary").click()
+    wanted = page.get_by_label("Desktop notifications")
+    await page.evaluate("window.answer = 'denied'")
+    await wanted.click()
+    await expect(page.locator(".toast")).to_contain_text("does not allow notifications")
+    await expect(wanted).not_to_be_checked()
+    await page.evaluate("window.answer = 'granted'")
+    await wanted.check()
+
+    await manager.pause_execution("told")
+    await expect(page.locator("main")).to_have_attribute("data-status", "paused")
+    await page.evaluate("window.leave(true)")
+    await manager.resume_execution("told")
+    await manager.cancel_execution("told", reason="enough")
+    await manager.create_session("asks")
+    opened = Event(kind=EventKind.BRANCH_OPENED, branch_id="b", data={"name": "b"})
+    asked = Event(kind=EventKind.INPUT_REQUESTED, branch_id="b", data={"question": "q", "session": "waiting"})
+    await manager.log.append("asks", [opened, asked])
+    await page.wait_for_function("() => window.notified.length === 2")
+    session, questions = sorted(await page.evaluate("window.notified"), reverse=True)
+    assert session == "Told <b>: It is cancelled."
+    assert re.fullmatch(r"A person is asked: \d+ open questions?", questions)
+    await manager.answer("asks", "q", "yes")
+
+
 async def test_earlier_rows_can_be_loaded_and_the_page_stays_small(
     signed_in_page: Page, server: Server, manager: StateManager
 ) -> None:
