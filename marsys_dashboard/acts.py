@@ -12,6 +12,7 @@ from marsys_dashboard.checkpoint_windows import newest_first
 from marsys_dashboard.context_edit import edit_of
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.events import EventKind
+from state_core.exceptions import ConflictError
 from state_core.manager import StateManager
 from state_core.preview import RestorePreview
 from state_core.records import ENDED, Checkpoint, Head, Question, SessionStatus
@@ -188,6 +189,8 @@ class Given:
     question: Question | None = None
     answer: Any = None
     new_session_id: str = ""
+    expected_seq: int | None = None
+    """Refuse where this is not the session's last event any more."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,7 @@ async def _resume(manager: StateManager, head: Head, given: Given) -> Done:
         reason=given.reason,
         actor=given.actor,
         remove_context=removed,
-        expected_seq=None if given.edited is None else given.seq,
+        expected_seq=given.expected_seq if given.edited is None else given.seq,
     )
     return Done("Resume requested. It goes on as soon as an orchestrator takes it.")
 
@@ -292,3 +295,10 @@ DO: Mapping[str, Callable[[StateManager, Head, Given], Awaitable[Done]]] = {
     "fork": _fork,
     "delete": _delete,
 }
+
+
+async def do(verb: str, manager: StateManager, head: Head, given: Given) -> Done:
+    """Raises ConflictError where the session is not where it was expected to be, and what the act raises."""
+    if given.expected_seq not in (None, head.last_seq):
+        raise ConflictError(head.session_id, given.expected_seq, head.last_seq)
+    return await DO[verb](manager, head, given)

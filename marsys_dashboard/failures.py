@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -11,6 +12,8 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
 from django.template import loader
+from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 
 from state_core.exceptions import (
     ConflictError,
@@ -52,8 +55,10 @@ STATUSES: tuple[tuple[type[Exception], int], ...] = (
 
 TITLES = {
     400: "That request does not fit",
+    401: "You are not signed in",
     403: "You may not do that",
     404: "There is nothing here",
+    405: "This address does not take that method",
     409: "The session is in another state",
     413: "That is too large",
     422: "Its content cannot be read here",
@@ -82,6 +87,10 @@ def wants_json(request: HttpRequest) -> bool:
     return request.get_preferred_type(["text/html", "application/json"]) == "application/json"
 
 
+def is_of_api(request: HttpRequest) -> bool:
+    return request.path_info.startswith("/api/")
+
+
 def answer_error(request: HttpRequest, error: BaseException, status: int) -> HttpResponse:
     if status >= 500:
         logger.error("%s %s: %s", request.method, request.path, error, exc_info=error)
@@ -90,6 +99,8 @@ def answer_error(request: HttpRequest, error: BaseException, status: int) -> Htt
 
 def failure(request: HttpRequest, status: int, message: str, title: str = "") -> HttpResponse:
     """An error as a page, or as JSON for programs. Asks neither the database nor who is signed in."""
+    if is_of_api(request):
+        return problem(status, message, title)
     if wants_json(request):
         return JsonResponse({"ok": False, "error": message}, status=status)
     context = {
@@ -100,6 +111,20 @@ def failure(request: HttpRequest, status: int, message: str, title: str = "") ->
         "retry": request.get_full_path() if status >= 500 and request.method == "GET" else "",
     }
     return HttpResponse(loader.get_template("errors/error.html").render(context), status=status)
+
+
+def problem(status: int, detail: str, title: str = "", **members: Any) -> HttpResponse:
+    """An error as the HTTP API tells it: problem details (RFC 9457)."""
+    document = {
+        "type": f"{reverse('api-reference')}#problem-{status}",
+        "title": title or TITLES[status],
+        "status": status,
+        "detail": detail,
+        **members,
+    }
+    response = JsonResponse(document, status=status, content_type="application/problem+json")
+    add_never_cache_headers(response)
+    return response
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

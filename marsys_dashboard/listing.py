@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.http import QueryDict
 
@@ -116,6 +117,24 @@ def read_address(get: QueryDict) -> Asked:
     )
     asked.head_query()
     return asked
+
+
+def href(asked: Asked, **changes: Any) -> str:
+    """The address of the list as it is asked for, with changes. What is not chosen is not in it."""
+    values = {
+        "status": asked.statuses,
+        "q": asked.text,
+        "tag": asked.tag,
+        "store": asked.store,
+        "questions": "1" if asked.questions else "",
+        **{name: getattr(asked, name) for name in FURTHER},
+        "sort": "" if asked.sort == DEFAULT_SORT else asked.sort,
+        "trail": asked.trail,
+        **changes,
+    }
+    values["after"] = values.pop("trail")
+    query = urlencode({name: value for name, value in values.items() if value}, doseq=True)
+    return f"?{query}" if query else "?"
 
 
 def write_cursor(head: Head, query: HeadQuery) -> str:

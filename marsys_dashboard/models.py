@@ -1,4 +1,4 @@
-"""What the dashboard itself keeps, in Django's database: jobs and saved views. Not sessions."""
+"""What the dashboard itself keeps, in Django's database: jobs, saved views, access tokens. Not sessions."""
 
 from __future__ import annotations
 
@@ -231,3 +231,30 @@ class Present(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} at {self.store}/{self.session_id}"
+
+
+class AccessToken(models.Model):
+    """What a program signs in with, in the name of who made it. The token itself is kept nowhere."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=80)
+    digest = models.CharField(max_length=64, unique=True)
+    """SHA-256 of the token, which is too long to be guessed."""
+    may_act = models.BooleanField(default=False)
+    """Or only read?"""
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField(null=True)
+    last_used_at = models.DateTimeField(null=True)
+    """To the minute."""
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="marsys_token_name")]
+        ordering = ["name"]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.name}"
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()

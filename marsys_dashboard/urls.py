@@ -2,11 +2,13 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
-from django.urls import path
+from django.urls import include, path
 
 from marsys_dashboard import actions, saved_views, signin, views
 from marsys_dashboard.activity_views import urlpatterns as activity_pages
 from marsys_dashboard.alive import urlpatterns as alive
+from marsys_dashboard.api.reference import urlpatterns as api_reference
+from marsys_dashboard.api.site import urlpatterns as api
 from marsys_dashboard.assets import urlpatterns as files
 from marsys_dashboard.clean_up_views import urlpatterns as clean_up_pages
 from marsys_dashboard.compare import urlpatterns as compare_pages
@@ -16,6 +18,7 @@ from marsys_dashboard.job_views import urlpatterns as job_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.overview_views import urlpatterns as overview_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
+from marsys_dashboard.token_views import urlpatterns as token_pages
 from marsys_dashboard.travel import urlpatterns as travel_pages
 
 urlpatterns = [
@@ -31,6 +34,9 @@ urlpatterns = [
     *session_pages,
     *compare_pages,
     *travel_pages,
+    *token_pages,
+    *api_reference,
+    path("api/v1/", include((api, "api"))),
     path(f"{OF_SESSION}/acts/", actions.toolbar, name="acts"),
     path(f"{OF_SESSION}/<slug:verb>/", actions.act, name="act"),
     path("sign-in/<str:token>/", signin.sign_in, name="sign-in"),

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
@@ -17,7 +16,7 @@ from marsys_dashboard.acts import ALL, permission_of
 from marsys_dashboard.failures import wants_json
 from marsys_dashboard.job_acts import BULK
 from marsys_dashboard.list_rows import render_rows
-from marsys_dashboard.listing import DEFAULT_SORT, FURTHER, Asked, Listing, count, find, read_address
+from marsys_dashboard.listing import DEFAULT_SORT, FURTHER, Asked, Listing, count, find, href, read_address
 from marsys_dashboard.managers import store_names
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
@@ -118,11 +117,11 @@ def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
         "columns": [_column(asked, title, sort) for title, sort in COLUMNS],
         "chips": list(_chips(listing)),
         "stores": list(_stores(asked)),
-        "everything": Link("All", _href(asked, status=(), trail=()), count=listing.total),
+        "everything": Link("All", href(asked, status=(), trail=()), count=listing.total),
         "active": _active(listing),
         "needs_answer": Link(
             "Needs an answer",
-            _href(asked, questions="" if asked.questions else "1", trail=()),
+            href(asked, questions="" if asked.questions else "1", trail=()),
             count=listing.questions,
             chosen=asked.questions,
         ),
@@ -134,28 +133,10 @@ def _context(listing: Listing, permissions: Collection[str]) -> dict[str, Any]:
         "sorts": SORTED_BY,
         "sorted_by": dict(SORTED_BY).get(asked.sort, "").lower(),
         "is_default_sort": asked.sort == DEFAULT_SORT,
-        "first": _href(asked, trail=()) if asked.trail else "",
-        "previous": _href(asked, trail=asked.trail[:-1]) if asked.trail else "",
-        "next": _href(asked, trail=listing.next_trail) if listing.next_trail else "",
+        "first": href(asked, trail=()) if asked.trail else "",
+        "previous": href(asked, trail=asked.trail[:-1]) if asked.trail else "",
+        "next": href(asked, trail=listing.next_trail) if listing.next_trail else "",
     }
-
-
-def _href(asked: Asked, **changes: Any) -> str:
-    """The address of the list as it is asked for, with changes. What is not chosen is not in it."""
-    values = {
-        "status": asked.statuses,
-        "q": asked.text,
-        "tag": asked.tag,
-        "store": asked.store,
-        "questions": "1" if asked.questions else "",
-        **{name: getattr(asked, name) for name in FURTHER},
-        "sort": "" if asked.sort == DEFAULT_SORT else asked.sort,
-        "trail": asked.trail,
-        **changes,
-    }
-    values["after"] = values.pop("trail")
-    query = urlencode({name: value for name, value in values.items() if value}, doseq=True)
-    return f"?{query}" if query else "?"
 
 
 def _is_active_only(asked: Asked) -> bool:
@@ -166,7 +147,7 @@ def _active(listing: Listing) -> Link:
     chosen = _is_active_only(listing.asked)
     return Link(
         "Active",
-        _href(listing.asked, status=() if chosen else ACTIVE, trail=()),
+        href(listing.asked, status=() if chosen else ACTIVE, trail=()),
         value=" ".join(ACTIVE),
         count=sum(listing.counts.get(status, 0) for status in ACTIVE),
         chosen=chosen,
@@ -180,7 +161,7 @@ def _chips(listing: Listing) -> Iterable[Link]:
         others = tuple(s for s in chosen if s != status)
         yield Link(
             STATUSES[status].label,
-            _href(listing.asked, status=others if status in chosen else (*chosen, status), trail=()),
+            href(listing.asked, status=others if status in chosen else (*chosen, status), trail=()),
             value=status,
             count=listing.counts.get(status, 0),
             chosen=status in chosen,
@@ -191,7 +172,7 @@ def _stores(asked: Asked) -> Iterable[Link]:
     names = store_names()
     for name in names if len(names) > 1 else ():
         chosen = name == asked.store
-        yield Link(name, _href(asked, store="" if chosen else name, trail=()), value=name, chosen=chosen)
+        yield Link(name, href(asked, store="" if chosen else name, trail=()), value=name, chosen=chosen)
 
 
 def _column(asked: Asked, title: str, sort: str) -> Link:
@@ -201,7 +182,7 @@ def _column(asked: Asked, title: str, sort: str) -> Link:
     chosen = asked.sort in {sort, opposite}
     return Link(
         title,
-        _href(asked, sort=opposite if asked.sort == sort else sort, trail=()),
+        href(asked, sort=opposite if asked.sort == sort else sort, trail=()),
         chosen=chosen,
         direction=("descending" if asked.sort.startswith("-") else "ascending") if chosen else "",
     )
@@ -210,10 +191,10 @@ def _column(asked: Asked, title: str, sort: str) -> Link:
 def _pills(asked: Asked) -> Iterable[Link]:
     """The filters that are on, each a link that takes it off."""
     if asked.text:
-        yield Link(f"“{asked.text}”", _href(asked, q="", trail=()))
+        yield Link(f"“{asked.text}”", href(asked, q="", trail=()))
     if asked.tag:
-        yield Link(f"tag {asked.tag}", _href(asked, tag="", trail=()))
+        yield Link(f"tag {asked.tag}", href(asked, tag="", trail=()))
     for name, words in FILTER_WORDS.items():
         value = getattr(asked, name)
         if value:
-            yield Link(f"{words} {value}", _href(asked, **{name: ""}, trail=()))
+            yield Link(f"{words} {value}", href(asked, **{name: ""}, trail=()))

@@ -32,3 +32,8 @@ document.addEventListener("click", (event) => {
   if (at) url.searchParams.set("at", at);
   copyLink(url.href, `The link to this ${link.dataset.copy} is copied.`);
 });
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest?.("button[data-copy-from]");
+  if (button) copyLink(document.getElementById(button.dataset.copyFrom).value, button.dataset.told);
+});

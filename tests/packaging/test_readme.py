@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.core.management import get_commands
+
+from marsys_dashboard import managers
+from tests.dashboard.api.conftest import token_of
+from tests.dashboard.pages.conftest import MEMORY, use_stores
+
+__all__ = ["use_stores"]
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -41,6 +51,24 @@ def test_in_a_database_the_session_stays_for_others_to_see(tmp_path: Path) -> No
     with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as connection:
         (row,) = connection.execute("SELECT session_id, status FROM marsys_state_session")
     assert row == ("tides_2024", "completed")
+
+
+def test_what_other_programs_send_is_answered(live_server: Any, use_stores: Callable[..., None]) -> None:
+    use_stores(default=MEMORY)
+    managers.manager("default").sync.create_session("tides_2024")
+    (script,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script.replace("http://127.0.0.1:8000", live_server.url)],
+        env={**os.environ, "TOKEN": token_of("ana"), "no_proxy": "*"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    listed, preview, paused = map(json.loads, done.stdout.replace("}{", "}\n{").splitlines())
+    assert listed["counts"] == {"pending": 1}
+    assert preview["becomes"] == "Paused"
+    assert paused["session"]["status"] == "paused"
 
 
 def test_each_management_command_is_there() -> None:

@@ -19,6 +19,8 @@ PAGES = (
     "/activity/",
     "/sessions/views/",
     "/jobs/clean-up/",
+    "/access-tokens/",
+    "/api-reference/",
     "/sessions/",
     "/sessions/?q=nothing-like-that",
     "/sessions/?sort=nonsense",
@@ -117,7 +119,8 @@ def test_who_has_no_permission_can_sign_out(session):
 
 
 def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
-    """An address that is added later has to be put into PAGES or here."""
+    """An address that is added later has to be put into PAGES or here; those of the API ask for everything
+    by themselves, as tests/dashboard/api/test_site.py shows of each."""
     opened = {"home", "login", "logout", "sign-in", "favicon", "alive"}
     guarded = {
         "sessions", "session", "act", "acts", "panel", "charts", "compare", "compare-json",
@@ -125,6 +128,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
         "jobs", "new-job", "job", "stop-job", "continue-job", "clean-up",
         "views", "save-view", "change-view", "overview",
         "activity", "activity-csv", "activity-jsonl", "activity-sealed",
+        "tokens", "revoke-token", "api-reference",
         "state-json", "visualization-json", "event-json", "session-bundle",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
