@@ -16,6 +16,7 @@ _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("role", str),
     ("to", lambda value: f"back to event {value}"),
     ("for", lambda value: f"for {value}"),
+    ("until", lambda value: f"until {value[:16].replace('T', ' ')} UTC"),
     ("ids", lambda value: f"{len(value)} removed"),
     ("pinned", lambda value: "kept" if value else "no longer kept"),
     ("missed", lambda value: f"{value} of what happened here is not recorded"),

@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -40,6 +40,7 @@ from state_core.records import (
     SessionState,
     SessionStatus,
     check_id,
+    parse_time,
     show_time,
     utc_now,
 )
@@ -271,17 +272,25 @@ class Control(Reading):
             return False
 
     async def answer(
-        self, session_id: str, question_id: str, answer: Any, *, actor: str = ""
+        self,
+        session_id: str,
+        question_id: str,
+        answer: Any,
+        *,
+        actor: str = "",
+        asked_at: datetime | None = None,
     ) -> SessionState:
         """Answer an open question; what was asked goes on. Raises QuestionNotFound; QuestionAnswered, which
         says by whom, where somebody was faster; and, where the answer does not fit the question's choices or
-        schema, InvalidValue."""
+        schema, InvalidValue.
+
+        ``asked_at``: only the question that was asked then. After a restore another may have its id."""
         value = plain(answer, "answer")
         refuse_if_not_taken(await self.storage.head(check_id(session_id)), "answer")
         async for attempt in again_on_conflict():
             with attempt:
                 document = await self.log.document(session_id)
-                question = open_question(document, question_id)
+                question = open_question(document, question_id, asked_at)
                 check_answer(question, value)
                 await self._append_answer(document, question, value, actor)
         return await self.get_session_state(session_id)
@@ -302,6 +311,25 @@ class Control(Reading):
         )
         await self.log.append(session_id, [event], expected_seq=document["seq"])
 
+    async def record_link_shared(
+        self, session_id: str, question_id: str, *, until: datetime, to: str = "", actor: str = ""
+    ) -> None:
+        """Record that a link for answering a question was given out: to whom, and until when it works."""
+        data = {"question": question_id, "for": short(to), "until": show_time(until)}
+        await self._record_link(session_id, EventKind.LINK_SHARED, data, actor)
+
+    async def record_link_withdrawn(
+        self, session_id: str, question_id: str, *, to: str = "", actor: str = ""
+    ) -> None:
+        data = {"question": question_id, "for": short(to)}
+        await self._record_link(session_id, EventKind.LINK_WITHDRAWN, data, actor)
+
+    async def _record_link(
+        self, session_id: str, kind: EventKind, data: Mapping[str, Any], actor: str
+    ) -> None:
+        event = make_event(kind, actor=actor or self.actor, data=data)
+        await self.log.append(check_id(session_id), [event])
+
 
 def refuse_if_not_taken(head: Head, verb: str) -> None:
     """Raises TransitionError where who drives the session does not carry this command out."""
@@ -310,10 +338,11 @@ def refuse_if_not_taken(head: Head, verb: str) -> None:
         raise TransitionError(head.session_id, head.status, verb, refused)
 
 
-def open_question(document: Document, question_id: str) -> Document:
-    """Raises QuestionNotFound, QuestionAnswered."""
+def open_question(document: Document, question_id: str, asked_at: datetime | None = None) -> Document:
+    """Raises QuestionNotFound, also where it was asked at another moment than ``asked_at``;
+    QuestionAnswered."""
     question: Document | None = document["questions"].get(question_id)
-    if question is None:
+    if question is None or (asked_at and parse_time(question["asked_at"]) != asked_at):
         raise QuestionNotFound(question_id)
     if question["status"] != "open":
         raise QuestionAnswered(question_id, question["answered_by"], question["answered_at"])

@@ -93,6 +93,11 @@ class EventKind(StrEnum):
     INPUT_ANSWERED = "input.answered"
     """A person answered. data: question. The body holds the answer."""
 
+    LINK_SHARED = "link.shared"
+    """Somebody gave out a link with which a question can be answered. data: question, for (whom), until."""
+    LINK_WITHDRAWN = "link.withdrawn"
+    """Such a link no longer works. data: question, for."""
+
     CHECKPOINT_CREATED = "checkpoint.created"
     """A place in the log got a name. data: id, name, kind, reason, size, counts."""
     CHECKPOINT_RENAMED = "checkpoint.renamed"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -684,6 +685,9 @@ async def test_a_restore_while_it_runs_unwinds_even_a_waiting_program(
 # Asking
 
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
 async def test_an_answer_lets_the_program_go_on(manager: StateManager, elsewhere: StateManager) -> None:
     async def program() -> Any:
         async with manager.session("s") as session:
@@ -697,11 +701,19 @@ async def test_an_answer_lets_the_program_go_on(manager: StateManager, elsewhere
     await status_is(elsewhere, SessionStatus.WAITING)
     with pytest.raises(QuestionNotFound):
         await elsewhere.answer("s", "b:1.q9", 1)
-    await elsewhere.answer("s", "b:1.q1", 2, actor="ann")
+    (question,) = (await elsewhere.get_session_state("s")).questions
+    await elsewhere.record_link_shared("s", "b:1.q1", until=NOW, to="Ben", actor="ann")
+    await elsewhere.record_link_withdrawn("s", "b:1.q1", to="Ben", actor="ann")
+    with pytest.raises(QuestionNotFound):
+        await elsewhere.answer("s", "b:1.q1", 1, asked_at=NOW)
+    await elsewhere.answer("s", "b:1.q1", 2, actor="ann", asked_at=question.asked_at)
     assert await running == 2
     with pytest.raises(QuestionAnswered, match="ann answered this question"):
         await elsewhere.answer("s", "b:1.q1", 1)
     assert (await elsewhere.get_head("s")).counts["questions"] == 0
+    links = await elsewhere.log.read("s", kinds=[EventKind.LINK_SHARED, EventKind.LINK_WITHDRAWN])
+    assert [(event.actor, event.data["for"]) for event in links] == [("ann", "Ben")] * 2
+    assert links[0].data["until"] == "2026-01-01T00:00:00+00:00"
 
 
 async def test_a_waiting_program_can_be_paused_at_its_question_and_answered_meanwhile(
