@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 from state_core import managers
 from state_core.exceptions import NotFound
 from state_core.manager import StateManager
 from state_core.storage import stores
+
+_made: dict[str, StateManager] = {}
 
 
 class StoreNotFound(NotFound):
@@ -25,14 +25,17 @@ def manager(store: str) -> StateManager:
     """Raises StoreNotFound."""
     if store not in store_names():
         raise StoreNotFound(store)
-    return _manager(store)
-
-
-@cache
-def _manager(store: str) -> StateManager:
-    return managers.manager(store, actor="dashboard")
+    if store not in _made:
+        _made[store] = managers.manager(store, actor="dashboard")
+    return _made[store]
 
 
 def forget() -> None:
     """Make them anew on next use, for tests that change STATE_STORES."""
-    _manager.cache_clear()
+    _made.clear()
+
+
+async def close() -> None:
+    """Give back connections and threads, for a process that ends."""
+    for made in list(_made.values()):
+        await made.close()

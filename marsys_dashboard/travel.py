@@ -32,13 +32,13 @@ past = PastOutlines()
 
 
 async def asked_place(request: HttpRequest, chosen: StateManager, head: Head) -> int | None:
-    """The event of ``?at=``, which may name a checkpoint; None for the present.
-
-    Raises CheckpointNotFound, InvalidValue.
-    """
+    """The event of ``?at=``; None for the present. Raises CheckpointNotFound, InvalidValue."""
     asked = request.GET.get("at", "")[:128]
-    if not asked:
-        return None
+    return await place_named(asked, chosen, head) if asked else None
+
+
+async def place_named(asked: str, chosen: StateManager, head: Head) -> int:
+    """The event of this number, or of the checkpoint of this id. Raises CheckpointNotFound, InvalidValue."""
     if asked.isdecimal() and len(asked) < 16:
         return _within(head, int(asked))
     checkpoint = await chosen.get_checkpoint(asked)

@@ -1,0 +1,289 @@
+"""`session pause`, `resume` … : the acts, with the words, checks and consequences of their dialogs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from argparse import ArgumentParser
+from asyncio import Runner
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from marsys_dashboard.acts import (
+    DESTRUCTIVE,
+    DO,
+    GOING_BACK,
+    Done,
+    Given,
+    available,
+    becomes,
+    checkpoints_for,
+    consequences,
+    questions_for,
+    title,
+)
+from marsys_dashboard.commandline.finding import Session, find_session, nearest
+from marsys_dashboard.commandline.following import follow
+from marsys_dashboard.commandline.shown import checkpoint_id, choice_text
+from marsys_dashboard.commandline.terminal import Console, ask, plain
+from marsys_dashboard.commandline.who import Who
+from marsys_dashboard.forms import ActForm
+from marsys_dashboard.standing import Standing, standing
+from state_core.managers import why_unreadable
+from state_core.records import Checkpoint, Head, Question, SessionStatus, utc_now
+from state_core.words import STATUSES, Action, duration
+
+LONGEST_SENTENCE = 1_000
+
+S = SessionStatus
+GOALS: Mapping[str, frozenset[SessionStatus]] = {
+    "pause": frozenset({S.PAUSED}),
+    "resume": frozenset({S.RUNNING, S.WAITING, S.COMPLETED}),
+    "restore": frozenset({S.PAUSED}),
+    "undo": frozenset({S.PAUSED}),
+    "cancel": frozenset({S.CANCELLED}),
+}
+"""Verb → the statuses by which it is seen that it has happened, not only been asked for."""
+ON_THE_WAY = frozenset({S.PAUSING, S.RESUMING, S.CANCELLING})
+
+
+def _add_reason(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument(
+        "--reason", metavar="TEXT", required=action.reason_required, help="why; it is recorded"
+    )
+
+
+def _add_checkpoint(parser: ArgumentParser, action: Action) -> None:
+    needed = action.verb != "fork"
+    parser.add_argument("--checkpoint", metavar="NAME|ID", required=needed, help="from which")
+
+
+def _add_name(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument("--name", metavar="TEXT", help="of the checkpoint (checkpoint-1, -2 …)")
+
+
+def _add_seq(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument("--seq", metavar="N", help="from this event, instead of a checkpoint or the present")
+
+
+def _add_context(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument(
+        "--context", metavar="KEY=JSON", action="append", help="merged into the context; may be repeated"
+    )
+
+
+def _add_question(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument("--question", metavar="ID", help="which one, where several are open")
+
+
+def _add_answer(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument(
+        "--answer", metavar="JSON|TEXT", required=True, help="one of its choices, JSON by its schema, or text"
+    )
+
+
+def _add_new_session_id(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument("--new-session-id", metavar="ID", help="of the fork (made up)")
+
+
+OPTIONS: Mapping[str, Callable[[ArgumentParser, Action], None]] = {
+    "reason": _add_reason,
+    "checkpoint": _add_checkpoint,
+    "name": _add_name,
+    "seq": _add_seq,
+    "context": _add_context,
+    "question": _add_question,
+    "answer": _add_answer,
+    "new_session_id": _add_new_session_id,
+}
+"""Field of the dialog → the option that fills it in. ``edited`` needs an editor, ``confirm`` is asked for."""
+
+
+def fields_of(action: Action) -> tuple[str, ...]:
+    """Those of its dialog that are options here. Where a context can be edited, the event goes with that."""
+    fields = ActForm.FIELDS[action.verb]
+    without = {"seq"} if "edited" in fields else set()
+    return tuple(field for field in fields if field in OPTIONS and field not in without)
+
+
+def add_arguments(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument("session", metavar="ID", help="its id, or store:id")
+    for field in fields_of(action):
+        OPTIONS[field](parser, action)
+    if action.verb in GOALS:
+        parser.add_argument(
+            "--wait", type=float, metavar="SECONDS", help="until it has happened, at most so long"
+        )
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+
+
+@dataclass(frozen=True)
+class Intent:
+    """An act that is possible and filled in."""
+
+    action: Action
+    who: Who
+    session: Session
+    given: Given
+    consequences: Sequence[str]
+
+    @property
+    def title(self) -> str:
+        seq = "" if self.given.seq is None else str(self.given.seq)
+        return plain(title(self.action, self.given.checkpoint, seq))
+
+
+def act(runner: Runner, console: Console, who: Who, action: Action, options: Mapping[str, Any]) -> int:
+    intent = runner.run(_intend(who, action, options))
+    _tell(console, intent)
+    if not options["yes"]:
+        _ask(intent)  # outside of the loop, so that Ctrl-C ends it
+    return runner.run(_carry_out(console, intent, options.get("wait")))
+
+
+async def _intend(who: Who, action: Action, options: Mapping[str, Any]) -> Intent:
+    """Raises CommandError where it cannot be done, or something that was given does not fit."""
+    session = await find_session(options["session"])
+    manager, head = session.manager, session.head
+    unreadable = await why_unreadable(manager, session.id)
+    why_not = available(head, who.permissions, unreadable)[action.verb].why_not
+    if why_not:
+        raise CommandError(f"{session.name}: {why_not}")
+    checkpoints = await checkpoints_for(action, manager, session.id)
+    questions = [] if unreadable else await questions_for(action, manager, session.id)
+    form = _filled_in(action, session, checkpoints, questions, options)
+    if not form.is_valid():
+        raise CommandError(form.first_error())
+    values = {name: form.cleaned_data[name] for name in form.cleaned_data if name != "confirm"}
+    given = Given(actor=who.actor, store=session.store, **values)
+    return Intent(action, who, session, given, await _consequences(action, session, given, checkpoints))
+
+
+def _filled_in(
+    action: Action,
+    session: Session,
+    checkpoints: Sequence[Checkpoint],
+    questions: Sequence[Question],
+    options: Mapping[str, Any],
+) -> ActForm:
+    data = {name: options[name] for name in fields_of(action) if options[name] is not None}
+    data["confirm"] = session.id
+    if "name" in fields_of(action):
+        data.setdefault("name", f"checkpoint-{session.head.counts['checkpoints'] + 1}")
+    if "context" in data:
+        data["context"] = json.dumps(dict(map(_pair, data["context"])))
+    if "checkpoint" in data:
+        data["checkpoint"] = _checkpoint(data["checkpoint"], checkpoints, session)
+    if action.verb == "answer":
+        question = _question(data.get("question"), questions)
+        data |= {"question": question.question_id, "answer": _answer(question, data["answer"])}
+    return ActForm(action, session.id, checkpoints, questions, data=data)
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """What is no JSON is text."""
+    key, found, value = text.partition("=")
+    if not (key and found):
+        raise CommandError(f"{plain(text)!r} is no KEY=JSON, such as --context 'budget=20'.")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _checkpoint(asked: str, checkpoints: Sequence[Checkpoint], session: Session) -> str:
+    found = checkpoint_id(asked, checkpoints)
+    if found in {each.id for each in checkpoints}:
+        return found
+    near = nearest(asked, {each.name: plain(each.name) for each in checkpoints})
+    remedy = f"Did you mean {near}?" if near else f"`session show {session.name}` lists them."
+    raise CommandError(f"{session.name} has no checkpoint {plain(asked)!r}. {remedy}")
+
+
+def _question(asked: str | None, questions: Sequence[Question]) -> Question:
+    found = [question for question in questions if asked in (None, question.question_id)]
+    if len(found) == 1:
+        return found[0]
+    ids = ", ".join(question.question_id for question in questions) or "none"
+    if asked is None:
+        raise CommandError(f"Several questions are open. Say which by --question: {ids}.")
+    raise CommandError(f"No question {plain(asked)!r} is open. Open are: {ids}.")
+
+
+def _answer(question: Question, text: str) -> str:
+    """As the dialog sends it: of a choice, its number."""
+    if not question.choices:
+        return text
+    for number, choice in enumerate(question.choices):
+        if text == choice or text == json.dumps(choice):
+            return str(number)
+    raise CommandError(f"Choose one of the answers: {', '.join(map(choice_text, question.choices))}.")
+
+
+async def _consequences(
+    action: Action, session: Session, given: Given, checkpoints: Sequence[Checkpoint]
+) -> list[str]:
+    place = given.checkpoint or next(iter(checkpoints), None)
+    if action.verb not in GOING_BACK or place is None:
+        return consequences(action)
+    return consequences(action, await session.manager.preview_restore(place.id, session_id=session.id))
+
+
+def _tell(console: Console, intent: Intent) -> None:
+    head = intent.session.head
+    console.say(f"{intent.title}: {intent.session.name}  {plain(head.title)}".rstrip())
+    console.say(f"{STATUSES[head.status].label} → {becomes(intent.action, head)}")
+    for sentence in intent.consequences:
+        console.say(f"  - {plain(sentence, LONGEST_SENTENCE)}")
+
+
+def _ask(intent: Intent) -> None:
+    session_id = intent.session.id
+    if intent.action.verb in DESTRUCTIVE:
+        ask(f"Type {session_id} to confirm: ", lambda answer: answer == session_id)
+    else:
+        ask(f"{intent.title}? [y/N] ", lambda answer: answer.lower() in {"y", "yes"})
+
+
+async def _carry_out(console: Console, intent: Intent, wait: float | None) -> int:
+    verb, session = intent.action.verb, intent.session
+    done: Done = await DO[verb](session.manager, session.head, intent.given)
+    console.say_at_once([plain(done.message)])
+    if wait is None:
+        return 0
+    try:
+        async with asyncio.timeout(wait):
+            head = await _until_settled(console, session)
+    except TimeoutError:
+        raise CommandError(
+            f"It has not happened within {duration(wait)}. It stays asked for; "
+            f"`session show {session.name}` tells how far it is."
+        ) from None
+    word = STATUSES[head.status].label.lower()
+    if head.status not in GOALS[verb]:
+        raise CommandError(f"{session.name} is {word} instead. {plain(head.error or head.reason)}".rstrip())
+    console.say(f"{session.name} is {word}.")
+    return 0
+
+
+async def _until_settled(console: Console, session: Session) -> Head:
+    """Until nothing of what was asked for is still to happen; how far it is is told meanwhile."""
+    told = ""
+    async with aclosing(follow(session, session.head.last_seq, console.note)) as news:
+        async for head, _ in news:
+            if head.status not in ON_THE_WAY:
+                return head
+            stands = standing(await session.manager.log.outline(session.id), head)
+            if stands.detail != told:
+                console.note(_progress(stands))
+            told = stands.detail
+    raise AssertionError("following ends with the session, or by an error")
+
+
+def _progress(stands: Standing) -> str:
+    since = f", for {duration((utc_now() - stands.since).total_seconds())}" if stands.since else ""
+    return f"{stands.word.label}: {plain(stands.detail)}{since}"
