@@ -62,6 +62,7 @@ TITLES = {
     409: "The session is in another state",
     413: "That is too large",
     422: "Its content cannot be read here",
+    429: "Too many ask at once",
     500: "Something went wrong here",
     503: "The store cannot be reached",
     507: "The store is full",

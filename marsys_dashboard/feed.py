@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 from marsys_dashboard import frames, managers
@@ -48,6 +48,7 @@ class Feed:
         self.listing: ListWatch | None = None
         self._manager_of = manager_of
         self._stores: dict[str, StoreFeed] = {}
+        self._waiting: dict[Topic, set[asyncio.Event]] = {}
         self._ending: list[asyncio.Task[None]] = []
 
     async def watch(self, topic: Topic, listener: Listener) -> Watched:
@@ -90,10 +91,36 @@ class Feed:
         self.watched.pop(topic, None)
         if topic == LIST:
             self.listing = None
+        self._stop_unwatched()
+
+    def _stop_unwatched(self) -> None:
+        wanted = {store for store, _session_id in self._waiting}
         for store, store_feed in list(self._stores.items()):
-            if not self.hub.topics(store) and not self.hub.watched(LIST):
+            if not (self.hub.topics(store) or self.hub.watched(LIST) or store in wanted):
                 self._ending = [task for task in self._ending if not task.done()] + store_feed.stop()
                 del self._stores[store]
+
+    @asynccontextmanager
+    async def hints(self, topic: Topic) -> AsyncIterator[asyncio.Event]:
+        """Set each time the session may have something new, for who reads it by themselves. Only where its
+        store wakes us up; where it does not, and now and then where it does, ask it all the same."""
+        hint = asyncio.Event()
+        self._waiting.setdefault(topic, set()).add(hint)
+        self._store_feed(topic[0]).start()
+        try:
+            yield hint
+        finally:
+            self._waiting[topic].discard(hint)
+            if not self._waiting[topic]:
+                del self._waiting[topic]
+            self._stop_unwatched()
+
+    def hint(self, store: str, session_id: str) -> None:
+        """Of any session of the store, where it is ``""``."""
+        named = [(store, session_id)] if session_id else [t for t in self._waiting if t[0] == store]
+        for topic in named:
+            for hint in self._waiting.get(topic, ()):
+                hint.set()
 
     async def ended(self) -> None:
         """Wait until nothing of what was stopped is under way any more."""
@@ -244,6 +271,7 @@ class StoreFeed:
                 if self._stopped:
                     return
                 self._list.ring(session_id)
+                self._feed.hint(self._store, session_id)
                 if not session_id or self._feed.hub.watched((self._store, session_id)):
                     self._sessions.ring(session_id)
 

@@ -32,7 +32,7 @@ class KeptThreads:
         self._made = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if not self._free and self._made == MOST:
+        if (not self._free and self._made == MOST) or _may_wait(scope):
             return await self._application(scope, receive, send)
         thread = self._free.pop() if self._free else await self._new()
         try:
@@ -48,6 +48,11 @@ class KeptThreads:
         except BaseException:
             self._made -= 1
             raise
+
+
+def _may_wait(scope: Any) -> bool:
+    """Would it keep a thread from others while nothing happens? See `api.events`."""
+    return b"wait=" in scope.get("query_string", b"")
 
 
 async def _in_context(work: Any, context: Context) -> Any:

@@ -12,6 +12,7 @@ from marsys_dashboard.acts import Availability, permission_of
 from marsys_dashboard.forms import LONGEST_REASON
 from marsys_dashboard.listing import DEFAULT_SORT
 from marsys_dashboard.permissions import PERMISSIONS
+from state_core.events import Event
 from state_core.records import Checkpoint, Head, Question
 
 OF_SESSION = "sessions/{store:store}/{session_id:session_id}"
@@ -103,6 +104,31 @@ class Act(Schema):
 class SessionWithActs(Session):
     acts: list[Act]
     unreadable: str = Field(description="Why its content cannot be read here, or empty.")
+
+
+class EventOut(Schema):
+    """A fact in a session's log."""
+
+    seq: int
+    kind: str
+    at: datetime
+    actor: str
+    branch_id: str
+    step_id: str
+    agent: str
+    status: str = Field(description="Of its branch or step after it, where it has one.")
+    duration: float | None
+    size: int = Field(description="By how many bytes the content of the state grew.")
+    data: dict[str, Any]
+    changes: list[list[Any]] | None = Field(None, description="What it changed, where that was asked for.")
+
+
+class Events(Schema):
+    events: list[EventOut]
+    seq: int = Field(description="Number of the session's last event.")
+    first_seq: int = Field(description="Number of the first event that is kept.")
+    status: str = Field(description="Of the session now.")
+    next: str = Field(description="Address of what follows; it waits as this one did.")
 
 
 class CheckpointOut(Schema):
@@ -206,3 +232,8 @@ def checkpoint_of(checkpoint: Checkpoint) -> dict[str, Any]:
 def question_of(question: Question) -> dict[str, Any]:
     names = (name for name in QuestionOut.model_fields if name != "answer_schema")
     return {name: getattr(question, name) for name in names} | {"schema": question.schema}
+
+
+def event_of(event: Event, *, with_changes: bool) -> dict[str, Any]:
+    facts = {name: getattr(event, name) for name in EventOut.model_fields if name != "changes"}
+    return {**facts, "kind": str(event.kind), "changes": event.changes if with_changes else None}

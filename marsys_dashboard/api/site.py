@@ -19,7 +19,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 
-from marsys_dashboard.api import acts, sessions
+from marsys_dashboard.api import acts, events, sessions
 from marsys_dashboard.api.callers import AccessTokenAuth, CookieAuth
 from marsys_dashboard.api.schemas import Problem
 from marsys_dashboard.failures import answer_error, bad_request, problem, status_of
@@ -73,6 +73,7 @@ api = Api(
     renderer=Renderer(),
 )
 api.add_router("", sessions.router)
+api.add_router("", events.router)
 api.add_router("", acts.router)
 
 

@@ -60,14 +60,27 @@ async def test_a_request_that_was_given_up_leaves_its_thread_to_others():
 
 
 async def test_a_request_leaves_no_context_to_the_next():
-    async def application(scope: list[str], receive: object, send: object) -> None:
-        scope.append(said.get())
+    async def application(scope: dict[str, list[str]], receive: object, send: object) -> None:
+        scope["heard"].append(said.get())
         said.set("something")
 
     kept, heard = KeptThreads(application), []
     for _ in range(2):
-        await kept(heard, None, None)
+        await kept({"heard": heard}, None, None)
     assert heard == ["", ""]
+
+
+async def test_a_request_that_waits_for_news_keeps_no_thread_from_others():
+    kept, threads, meeting = KeptThreads(on_its_thread), [], asyncio.Barrier(2)
+    await kept({"threads": threads}, None, None)
+    waits = {"threads": threads, "meeting": meeting, "query_string": b"after=5&wait=60"}
+    waiting = asyncio.create_task(kept(waits, None, None))
+    while len(threads) < 2:
+        await asyncio.sleep(0.01)
+    await kept({"threads": threads}, None, None)
+    assert threads[2] == threads[0] != threads[1]
+    await meeting.wait()
+    await waiting
 
 
 @pytest.fixture

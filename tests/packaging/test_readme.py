@@ -65,10 +65,11 @@ def test_what_other_programs_send_is_answered(live_server: Any, use_stores: Call
         timeout=60,
     )
     assert done.returncode == 0, done.stderr
-    listed, preview, paused = map(json.loads, done.stdout.replace("}{", "}\n{").splitlines())
+    listed, preview, paused, followed = map(json.loads, done.stdout.replace("}{", "}\n{").splitlines())
     assert listed["counts"] == {"pending": 1}
     assert preview["becomes"] == "Paused"
     assert paused["session"]["status"] == "paused"
+    assert [event["kind"] for event in followed["events"]] == ["session.paused"]
 
 
 def test_each_management_command_is_there() -> None:
