@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from marsys_dashboard import context_edit
+from marsys_dashboard import answer_links, context_edit
 from marsys_dashboard.acts import (
     ALL,
     DESTRUCTIVE,
@@ -150,6 +150,7 @@ class Dialog:
             "questions": subject.questions,
             "question": question,
             **(answer_fields(question) if question else {}),
+            "may_share": bool(answer_links.lasting()),
             "present": await self._present_context(),
             "form": self.form,
             "problem": problem,

@@ -18,7 +18,7 @@ from django.dispatch import receiver
 
 from marsys_dashboard import logwords
 from marsys_dashboard.managers import manager, store_names
-from marsys_dashboard.models import ActivityEntry, ActivityMark, ActivityPlace
+from marsys_dashboard.models import LINK_OF, ActivityEntry, ActivityMark, ActivityPlace
 from state_core.admin_actions import deleted
 from state_core.events import EventKind, Header
 from state_core.exceptions import StateError, StorageError
@@ -44,6 +44,8 @@ VERBS: dict[str, str] = {
     K.SESSION_INTERRUPTED: "interrupt",
     K.SESSION_SAVED: "save",
     K.INPUT_ANSWERED: "answer",
+    K.LINK_SHARED: "share",
+    K.LINK_WITHDRAWN: "withdraw",
     K.CHECKPOINT_CREATED: "checkpoint",
     K.CHECKPOINT_RENAMED: "checkpoint",
     K.CHECKPOINT_PINNED: "checkpoint",
@@ -180,7 +182,7 @@ async def _keep(entries: list[ActivityEntry], places: Iterable[ActivityPlace]) -
     """Another process may be at the same sessions: then both write the same."""
     people = await _people({entry.actor for entry in entries}) if entries else set()
     for entry in entries:
-        entry.is_person = entry.actor in people
+        entry.is_person = entry.actor in people or entry.actor.startswith(LINK_OF)
     await ActivityEntry.objects.abulk_create(entries, ignore_conflicts=True)
     rows = [
         ActivityPlace(store=p.store, session_id=p.session_id, born=p.born, seq=p.seq, status=p.status)

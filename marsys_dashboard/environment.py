@@ -20,6 +20,7 @@ SQLITE_OPTIONS = {
 }
 
 
+MOST_HOURS = 24 * 365
 _ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 
 
@@ -30,6 +31,14 @@ def is_on(name: str, default: str = "") -> bool:
     if value in {"", "0", "false", "no", "off"}:
         return False
     raise ImproperlyConfigured(f"{name} is {value!r}. Set it to 1 or 0.")
+
+
+def hours(name: str, default: int) -> int:
+    """As seconds."""
+    value = os.environ.get(name, "").strip() or str(default)
+    if not value.isdecimal() or int(value) > MOST_HOURS:
+        raise ImproperlyConfigured(f"{name} is {value!r}. Set it to hours, 0 to {MOST_HOURS}.")
+    return int(value) * 3600
 
 
 def words(name: str, default: str = "", environ: Mapping[str, str] = os.environ) -> list[str]:

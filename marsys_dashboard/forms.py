@@ -45,14 +45,14 @@ def wants_json_answer(question: Question) -> bool:
     return not question.choices and question.schema is not None and question.schema.get("type") != "string"
 
 
-def answer_fields(question: Question) -> dict[str, Any]:
-    """What sessions/_answer.html needs: how this question is answered."""
+def answer_fields(question: Question, sent: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What sessions/_answer.html needs: how this question is answered. ``sent``: what was typed before."""
     is_yes_no = not question.choices and (question.schema or {}).get("type") == "boolean"
     return {
         "question": question,
         "choices": question.choices or [],
         "is_yes_no": is_yes_no,
-        "fields": [] if question.choices else fields_of(question.schema),
+        "fields": [] if question.choices else fields_of(question.schema, sent),
         "json_answer": wants_json_answer(question) and not is_yes_no,
     }
 

@@ -7,9 +7,9 @@ import re
 
 
 class HideLinks(logging.Filter):
-    """Keeps sign-in links and access tokens out of the log."""
+    """Keeps links that let somebody in, or answer, and access tokens out of the log."""
 
-    pattern = re.compile(r"(/sign-in/|marsys_pat_)[^/\s]+")
+    pattern = re.compile(r"(/(?:sign-in|answer-by-link)/|marsys_pat_)[^/\s]+")
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()

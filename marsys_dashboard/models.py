@@ -1,8 +1,8 @@
-"""What the dashboard itself keeps, in Django's database: jobs, saved views, access tokens. Not sessions."""
+"""What the dashboard itself keeps, in Django's database: jobs, views, access tokens, links. Not sessions."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -11,6 +11,8 @@ from django.utils import timezone
 
 SILENCE = timedelta(seconds=10)
 """After so long without a sign of life, the process that ran a job is taken to be gone."""
+LINK_OF = "link of "
+"""What the actor of an answer that came by a link begins with; no user's name has a space."""
 
 
 class JobStatus(models.TextChoices):
@@ -258,3 +260,42 @@ class AccessToken(models.Model):
     @property
     def has_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class AnswerLink(models.Model):
+    """A link with which one question can be answered once, without signing in. Its address holds ``key``,
+    signed."""
+
+    key = models.TextField(unique=True)
+    store = models.TextField()
+    session_id = models.TextField()
+    question_id = models.TextField()
+    asked_at = models.DateTimeField(null=True)
+    """When the question was asked: after a restore another may have its id."""
+    shared_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    to = models.TextField(default="")
+    """Whom it is for."""
+    shared_at = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField()
+    answered_at = models.DateTimeField(null=True)
+    """When it was used."""
+    withdrawn_at = models.DateTimeField(null=True)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["store", "session_id", "question_id"], name="marsys_answer_link_question")
+        ]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.store}/{self.session_id}/{self.question_id} for {self.to or 'somebody'}"
+
+    @property
+    def ends_at(self) -> datetime:
+        """A lower ANSWER_LINK_AGE shortens links that were given out before."""
+        return min(self.until, self.shared_at + timedelta(seconds=settings.ANSWER_LINK_AGE))
+
+    @property
+    def actor(self) -> str:
+        """Who answers with it, as it stands in the session's log."""
+        return f"{LINK_OF}{self.shared_by.get_username()}" + (f" for {self.to}" if self.to else "")

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import needs
+from marsys_dashboard import answer_links, needs
 from marsys_dashboard.actions import FRAGMENT
 from marsys_dashboard.failures import wants_json
 from marsys_dashboard.needs_watch import needs_watch
@@ -29,6 +29,7 @@ async def inbox(request: HttpRequest) -> HttpResponse:
         "may": await permissions_of(request.user),
         "days": needs.FAILED_FOR.days,
         "most": needs.MOST,
+        "may_share": bool(answer_links.lasting()),
         "show_store": len(needs.store_names()) > 1,
     }
     template = "needs/_inbox.html" if FRAGMENT in request.headers else "needs/needs.html"

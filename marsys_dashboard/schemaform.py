@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -45,8 +45,9 @@ class Field:
         return "1" if self.kind == "integer" else "any"
 
 
-def fields_of(schema: Mapping[str, Any] | None) -> list[Field]:
-    """The fields of an object; none where the schema is of something else, or too large for a form."""
+def fields_of(schema: Mapping[str, Any] | None, sent: Mapping[str, str] | None = None) -> list[Field]:
+    """The fields of an object; none where the schema is of something else, or too large for a form.
+    ``sent``: what stands in them instead of the schema's defaults."""
     properties = (schema or {}).get("properties")
     if not schema or schema.get("type") != "object" or not isinstance(properties, dict):
         return []
@@ -54,7 +55,8 @@ def fields_of(schema: Mapping[str, Any] | None) -> list[Field]:
         return []
     required = schema.get("required")
     needed = set(map(str, required)) if isinstance(required, list) else set()
-    return [_field(str(key), part, str(key) in needed) for key, part in properties.items()]
+    fields = [_field(str(key), part, str(key) in needed) for key, part in properties.items()]
+    return [replace(each, initial=sent.get(each.name, "")) for each in fields] if sent else fields
 
 
 def _field(key: str, part: Any, required: bool) -> Field:

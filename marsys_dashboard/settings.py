@@ -2,6 +2,7 @@
 
 DATABASE_URL          postgresql://user:password@host:5432/name or sqlite:////path (var/state.sqlite3)
 STATE_ENCRYPTION_KEY  reads (and, the first of several with commas, writes) encrypted content
+STATE_ANSWER_LINK_HOURS  how long a link for answering works at most (default: 168); 0: there are none
 SECRET_KEY            default: made once in var/secret_key
 STATE_VAR             folder for what the dashboard writes (default: var)
 ALLOWED_HOSTS         names under which it is reached, with commas (default: this machine only)
@@ -21,6 +22,7 @@ from pathlib import Path
 from marsys_dashboard.environment import (
     content_version,
     database,
+    hours,
     is_on,
     keep_files,
     secret_key,
@@ -106,6 +108,8 @@ LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 SIGN_IN_LINK_AGE = 24 * 3600
 """Seconds for which a one-time sign-in link is good."""
+ANSWER_LINK_AGE = hours("STATE_ANSWER_LINK_HOURS", 7 * 24)
+"""Seconds for which a link for answering is good at most, one shared before too; 0: there are none."""
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")

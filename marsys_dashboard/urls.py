@@ -15,6 +15,7 @@ from marsys_dashboard.compare import urlpatterns as compare_pages
 from marsys_dashboard.converters import OF_SESSION
 from marsys_dashboard.finder import urlpatterns as finder_pages
 from marsys_dashboard.job_views import urlpatterns as job_pages
+from marsys_dashboard.link_views import urlpatterns as link_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.overview_views import urlpatterns as overview_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
@@ -37,6 +38,7 @@ urlpatterns = [
     *token_pages,
     *api_reference,
     path("api/v1/", include((api, "api"))),
+    *link_pages,
     path(f"{OF_SESSION}/acts/", actions.toolbar, name="acts"),
     path(f"{OF_SESSION}/<slug:verb>/", actions.act, name="act"),
     path("sign-in/<str:token>/", signin.sign_in, name="sign-in"),

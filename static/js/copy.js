@@ -1,12 +1,12 @@
 // Copying links: a[data-copy="message"] copies where it leads instead of going there; with Ctrl it goes.
 import { toast } from "./toast.js";
 
-export async function copyLink(address, told) {
+export async function copyLink(address, told, say = toast) {
   try {
     await write(address);
-    toast(told);
+    say(told);
   } catch {
-    toast(`The browser does not allow it. Copy it from here: ${address}`, "error");
+    say(`The browser does not allow it. Copy it from here: ${address}`, "error");
   }
 }
 
@@ -16,11 +16,17 @@ async function write(text) {
   const field = document.createElement("textarea");
   field.className = "sr";
   field.value = text;
-  document.body.append(field);
+  (document.querySelector("dialog[open]") ?? document.body).append(field);
   field.select();
   const isCopied = document.execCommand("copy");
   field.remove();
   if (!isCopied) throw new Error("It was not copied.");
+}
+
+// What stands behind an open dialog is neither seen well nor read out.
+function sayIn(dialog) {
+  const place = dialog?.querySelector("[data-copied]");
+  return place ? (words) => { place.textContent = words; } : toast;
 }
 
 document.addEventListener("click", (event) => {
@@ -30,7 +36,7 @@ document.addEventListener("click", (event) => {
   const url = new URL(link.href);
   const { at } = document.getElementById("main").dataset;
   if (at) url.searchParams.set("at", at);
-  copyLink(url.href, `The link to this ${link.dataset.copy} is copied.`);
+  copyLink(url.href, `The link to this ${link.dataset.copy} is copied.`, sayIn(link.closest("dialog")));
 });
 
 document.addEventListener("click", (event) => {

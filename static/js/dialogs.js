@@ -11,7 +11,11 @@ const dialog = document.getElementById("act-dialog");
 // Opening
 
 export async function openFragment(url, options = {}) {
-  dialog.innerHTML = await fragment(url, options);
+  show(await fragment(url, options));
+}
+
+function show(html) {
+  dialog.innerHTML = html;
   prepare();
   if (!dialog.open) dialog.showModal();
   (dialog.querySelector("input:not([type=hidden]), textarea, select") ?? dialog).focus();
@@ -136,12 +140,19 @@ async function send(form, button) {
 
 function done(form, answer) {
   if (!answer.ok) return showProblem(form, answer.error, fieldOf(form, answer.fields));
+  if (answer.dialog) return goOn(form, answer.dialog);
   if (answer.location) return void location.assign(answer.location);
   if (!dialog?.contains(form)) return void location.assign(form.querySelector("[data-close]").href);
   dialog.close();
   const link = document.body.dataset.page === "session" ? { href: "?tab=log", text: "See the log" } : null;
   toast(answer.message, "success", link);
   refreshActs();
+}
+
+// What follows stands where the form stood: in the dialog, or on a page of its own.
+function goOn(form, html) {
+  if (dialog?.contains(form)) return show(html);
+  form.closest(".card").innerHTML = html;
 }
 
 function fieldOf(form, fields = {}) {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from marsys_dashboard.environment import database, is_on, secret_key, state_stores
+from marsys_dashboard.environment import database, hours, is_on, secret_key, state_stores
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,6 +50,19 @@ def test_an_address_that_cannot_be_used_is_refused_without_its_password(url):
     with pytest.raises(ImproperlyConfigured, match="DATABASE_URL") as caught:
         database(url)
     assert "p@h" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("", 168 * 3600), ("0", 0), ("12", 12 * 3600)])
+def test_hours_are_a_number_with_a_default(monkeypatch, value, seconds):
+    monkeypatch.setenv("STATE_ANSWER_LINK_HOURS", value)
+    assert hours("STATE_ANSWER_LINK_HOURS", 168) == seconds
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "a day", "8761"])
+def test_hours_that_make_no_sense_are_refused_with_what_would(monkeypatch, value):
+    monkeypatch.setenv("STATE_ANSWER_LINK_HOURS", value)
+    with pytest.raises(ImproperlyConfigured, match="STATE_ANSWER_LINK_HOURS.*Set it to hours, 0 to"):
+        hours("STATE_ANSWER_LINK_HOURS", 168)
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", True), ("yes", True), ("0", False), ("", False)])

@@ -29,7 +29,7 @@ PAGES = (
     "/nowhere/",
     *(
         f"/sessions/default/s/{verb}/"
-        for verb in ("pause", "resume", "checkpoint", "restore", "cancel", "fork", "delete")
+        for verb in ("share", "pause", "resume", "checkpoint", "restore", "cancel", "fork", "delete")
     ),
 )
 
@@ -68,7 +68,9 @@ def session(manager):
     return manager
 
 
-@pytest.mark.parametrize("page", [*PAGES, "/accounts/login/", "/sign-in/nonsense/"])
+@pytest.mark.parametrize(
+    "page", [*PAGES, "/accounts/login/", "/sign-in/nonsense/", "/answer-by-link/nonsense/"]
+)
 def test_no_page_has_anything_inline_or_from_elsewhere(ana: Client, session, page):
     client = ana if not page.startswith("/accounts") else Client()
     response = client.get(page)
@@ -121,7 +123,7 @@ def test_who_has_no_permission_can_sign_out(session):
 def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
     """An address that is added later has to be put into PAGES or here; those of the API ask for everything
     by themselves, as tests/dashboard/api/test_site.py shows of each."""
-    opened = {"home", "login", "logout", "sign-in", "favicon", "alive"}
+    opened = {"home", "login", "logout", "sign-in", "favicon", "alive", "answer-by-link"}
     guarded = {
         "sessions", "session", "act", "acts", "panel", "charts", "compare", "compare-json",
         "needs", "needs-count", "moments", "nearest-checkpoints", "sessions-by-name",
@@ -129,7 +131,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
         "views", "save-view", "change-view", "overview",
         "activity", "activity-csv", "activity-jsonl", "activity-sealed",
         "tokens", "revoke-token", "api-reference",
-        "state-json", "visualization-json", "event-json", "session-bundle",
+        "state-json", "visualization-json", "event-json", "session-bundle", "share", "withdraw",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
     assert named <= opened | guarded

@@ -110,6 +110,9 @@ def test_links_do_not_reach_the_log():
     record = logging.LogRecord("django", 20, __file__, 1, "GET %s 302", ("/sign-in/secret:token/",), None)
     HideLinks().filter(record)
     assert record.getMessage() == "GET /sign-in/…/ 302"
+    record = logging.LogRecord("daphne", 20, __file__, 1, "POST /answer-by-link/a:b:c/ 200", (), None)
+    HideLinks().filter(record)
+    assert record.getMessage() == "POST /answer-by-link/…/ 200"
 
 
 def test_a_name_and_a_password_sign_in_and_lead_back(manager):

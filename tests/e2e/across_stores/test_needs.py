@@ -92,6 +92,38 @@ async def test_of_two_people_who_answer_the_second_is_told_who_was_first(
     complaints.expected = ("409", "ERR_FAILED")
 
 
+async def test_somebody_without_an_account_answers_by_a_link_that_was_copied(
+    page: Page,
+    context: BrowserContext,
+    complaints: Complaints,
+    two_stores: TwoStores,
+    stores: Stores,
+    programs: Orchestrators,
+):
+    await sign_in(context, two_stores, "ana")
+    await context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await open_page(page, two_stores, "/needs-you/")
+    programs.start(asking("linked", files=True, schema=SCHEMA))
+    await card(page, "linked").get_by_text("Share a link for answering…").click()
+    await dialog(page).get_by_label("For whom").fill("Ben")
+    await look(page, "share")
+    await confirm(page).click()
+    await dialog(page).get_by_text("Copy link").click()
+    await expect(dialog(page)).to_contain_text("The link to this question is copied.")
+
+    elsewhere = await context.browser.new_context()
+    theirs = await elsewhere.new_page()
+    complaints.watch(theirs)
+    await theirs.goto(await page.evaluate("navigator.clipboard.readText()"))
+    await look(theirs, "answer")
+    await theirs.get_by_label("Days").fill("3")
+    await theirs.get_by_role("button", name="Send answer").click()
+    await expect(theirs.get_by_role("heading")).to_have_text("Thank you, your answer was recorded")
+    await elsewhere.close()
+    assert await answer_of(stores, "files", "linked") == ({"days": 3}, "link of ana for Ben")
+    await expect(card(page, "linked")).to_have_count(0)
+
+
 CROSSING = """
 from state_core.storage.file import FileStorageBackend
 manager = StateManager(FileStorageBackend(os.path.join(os.environ['STATE_VAR'], 'files')))
