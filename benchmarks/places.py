@@ -170,7 +170,7 @@ _TABLE = "marsys_state_session"
 
 
 def _copies(names: list[str], count: int, original: str, earlier: str, minute: str) -> str:
-    columns = [name for name in names if name != "id"]
+    columns = [name for name in names if name != "id" and not name.endswith("_at_rest")]
     different = {
         "session_id": "'copy-' || n",
         "search": "'copy-' || n || ' copy ' || n",

@@ -14,13 +14,23 @@ from django.apps.registry import Apps
 from django.db import models
 
 from state_core.fields import JsonField, KeyField, Microseconds, Names, NamesField, NamesIndex
-from state_core.records import CheckpointKind, SessionStatus
+from state_core.records import HELD, CheckpointKind, SessionStatus
 
 TABLE_NAME = "marsys_state"
 
 
 def _choices(kinds: Any) -> list[tuple[str, str]]:
     return [(str(kind), str(kind).replace("_", " ")) for kind in kinds]
+
+
+def _at_rest(count: str) -> models.GeneratedField:
+    """What is indexed of a count: nothing while an orchestrator holds the session, so that its appends change
+    no index."""
+    return models.GeneratedField(
+        expression=models.Case(models.When(status__in=sorted(map(str, HELD)), then=None), default=count),
+        output_field=models.BigIntegerField(null=True),
+        db_persist=True,
+    )
 
 
 class AbstractSession(models.Model):
@@ -62,6 +72,8 @@ class AbstractSession(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     search = models.TextField(default="")
     """Id, title and workflow in lower case: what a search looks in."""
+    steps_at_rest = _at_rest("steps")
+    state_bytes_at_rest = _at_rest("state_bytes")
 
     class Meta:
         abstract = True
@@ -154,6 +166,12 @@ def _session_meta(table_name: str) -> dict[str, Any]:
         name=_name(table_name, "took"),
         condition=models.Q(ended_at__isnull=False),
     )
+
+    # In both directions: very many may have the same count, and would be sorted by their ids for each page.
+    def at_rest(suffix: str, order: str) -> models.Index:
+        condition = models.Q(**{f"{order.removeprefix('-')}__isnull": False})
+        return index(suffix, order, "session_id", "status", condition=condition)
+
     worked = NamesIndex(Names("worked"), name=_name(table_name, "worked"))
 
     return {
@@ -175,6 +193,10 @@ def _session_meta(table_name: str) -> dict[str, Any]:
             index("lease", "lease_expires_at", condition=models.Q(lease_expires_at__isnull=False)),
             took,
             worked,
+            at_rest("steps", "-steps_at_rest"),
+            at_rest("fewest", "steps_at_rest"),
+            at_rest("bytes", "-state_bytes_at_rest"),
+            at_rest("smallest", "state_bytes_at_rest"),
         ],
     }
 

@@ -27,7 +27,7 @@ from state_core.exceptions import (
 )
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import Checkpoint, Head, Lease, check_id
-from state_core.storage import configuration, durations, headquery, rewriting, schema
+from state_core.storage import configuration, headquery, parts, rewriting, schema
 from state_core.storage.appending import RowAppend, append_by_orm
 from state_core.storage.base import (
     Append,
@@ -252,7 +252,7 @@ class DatabaseStorageBackend(StorageBackend):
         def read(connection: Any, tables: Tables) -> list[Head]:
             pages = headquery.pages(tables.session.objects.using(connection.alias), query)
             found = [to_head(row) for page in pages for row in page.values_list(*HEAD_COLUMNS)]
-            return found if len(pages) == 1 else durations.merged(found, query)
+            return found if len(pages) == 1 else parts.merged(found, query)
 
         return await self._read(read)
 

@@ -9,16 +9,15 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
-from state_core.heads import short
-from state_core.names import names_json, needle
+from state_core.names import names_json
 from state_core.records import (
     CHECKPOINT_KINDS,
     COUNTS,
@@ -28,9 +27,9 @@ from state_core.records import (
     SessionStatus,
     parse_time,
 )
-from state_core.storage import durations
+from state_core.storage import filequery, parts
 from state_core.storage.base import HeadQuery
-from state_core.storage.durations import NOT_ENDED, Kind, Part
+from state_core.storage.filequery import moment_text
 from state_core.storage.sqlitecodes import once_free
 from state_core.storage.terms import MICROSECOND
 
@@ -46,15 +45,22 @@ CREATE INDEX IF NOT EXISTS head_updated ON head (updated_at, session_id);
 CREATE INDEX IF NOT EXISTS head_created ON head (created_at, session_id);
 CREATE INDEX IF NOT EXISTS head_started ON head (started_at, session_id);
 CREATE INDEX IF NOT EXISTS head_status ON head (status, updated_at);
-CREATE INDEX IF NOT EXISTS head_steps ON head (steps, session_id);
 CREATE INDEX IF NOT EXISTS head_origin ON head (json_extract(head, '$.origin'))
     WHERE json_extract(head, '$.origin') <> '';
-CREATE INDEX IF NOT EXISTS head_bytes ON head (state_bytes, session_id);
+DROP INDEX IF EXISTS head_steps;  -- an earlier version's, which each append had to move
+DROP INDEX IF EXISTS head_bytes;
 CREATE TABLE IF NOT EXISTS checkpoint (
     id TEXT PRIMARY KEY, session_id TEXT NOT NULL, seq INTEGER NOT NULL, checkpoint TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS checkpoint_session ON checkpoint (session_id, seq);
 """
+
+SCHEMA += "".join(
+    f"CREATE INDEX IF NOT EXISTS head_{count}_{direction} ON head ({count} {direction}, session_id, status) "
+    f"WHERE {filequery.AT_REST};\n"
+    for count in sorted(parts.COUNTED)
+    for direction in ("ASC", "DESC")
+)
 
 TOOK_INDEX = "CREATE INDEX IF NOT EXISTS head_took ON head (took, session_id, status) WHERE took IS NOT NULL"
 
@@ -163,7 +169,7 @@ class FileIndex:
             "log_bytes": log[1],
             "search": f"{head.session_id}\n{head.title}\n{head.workflow}".lower(),
             **{name: head.counts[name] for name in ("questions", "steps", "state_bytes")},
-            **{name: _text(getattr(head, name)) for name in TIMES if name != "ended_at"},
+            **{name: moment_text(getattr(head, name)) for name in TIMES if name != "ended_at"},
             "head": orjson.dumps(head).decode(),
             "log_begins": log[0],
             "took": _took(head),
@@ -180,7 +186,7 @@ class FileIndex:
         marks = ", ".join("?" * len(HELD))
         asked = f"SELECT session_id, log_bytes FROM head WHERE status IN ({marks}) AND lease_expires_at > ?"  # noqa: S608
         instant = datetime.fromtimestamp(now, UTC)
-        return self._db.execute(asked, [*map(str, HELD), _text(instant)]).fetchall()
+        return self._db.execute(asked, [*map(str, HELD), moment_text(instant)]).fetchall()
 
     def last_seqs(self, session_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
         """The last seq, and the size of the log that has it."""
@@ -201,36 +207,12 @@ class FileIndex:
         return _checkpoint(*row) if row else None
 
     def heads(self, query: HeadQuery, now: float) -> list[Head]:
-        if query.sort_field != "duration":
-            return self._page(query, now, query.sort_field, query.descending, *_keyset(query))
-        found = [
-            head
-            for part in durations.parts_of(query)
-            for head in self._page(
-                _in_part(query, part), now, _PARTS[part.kind], part.descending, *_part(part, query)
-            )
-        ]
-        return durations.merged(found, query)
-
-    def _page(
-        self, query: HeadQuery, now: float, field: str, descending: bool, after: str, more: list[Any]
-    ) -> list[Head]:
-        where, values = _conditions(query, now)
-        direction = "DESC" if descending else "ASC"
-        rows = self._db.execute(
-            f"SELECT head FROM head WHERE {where} AND {after} "  # noqa: S608 - names of our own columns
-            f"ORDER BY {field} {direction}, session_id LIMIT ?",
-            [*values, *more, query.limit],
-        )
-        return [_load_head(row[0]) for row in rows]
+        pages = filequery.pages(query, now)
+        found = [_load_head(row[0]) for text, values in pages for row in self._db.execute(text, values)]
+        return found if len(pages) == 1 else parts.merged(found, query)
 
     def count_by_status(self, query: HeadQuery, now: float) -> dict[str, int]:
-        where, values = _conditions(query, now, statuses=False)
-        # The index of statuses counts all of them; where more is asked, it is the long way to each row.
-        status = "status" if where == "1" else "+status"
-        return dict(
-            self._db.execute(f"SELECT status, count(*) FROM head WHERE {where} GROUP BY {status}", values)  # noqa: S608
-        )
+        return dict(self._db.execute(*filequery.status_counts(query, now)).fetchall())
 
     def totals(self) -> tuple[int, int]:
         """Events and stored bytes of all sessions."""
@@ -254,110 +236,6 @@ def _put_text(names: tuple[str, ...]) -> str:
     )
 
 
-_HAS_TAG = "EXISTS (SELECT 1 FROM json_each(head, '$.tags') WHERE value = ?)"
-
-
-_FORKED_FROM = (
-    "json_extract(head, '$.origin') <> '' AND json_extract(head, '$.origin') >= ? "
-    "AND json_extract(head, '$.origin') < ?"
-)
-"""What begins with an id and "@": "A" is the character behind it. Written as in its index, or SQLite would
-not use that."""
-
-
-_LASTED = (
-    "started_at IS NOT NULL AND coalesce(julianday(json_extract(head, '$.ended_at')), ? + 2440587.5) "
-    "- julianday(started_at)"
-)
-"""In days, until now where it has not ended. 2440587.5 is the beginning of 1970."""
-
-
-def _conditions(query: HeadQuery, now: float, *, statuses: bool = True) -> tuple[str, list[Any]]:
-    found: list[tuple[str, list[Any]]] = [("1", [])]
-    if query.statuses and statuses:
-        marks = ", ".join("?" * len(query.statuses))
-        found.append((f"status IN ({marks})", [str(status) for status in query.statuses]))
-    if query.text:
-        found.append(("instr(search, ?)", [short(query.text.lower())]))
-    if query.tag:
-        found.append((_HAS_TAG, [query.tag]))
-    if query.agent:
-        found.append(("instr(worked, ?)", [needle(query.worked)]))
-    if query.since:
-        found.append(("updated_at >= ?", [_text(query.since)]))
-    if query.until:
-        found.append(("updated_at < ?", [_text(query.until)]))
-    if query.questions:
-        found.append(("questions > 0", []))
-    if query.origin:
-        origin = short(query.origin, 128)
-        found.append((_FORKED_FROM, [f"{origin}@", f"{origin}A"]))
-    if query.lease_expired:
-        held = ", ".join(f"'{status}'" for status in sorted(HELD))
-        instant = datetime.fromtimestamp(now, UTC)
-        found.append((f"lease_expires_at <= ? AND status IN ({held})", [_text(instant)]))
-    found += _further(query, now)
-    return " AND ".join(part for part, _ in found), [value for _, values in found for value in values]
-
-
-def _further(query: HeadQuery, now: float) -> list[tuple[str, list[Any]]]:
-    parts = (("owner", query.owner), ("error", query.error))
-    found: list[tuple[str, list[Any]]] = [
-        (f"instr(json_extract(head, '$.{name}'), ?)", [short(part)]) for name, part in parts if part
-    ]
-    for sign, seconds in ((">=", query.min_duration), ("<=", query.max_duration)):
-        if seconds is not None:
-            found.append((f"{_LASTED} {sign} ?", [now / 86400, seconds / 86400]))
-    return found
-
-
-def _keyset(query: HeadQuery) -> tuple[str, list[Any]]:
-    """SQLite sorts NULL below every value, as the contract does."""
-    if query.after is None:
-        return "1", []
-    name, (value, session_id) = query.sort_field, query.after
-    value = _text(value) if isinstance(value, datetime) else value if value is None else _plain(value)
-    tie = f"({name} IS ? AND session_id > ?)"
-    if value is None:
-        return (tie if query.descending else f"({tie} OR {name} IS NOT NULL)"), [None, session_id]
-    beyond = f"({name} < ? OR {name} IS NULL)" if query.descending else f"{name} > ?"
-    return f"({tie} OR {beyond})", [value, session_id, value]
-
-
-_PARTS = {Kind.ENDED: "took", Kind.LASTING: "started_at", Kind.UNSTARTED: "session_id"}
-"""What each part of a page that is sorted by duration is ordered by."""
-_OF_PART = {
-    Kind.ENDED: "took IS NOT NULL",
-    Kind.LASTING: "took IS NULL AND started_at IS NOT NULL",
-    Kind.UNSTARTED: "started_at IS NULL",
-}
-
-
-def _in_part(query: HeadQuery, part: Part) -> HeadQuery:
-    """By their statuses few that last are found among many that ended; not so the others."""
-    if part.kind != Kind.LASTING:
-        return replace(query, statuses=())
-    asked = set(map(str, query.statuses)) or set(map(str, NOT_ENDED))
-    return replace(query, statuses=asked & set(map(str, NOT_ENDED)))
-
-
-def _part(part: Part, query: HeadQuery) -> tuple[str, list[Any]]:
-    where, values = _OF_PART[part.kind], list[Any]()
-    if part.kind != Kind.LASTING and query.statuses:
-        # "+": not by the index of statuses, which would have to be sorted.
-        where += f" AND +status IN ({', '.join('?' * len(query.statuses))})"
-        values += map(str, query.statuses)
-    if part.after is None:
-        return where, values
-    value, session_id = part.after
-    if part.kind == Kind.UNSTARTED:
-        return f"{where} AND session_id > ?", [*values, session_id]
-    name, sign = _PARTS[part.kind], "<" if part.descending else ">"
-    shown = _text(value) if isinstance(value, datetime) else value
-    beyond = f"{name} {sign}= ? AND ({name} {sign} ? OR session_id > ?)"
-    return f"{where} AND {beyond}", [*values, shown, shown, session_id]
-
-
 def _took(head: Head) -> int | None:
     """Microseconds."""
     if head.started_at is None or head.ended_at is None:
@@ -378,15 +256,6 @@ def _add_new_columns(connection: sqlite3.Connection) -> None:
             connection.executemany("UPDATE head SET took = ? WHERE session_id = ?", found)
         if "worked" not in present:
             connection.execute("ALTER TABLE head ADD COLUMN worked TEXT")
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, int) else str(value)
-
-
-def _text(value: datetime | None) -> str | None:
-    """Sorts as time does: always UTC, always microseconds."""
-    return value.astimezone(UTC).isoformat(timespec="microseconds") if value else None
 
 
 def _load_head(data: str) -> Head:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,9 +13,9 @@ from django.db.models.functions import Now, StrIndex
 from state_core.fields import HasName, Microseconds, Unindexed
 from state_core.names import needle
 from state_core.records import HELD, utc_now
-from state_core.storage import durations
+from state_core.storage import parts
 from state_core.storage.base import HeadQuery
-from state_core.storage.durations import NOT_ENDED, Kind
+from state_core.storage.parts import Kind, Part
 from state_core.storage.rows import minute_of
 
 NULLABLE = frozenset({"started_at"})
@@ -25,8 +25,8 @@ MINUTES = {"updated_at": "updated_minute"}
 
 def pages(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:
     """The page; or the first of each part of it, to be merged, where no index has all of it in order."""
-    if query.sort_field == "duration":
-        return [_part(heads, query, part)[: query.limit] for part in durations.parts_of(query)]
+    if parts.has_parts(query):
+        return [_part(heads, query, part)[: query.limit] for part in parts.parts_of(query)]
     if query.sort_field in NULLABLE:
         return [part[: query.limit] for part in _empty_apart(heads, query)]
     found = matching(heads, query)
@@ -51,42 +51,29 @@ def _empty_apart(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:
     return [beyond, empty] if query.descending else [beyond]
 
 
-def _part(heads: QuerySet[Any], query: HeadQuery, part: durations.Part) -> QuerySet[Any]:
-    found, field = _PARTS[part.kind](heads, query)
+def _part(heads: QuerySet[Any], query: HeadQuery, part: Part) -> QuerySet[Any]:
+    condition, field = _PARTS[part.kind](query.sort_field)
+    found: QuerySet[Any] = matching(heads, parts.asked_by_status(query, part)).filter(condition)
+    found = found.alias(micros=Microseconds("ended_at", "started_at"), plain_status=Unindexed("status"))
+    compared = parts.compared_statuses(query, part)
+    if compared:
+        found = found.filter(plain_status__in=compared)
     if part.after and field:
         found = found.filter(_beyond(field, part.descending, *part.after))
     elif part.after:
         found = found.filter(session_id__gt=part.after[1])
-    in_order = (F(field).desc() if part.descending else F(field).asc(),) if field else ()
+    in_order = _columns([field], query, descending=part.descending) if field else []
     return found.order_by(*in_order, "session_id")
 
 
-def _ended(heads: QuerySet[Any], query: HeadQuery) -> tuple[QuerySet[Any], str]:
-    found = _of_statuses_unindexed(heads, query).filter(ended_at__isnull=False, started_at__isnull=False)
-    return found.alias(micros=Microseconds("ended_at", "started_at")), "micros"
-
-
-def _lasting_still(heads: QuerySet[Any], query: HeadQuery) -> tuple[QuerySet[Any], str]:
-    """By their statuses few are found among many that ended."""
-    statuses = set(_texts(query.statuses or NOT_ENDED)) & set(_texts(NOT_ENDED))
-    found = matching(heads, replace(query, statuses=statuses))
-    return found.filter(ended_at=None, started_at__isnull=False), "started_at"
-
-
-def _unstarted(heads: QuerySet[Any], query: HeadQuery) -> tuple[QuerySet[Any], str]:
-    return _of_statuses_unindexed(heads, query).filter(started_at=None), ""
-
-
-def _of_statuses_unindexed(heads: QuerySet[Any], query: HeadQuery) -> QuerySet[Any]:
-    found: QuerySet[Any] = matching(heads, replace(query, statuses=()))
-    if not query.statuses:
-        return found
-    found = found.alias(plain_status=Unindexed("status"))
-    return found.filter(plain_status__in=_texts(query.statuses))
-
-
-_PARTS = {Kind.ENDED: _ended, Kind.LASTING: _lasting_still, Kind.UNSTARTED: _unstarted}
-"""The heads of each part of a page that is sorted by duration, and what they are ordered by."""
+_PARTS: dict[Kind, Callable[[str], tuple[Q, str]]] = {
+    Kind.ENDED: lambda field: (Q(ended_at__isnull=False, started_at__isnull=False), "micros"),
+    Kind.LASTING: lambda field: (Q(ended_at=None, started_at__isnull=False), "started_at"),
+    Kind.UNSTARTED: lambda field: (Q(started_at=None), ""),
+    Kind.AT_REST: lambda field: (Q(**{f"{field}_at_rest__isnull": False}), f"{field}_at_rest"),
+    Kind.AT_WORK: lambda field: (Q(), field),
+}
+"""The heads of each part of a page that is sorted by this field, and what they are ordered by."""
 
 
 def _texts(statuses: Collection[str]) -> list[str]:
@@ -183,9 +170,13 @@ def _stands(query: HeadQuery) -> Q:
 def _order(query: HeadQuery) -> tuple[Any, ...]:
     field = query.sort_field
     names = [MINUTES[field], field] if field in MINUTES else [field]
+    return *_columns(names, query, descending=query.descending), "session_id"
+
+
+def _columns(names: Iterable[str], query: HeadQuery, *, descending: bool) -> list[Any]:
     # Few have a question open, and an index has them: SQLite would rather look for them in the order of all.
     columns = [Unindexed(name) if query.questions else F(name) for name in names]
-    return *(column.desc() if query.descending else column.asc() for column in columns), "session_id"
+    return [column.desc() if descending else column.asc() for column in columns]
 
 
 def _beyond(field: str, descending: bool, value: Any, session_id: str) -> Q:

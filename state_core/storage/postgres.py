@@ -111,7 +111,8 @@ def _place(checkpoints: str) -> str:
 
 
 def _inserted(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
-    row = {field.column: field.get_default() for field in tables.session._meta.local_fields}
+    fields = (field for field in tables.session._meta.local_fields if not field.generated)
+    row = {field.column: field.get_default() for field in fields}
     row.pop("id")
     row.update(write.new_row())
     columns = ", ".join(f'"{column}"' for column in row)

@@ -273,12 +273,29 @@ class HeadContract:
         query = HeadQuery(sort=f"{direction}{field}", limit=3)
         everything = await storage.heads(replace(query, limit=100))
         assert [head.session_id for head in everything] == _in_order(everything, query)
-        walked: list[Head] = []
-        while page := await storage.heads(query):
-            assert len(page) <= 3
-            walked += page
-            query = replace(query, after=query.cursor(page[-1]))
-        assert walked == everything
+        for statuses in ((), ("running", "completed"), ("running",), ("pending", "completed", "paused")):
+            asked = [head.session_id for head in everything if not statuses or head.status in statuses]
+            assert await walked(storage, replace(query, statuses=statuses)) == asked
+
+    @pytest.mark.parametrize("direction", ["", "-"])
+    async def test_what_is_counted_sorts_a_session_at_work_and_at_rest(
+        self, storage: StorageBackend, direction: str
+    ) -> None:
+        await _eleven(storage)
+        counts = {"steps": 3, "state_bytes": 0}
+        for after, (kind, data) in enumerate((
+            (EventKind.SESSION_PAUSED, {}), (EventKind.SESSION_RESUMED, {}), (EventKind.STEP_STARTED, {}),
+            (EventKind.INPUT_REQUESTED, {"question": "q", "session": "waiting"}),
+            (EventKind.INPUT_ANSWERED, {"question": "q", "session": "running"}),
+            (EventKind.SESSION_COMPLETED, {}), (EventKind.SESSION_RESTORED, {"to": 2, "counts": counts}),
+            (EventKind.SESSION_CANCELLED, {}),
+        ), start=300):  # fmt: skip
+            await storage.append("B1-7", [record(kind, after, branch_id="b", size=1, data=data)])
+            for field in ("steps", "state_bytes"):
+                query = HeadQuery(sort=f"{direction}{field}", limit=100)
+                heads = await storage.heads(query)
+                assert [head.session_id for head in heads] == _in_order(heads, query)
+                assert len(heads) == 11
 
     async def test_a_page_goes_on_behind_a_head_that_is_gone(self, storage: StorageBackend) -> None:
         await _eleven(storage)
@@ -308,6 +325,7 @@ async def walked(storage: StorageBackend, query: HeadQuery) -> list[str]:
     """All pages."""
     ids: list[str] = []
     while page := await storage.heads(query):
+        assert len(page) <= query.limit
         ids += [head.session_id for head in page]
         query = replace(query, after=query.cursor(page[-1]))
     return ids
@@ -328,13 +346,15 @@ async def _five(storage: StorageBackend) -> None:
 
 
 async def _eleven(storage: StorageBackend) -> None:
-    """With ties in every order, some that never started, and some that ended."""
+    """With ties in every order, at work and at rest: some that never started, some paused, some ended."""
     for n in range(11):
         session_id = await create(storage, f"{'aB'[n % 2]}{n % 3}-{n}", n // 3)
         if n % 3:
             await start(storage, session_id, 100 - n // 2)
         steps = [record(EventKind.STEP_STARTED, 200 + n // 4, branch_id="b", size=n % 4)] * (n % 3 + 1)
         await storage.append(session_id, steps)
+        if n % 5 == 2:
+            await storage.append(session_id, [record(EventKind.SESSION_PAUSED, 200)])
         if n % 4 == 1:
             end = 200 + n // 5 + n / 1_000_000
             await storage.append(session_id, [record(EventKind.SESSION_COMPLETED, end)])

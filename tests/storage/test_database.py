@@ -415,7 +415,7 @@ async def test_weak_settings_of_postgresql_are_reported(opened, postgres_url):
 
 
 COPIES = """
-    INSERT INTO marsys_state_session
+    INSERT INTO marsys_state_session ({columns}) SELECT {columns} FROM (
     SELECT (jsonb_populate_record(head, jsonb_build_object(
         'id', head.id + n,
         'session_id', head.session_id || n,
@@ -427,8 +427,13 @@ COPIES = """
         'updated_minute', date_trunc('minute', now() - n * interval '1 second'),
         'created_at', now() - n * interval '1 minute',
         'started_at', now() - n * interval '1 minute'
-    ))).* FROM marsys_state_session head, generate_series(1, 5000) n
+    ))).* FROM marsys_state_session head, generate_series(1, 5000) n) AS copy
 """
+
+
+def copy_heads(cursor, tables):
+    columns = [field.column for field in tables.session._meta.local_fields if not field.generated]
+    cursor.execute(COPIES.format(columns=", ".join(columns)))
 
 
 @pytest.mark.parametrize(
@@ -442,6 +447,10 @@ COPIES = """
         (HeadQuery(lease_expired=True, sort="-state_bytes"), "marsys_state_lease"),
         (HeadQuery(questions=True, sort="session_id"), "marsys_state_questions"),
         (HeadQuery(sort="-duration"), "marsys_state_took"),
+        (HeadQuery(sort="-steps"), "marsys_state_steps"),
+        (HeadQuery(sort="steps"), "marsys_state_fewest"),
+        (HeadQuery(sort="-state_bytes"), "marsys_state_bytes"),
+        (HeadQuery(sort="state_bytes"), "marsys_state_smallest"),
         (HeadQuery(agent="Nobody"), "marsys_state_worked"),
         (HeadQuery(agent="Agent 7"), "marsys_state_worked"),
     ],
@@ -452,12 +461,23 @@ async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, inde
 
     def explain(connection, tables):
         with connection.cursor() as cursor:
-            cursor.execute(COPIES)
+            copy_heads(cursor, tables)
             cursor.execute("ANALYZE marsys_state_session")
         pages = headquery.pages(tables.session.objects.using(connection.alias), query)
         return pages[0].explain()
 
     assert index in await store._run(explain)
+
+
+@pytest.mark.parametrize("sort", ["steps", "-steps", "state_bytes", "-state_bytes"])
+async def test_sqlite_reads_what_is_at_rest_in_the_order_of_an_index(opened, tmp_path, sort):
+    def explain(connection, tables):
+        query = HeadQuery(sort=sort, statuses=["failed", "running"])
+        return headquery.pages(tables.session.objects.using(connection.alias), query)[0].explain()
+
+    plan = await opened(f"sqlite:///{tmp_path}/x.db")._run(explain)
+    assert "USING INDEX marsys_state_" in plan
+    assert "TEMP B-TREE" not in plan
 
 
 async def test_postgresql_counts_all_sessions_in_the_smallest_of_their_indexes(opened, postgres_url):
@@ -466,7 +486,7 @@ async def test_postgresql_counts_all_sessions_in_the_smallest_of_their_indexes(o
 
     def explain(connection, tables):
         with connection.cursor() as cursor:
-            cursor.execute(COPIES)
+            copy_heads(cursor, tables)
             cursor.execute("VACUUM ANALYZE marsys_state_session")
         return headquery.status_counts(tables.session.objects.using(connection.alias), HeadQuery()).explain()
 
@@ -521,7 +541,7 @@ async def test_steps_of_an_agent_that_has_worked_move_no_index_of_postgresql(ope
     began = await updates()
     store = opened(empty_postgres_url)
     for agents in (["Reader"], *[["Reader"]] * 20, ["Writer", "Reader"], *[["Writer"]] * 20):
-        await store.append("s", [record(EventKind.STEP_STARTED, 1, agent=agent) for agent in agents])
+        await store.append("s", [record(EventKind.STEP_STARTED, 1, agent=agent, size=9) for agent in agents])
     await store.close()
     await until(lambda: has_counted(began[0] + 42))
     # Where the server analyses its tables meanwhile, a page may be full for a moment.

@@ -8,8 +8,10 @@ import sqlite3
 import pytest
 
 from state_core import StateManager
+from state_core.storage import filequery
 from state_core.storage.base import HeadQuery
 from state_core.storage.file import FileStorageBackend
+from state_core.storage.fileindex import FileIndex
 
 
 @pytest.fixture
@@ -68,6 +70,16 @@ async def test_lists_of_this_process_have_what_was_just_appended(store):
                 assert (head.last_seq, head.counts["steps"]) == (session.seq, number + 1)
                 assert head.agents == ["Writer"]
             assert [head.agents for head in await store.heads(HeadQuery(agent="Writer"))] == [[]]
+
+
+@pytest.mark.parametrize("sort", ["steps", "-steps", "state_bytes", "-state_bytes"])
+def test_what_is_at_rest_is_read_in_the_order_of_an_index(tmp_path, sort):
+    index = FileIndex(tmp_path / "index.sqlite3")
+    (text, values), _ = filequery.pages(HeadQuery(sort=sort, statuses=["failed", "running"]), 0.0)
+    plan = " ".join(row[3] for row in index._db.execute(f"EXPLAIN QUERY PLAN {text}", values))
+    assert f"USING INDEX head_{sort.removeprefix('-')}" in plan
+    assert "TEMP B-TREE" not in plan
+    index.close()
 
 
 async def test_the_agents_at_work_reach_lists_of_another_process(store, other):
