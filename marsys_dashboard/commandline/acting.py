@@ -13,27 +13,15 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from marsys_dashboard.acts import (
-    DESTRUCTIVE,
-    DO,
-    GOING_BACK,
-    Done,
-    Given,
-    available,
-    becomes,
-    checkpoints_for,
-    consequences,
-    questions_for,
-    title,
-)
+from marsys_dashboard.acts import DESTRUCTIVE, Given, becomes, do, title
 from marsys_dashboard.commandline.finding import Session, find_session, nearest
 from marsys_dashboard.commandline.following import follow
-from marsys_dashboard.commandline.shown import checkpoint_id, choice_text
+from marsys_dashboard.commandline.shown import asked_line, checkpoint_id, value_text
 from marsys_dashboard.commandline.terminal import Console, ask, plain
 from marsys_dashboard.commandline.who import Who
 from marsys_dashboard.forms import ActForm
 from marsys_dashboard.standing import Standing, standing
-from state_core.managers import why_unreadable
+from marsys_dashboard.subjects import Subject, subject_of
 from state_core.records import Checkpoint, Head, Question, SessionStatus, utc_now
 from state_core.words import STATUSES, Action, duration
 
@@ -125,11 +113,14 @@ def add_arguments(parser: ArgumentParser, action: Action) -> None:
 class Intent:
     """An act that is possible and filled in."""
 
-    action: Action
-    who: Who
     session: Session
+    subject: Subject
     given: Given
     consequences: Sequence[str]
+
+    @property
+    def action(self) -> Action:
+        return self.subject.action
 
     @property
     def title(self) -> str:
@@ -148,40 +139,33 @@ def act(runner: Runner, console: Console, who: Who, action: Action, options: Map
 async def _intend(who: Who, action: Action, options: Mapping[str, Any]) -> Intent:
     """Raises CommandError where it cannot be done, or something that was given does not fit."""
     session = await find_session(options["session"])
-    manager, head = session.manager, session.head
-    unreadable = await why_unreadable(manager, session.id)
-    why_not = available(head, who.permissions, unreadable)[action.verb].why_not
+    subject = await subject_of(session.store, session.id, action.verb)
+    why_not = subject.availability(who.permissions).why_not
     if why_not:
         raise CommandError(f"{session.name}: {why_not}")
-    checkpoints = await checkpoints_for(action, manager, session.id)
-    questions = [] if unreadable else await questions_for(action, manager, session.id)
-    form = _filled_in(action, session, checkpoints, questions, options)
+    form = _filled_in(session, subject, options)
     if not form.is_valid():
         raise CommandError(form.first_error())
     values = {name: form.cleaned_data[name] for name in form.cleaned_data if name != "confirm"}
     given = Given(actor=who.actor, store=session.store, **values)
-    return Intent(action, who, session, given, await _consequences(action, session, given, checkpoints))
+    place = given.checkpoint or subject.checkpoint("")
+    return Intent(session, subject, given, await subject.consequences(place))
 
 
-def _filled_in(
-    action: Action,
-    session: Session,
-    checkpoints: Sequence[Checkpoint],
-    questions: Sequence[Question],
-    options: Mapping[str, Any],
-) -> ActForm:
+def _filled_in(session: Session, subject: Subject, options: Mapping[str, Any]) -> ActForm:
+    action = subject.action
     data = {name: options[name] for name in fields_of(action) if options[name] is not None}
     data["confirm"] = session.id
     if "name" in fields_of(action):
-        data.setdefault("name", f"checkpoint-{session.head.counts['checkpoints'] + 1}")
+        data.setdefault("name", f"checkpoint-{subject.head.counts['checkpoints'] + 1}")
     if "context" in data:
         data["context"] = json.dumps(dict(map(_pair, data["context"])))
     if "checkpoint" in data:
-        data["checkpoint"] = _checkpoint(data["checkpoint"], checkpoints, session)
+        data["checkpoint"] = _checkpoint(data["checkpoint"], subject.checkpoints, session)
     if action.verb == "answer":
-        question = _question(data.get("question"), questions)
+        question = _question(data.get("question"), subject.questions)
         data |= {"question": question.question_id, "answer": _answer(question, data["answer"])}
-    return ActForm(action, session.id, checkpoints, questions, data=data)
+    return ActForm(action, session.id, subject.checkpoints, subject.questions, data=data)
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -221,22 +205,16 @@ def _answer(question: Question, text: str) -> str:
     for number, choice in enumerate(question.choices):
         if text == choice or text == json.dumps(choice):
             return str(number)
-    raise CommandError(f"Choose one of the answers: {', '.join(map(choice_text, question.choices))}.")
-
-
-async def _consequences(
-    action: Action, session: Session, given: Given, checkpoints: Sequence[Checkpoint]
-) -> list[str]:
-    place = given.checkpoint or next(iter(checkpoints), None)
-    if action.verb not in GOING_BACK or place is None:
-        return consequences(action)
-    return consequences(action, await session.manager.preview_restore(place.id, session_id=session.id))
+    raise CommandError(f"Choose one of the answers: {', '.join(map(value_text, question.choices))}.")
 
 
 def _tell(console: Console, intent: Intent) -> None:
-    head = intent.session.head
+    head = intent.subject.head
     console.say(f"{intent.title}: {intent.session.name}  {plain(head.title)}".rstrip())
     console.say(f"{STATUSES[head.status].label} → {becomes(intent.action, head)}")
+    if intent.given.question:
+        console.say(asked_line(intent.given.question))
+        console.say(f"    answer: {value_text(intent.given.answer)}")
     for sentence in intent.consequences:
         console.say(f"  - {plain(sentence, LONGEST_SENTENCE)}")
 
@@ -251,7 +229,7 @@ def _ask(intent: Intent) -> None:
 
 async def _carry_out(console: Console, intent: Intent, wait: float | None) -> int:
     verb, session = intent.action.verb, intent.session
-    done: Done = await DO[verb](session.manager, session.head, intent.given)
+    done = await do(verb, session.manager, intent.subject.head, intent.given)
     console.say_at_once([plain(done.message)])
     if wait is None:
         return 0

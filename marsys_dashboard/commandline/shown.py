@@ -41,6 +41,8 @@ BRANCHES, STEPS, QUESTIONS, CHECKPOINTS = 20, 10, 10, 10
 """So many at most."""
 PROMPT = 400
 """Characters of a question."""
+VALUE = 80
+"""Characters of an answer that can be chosen."""
 
 
 @dataclass(frozen=True)
@@ -220,17 +222,22 @@ def _when(head: Head, now: datetime) -> str:
 
 def _question_lines(picture: Picture) -> Iterator[str]:
     for question in picture.questions[:QUESTIONS]:
-        asked = plain(as_text(question.prompt, PROMPT, flat=True).text, PROMPT) or "(cannot be read here)"
-        who = plain(question.agent or question.branch_id or "", 60)
-        yield f"{question.question_id}  {who} asks, {relative(question.asked_at)}: {asked}"
+        yield asked_line(question)
         if question.choices:
-            yield f"    one of {', '.join(map(choice_text, question.choices[:8]))}"
+            yield f"    one of {', '.join(map(value_text, question.choices[:8]))}"
     if len(picture.questions) > QUESTIONS:
         yield f"… and {len(picture.questions) - QUESTIONS} more"
 
 
-def choice_text(choice: Any) -> str:
-    return plain(as_text(choice, 60, flat=True).text, 60)
+def asked_line(question: Question) -> str:
+    asked = plain(as_text(question.prompt, PROMPT, flat=True).text, PROMPT) or "(cannot be read here)"
+    who = plain(question.agent or question.branch_id or "", 60)
+    return f"{question.question_id}  {who} asks, {relative(question.asked_at)}: {asked}"
+
+
+def value_text(value: Any) -> str:
+    """A choice, or an answer."""
+    return plain(as_text(value, VALUE, flat=True).text, VALUE)
 
 
 def _branch_rows(picture: Picture) -> list[tuple[str, ...]]:

@@ -36,7 +36,7 @@ async def watch(console: Console, options: Mapping[str, Any]) -> int:
     session = await find_session(options["session"])
     after = _beginning(session, options["after"])
     console.note(
-        f"{session.name}: {status_words(session.head)}. Times are UTC. Ctrl-C ends the watching alone."
+        f"{session.name}: {status_words(session.head)}. Times are UTC. Ctrl-C ends only the watching."
     )
     async with aclosing(follow(session, after, console.note)) as news:
         async for head, events in news:

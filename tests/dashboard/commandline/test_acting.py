@@ -151,6 +151,14 @@ def test_a_context_is_given_by_keys(session):
 # Answers
 
 
+def test_who_answers_sees_what_is_asked(manager, typed):
+    ask(manager, "s", prompt="Go\x1b[5m on?", choices=["yes", "no"])
+    typed("n")
+    told = run("answer", "s", "--answer", "yes").out
+    assert "q  Planner asks, just now: Go\\x1b[5m on?\n    answer: yes\n" in told
+    assert answer_of(manager, "q") is None
+
+
 def answer_of(manager: StateManager, question_id: str):
     questions = manager.sync.get_session_state("s").questions
     return next(question.answer for question in questions if question.question_id == question_id)
