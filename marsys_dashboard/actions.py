@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
@@ -31,6 +32,7 @@ from marsys_dashboard.forms import ActForm, answer_fields
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
+from marsys_dashboard.proposing import propose, to_propose_again
 from marsys_dashboard.subjects import Subject, subject_of
 from state_core.exceptions import StateError
 from state_core.managers import why_unreadable
@@ -85,7 +87,7 @@ async def _act(request: HttpRequest, store: str, session_id: str, action: Action
     if not dialog.form.is_valid():
         return await dialog.refuse(400, dialog.form.first_error())
     try:
-        done = await DO[action.verb](dialog.subject.manager, dialog.head, dialog.given())
+        done = await dialog.perform()
     except StateError as error:
         return await dialog.refuse(status_of(error) or 500, sentence(error))
     return await dialog.tell(done)
@@ -115,6 +117,13 @@ class Dialog:
             store=self.subject.store,
             **{name: values[name] for name in values if name != "confirm"},
         )
+
+    async def perform(self) -> Done:
+        """Raises StateError."""
+        given = self.given()
+        if self.action.takes_context and "ask" in self.request.POST:
+            return await propose(self.subject.manager, self.head, given, self.request.user)
+        return await DO[self.action.verb](self.subject.manager, self.head, given)
 
     @property
     def _url(self) -> str:
@@ -152,6 +161,7 @@ class Dialog:
             **(answer_fields(question) if question else {}),
             "may_share": bool(answer_links.lasting()),
             "present": await self._present_context(),
+            "review_edits": settings.REVIEW_EDITS,
             "form": self.form,
             "problem": problem,
         }
@@ -166,7 +176,18 @@ class Dialog:
         """What can be edited before the session is resumed."""
         if not self.action.takes_context or self.subject.unreadable:
             return None
-        return await context_edit.present(self.subject.manager, self.head.session_id)
+        present = await context_edit.present(self.subject.manager, self.head.session_id)
+        again = self._asked("again")
+        if again.isdecimal() and len(again) < 16 and not present.note:
+            await self._propose_again(int(again), present)
+        return present
+
+    async def _propose_again(self, number: int, present: context_edit.Present) -> None:
+        """What was proposed once stands in the form, over the context as it is now."""
+        store, session_id = self.subject.store, self.head.session_id
+        proposal, change = await to_propose_again(number, store, session_id, self.request.user)
+        edited = context_edit.as_json(change.over(present.context))
+        self.form.initial |= {"edited": edited, "reason": proposal.reason}
 
     async def refuse(self, status: int, message: str) -> HttpResponse:
         """Nothing was done, and why. What was typed stays in the form."""
@@ -182,7 +203,7 @@ class Dialog:
         return HttpResponseRedirect(self._next(done))
 
     async def _told(self, done: Done) -> dict[str, Any]:
-        told: dict[str, Any] = {"ok": True, "message": done.message}
+        told: dict[str, Any] = {"ok": True, "message": done.message, "logged": done.is_logged}
         if self.action.verb in {"fork", "delete"}:
             return {**told, "location": self._next(done)}
         head = await self.subject.manager.get_head(self.head.session_id)

@@ -18,7 +18,15 @@ from django.dispatch import receiver
 
 from marsys_dashboard import logwords
 from marsys_dashboard.managers import manager, store_names
-from marsys_dashboard.models import LINK_OF, ActivityEntry, ActivityMark, ActivityPlace
+from marsys_dashboard.models import (
+    LINK_OF,
+    UNDECIDED,
+    ActivityEntry,
+    ActivityMark,
+    ActivityPlace,
+    Decision,
+    Proposal,
+)
 from state_core.admin_actions import deleted
 from state_core.events import EventKind, Header
 from state_core.exceptions import StateError, StorageError
@@ -54,7 +62,9 @@ VERBS: dict[str, str] = {
 """Kind of event → the verb that it belongs to; other kinds are work, not acts."""
 DELETED = "session.deleted"
 """Of an entry for a session that is gone, and its log with it."""
-ALL_VERBS = (*dict.fromkeys(VERBS.values()), "delete")
+REVIEW = "review"
+"""The verb of what is done to a change that waits for approval; its approval stands in the session's log."""
+ALL_VERBS = (*dict.fromkeys(VERBS.values()), REVIEW, "delete")
 MOVES = frozenset({K.INPUT_REQUESTED, K.BRANCH_RESUMED, K.BRANCH_WAITING})
 """Kinds that are read only since they may change the session's status."""
 
@@ -98,7 +108,7 @@ async def gather(budget: float = BUDGET) -> Gathered:
 
 async def forget() -> None:
     """Drop what can be gathered anew."""
-    await ActivityEntry.objects.exclude(kind=DELETED).adelete()
+    await ActivityEntry.objects.exclude(kind=DELETED).exclude(verb=REVIEW).adelete()
     await ActivityPlace.objects.all().adelete()
     await ActivityMark.objects.all().adelete()
 
@@ -239,7 +249,9 @@ async def _note_deletion_by_the_admin(
 
 
 async def note_deletion(store: str, head: Head, actor: str, reason: str) -> None:
-    """The one act that no log can tell of."""
+    """The one act that no log can tell of. What was to be approved goes with the session."""
+    waiting = Proposal.objects.filter(store=store, session_id=head.session_id, decision__in=UNDECIDED)
+    await waiting.aupdate(decision=Decision.GONE, decided_by=actor, decided_at=utc_now(), change=b"")
     await ActivityEntry.objects.acreate(
         store=store,
         session_id=head.session_id,

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.conf import settings
+
 from marsys_dashboard.activity import note_deletion
 from marsys_dashboard.checkpoint_windows import newest_first
 from marsys_dashboard.context_edit import edit_of
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.events import EventKind
-from state_core.exceptions import ConflictError
+from state_core.exceptions import ConflictError, TransitionError
 from state_core.manager import StateManager
 from state_core.preview import RestorePreview
 from state_core.records import ENDED, Checkpoint, Head, Question, SessionStatus
@@ -53,6 +55,11 @@ ALL: Mapping[str, Action] = {**ACTIONS, **{action.verb: action for action in (UN
 GOING_BACK = frozenset({"restore", "undo"})
 FROM_CHECKPOINT = frozenset({"restore", "fork"})
 DESTRUCTIVE = frozenset({"cancel", "delete"})
+
+NEEDS_REVIEW = (
+    "Here another person approves a changed context first: ask for approval in its Resume dialog, "
+    "or resume it without a change."
+)
 
 _SHORT = {codename: short for short, codename in PERMISSIONS.items()}
 
@@ -199,6 +206,8 @@ class Done:
 
     message: str
     session_id: str = ""
+    is_logged: bool = True
+    """Does the session's log tell of it?"""
 
 
 async def _pause(manager: StateManager, head: Head, given: Given) -> Done:
@@ -209,6 +218,8 @@ async def _pause(manager: StateManager, head: Head, given: Given) -> Done:
 
 
 async def _resume(manager: StateManager, head: Head, given: Given) -> Done:
+    if settings.REVIEW_EDITS and (given.edited is not None or given.context):
+        raise TransitionError(head.session_id, head.status, "resume", NEEDS_REVIEW)
     changed: dict[str, Any] = {}
     removed: list[str] = []
     if given.edited is not None:

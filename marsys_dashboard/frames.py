@@ -279,9 +279,11 @@ def presence(people: Sequence[str], more: int) -> str:
     return encode({"type": "presence", "people": people, "more": more, "at": show_time(utc_now())})
 
 
-def needs(count: int, more: bool) -> str:
-    """How many questions wait for a person, over all sessions. ``more``: and more than were counted."""
-    return encode({"type": "needs", "count": count, "more": more, "at": show_time(utc_now())})
+def needs(count: int, more: bool, proposals: str) -> str:
+    """How much waits for a person, over all sessions. ``more``: and more than was counted. ``proposals``:
+    another text as soon as other changes wait for approval."""
+    told = {"type": "needs", "count": count, "more": more, "proposals": proposals}
+    return encode({**told, "at": show_time(utc_now())})
 
 
 LIST_BEGINS = '{"type":"list"'

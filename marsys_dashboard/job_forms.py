@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
@@ -110,7 +111,7 @@ class JobForm(forms.Form):
         super().__init__(data, auto_id="act-%s", initial={"name": "checkpoint"})
         self.total = total
         self.fields["reason"].required = action.reason_required
-        if not action.takes_context:
+        if not action.takes_context or settings.REVIEW_EDITS:
             del self.fields["context"]
         if action.verb != "checkpoint":
             del self.fields["name"]

@@ -1,4 +1,4 @@
-"""What the dashboard itself keeps, in Django's database: jobs, views, access tokens, links. Not sessions."""
+"""What the dashboard itself keeps, in Django's database: jobs, proposals, tokens, links. Not sessions."""
 
 from __future__ import annotations
 
@@ -145,8 +145,8 @@ class DefaultView(models.Model):
 
 
 class ActivityEntry(models.Model):
-    """Who did what to a session. Derived from logs, so that it can be gathered anew; only deletions stand in
-    here alone, since a deleted session has no log."""
+    """Who did what to a session. Derived from logs, so that it can be gathered anew; only deletions and
+    reviews stand in here alone, since no log tells of them."""
 
     store = models.TextField()
     session_id = models.TextField()
@@ -165,7 +165,11 @@ class ActivityEntry(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["store", "session_id", "born", "seq"], name="marsys_activity_uq")
+            models.UniqueConstraint(
+                fields=["store", "session_id", "born", "seq"],
+                condition=~models.Q(verb="review"),
+                name="marsys_activity_uq",
+            )
         ]
         indexes = [
             models.Index(fields=["-at", "-id"], name="marsys_activity_at"),
@@ -176,6 +180,55 @@ class ActivityEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.actor} {self.kind} {self.session_id}"
+
+
+class Decision(models.TextChoices):
+    WAITING = "waiting", "Waiting"
+    APPROVING = "approving", "Being approved"
+    APPROVED = "approved", "Approved"
+    DECLINED = "declined", "Declined"
+    WITHDRAWN = "withdrawn", "Withdrawn"
+    REPLACED = "replaced", "Replaced"
+    GONE = "gone", "Session deleted"
+
+
+UNDECIDED = (Decision.WAITING, Decision.APPROVING)
+
+
+class Proposal(models.Model):
+    """A change of a session's context that a second person is to approve; then the session is resumed."""
+
+    store = models.TextField()
+    session_id = models.TextField()
+    born = models.DateTimeField(null=True)
+    """When its session was created: an id may be used again after a deletion."""
+    seq = models.BigIntegerField()
+    """The session's last event when it was made."""
+    change = models.BinaryField()
+    """What is set and removed, under the store's key where that encrypts. Empty once it is decided."""
+    encoding = models.TextField()
+    reason = models.TextField()
+    proposer = models.TextField()
+    """The user's name, as it stands in the sessions' logs."""
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    decision = models.TextField(choices=Decision, default=Decision.WAITING)
+    decided_by = models.TextField(default="")
+    decided_at = models.DateTimeField(null=True)
+    decision_reason = models.TextField(default="")
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["created_at", "id"],
+                condition=models.Q(decision__in=["waiting", "approving"]),
+                name="marsys_proposal_open",
+            )
+        ]
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"Change {self.pk} of {self.store}/{self.session_id}"
 
 
 class ActivityPlace(models.Model):

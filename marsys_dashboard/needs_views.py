@@ -8,24 +8,28 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import answer_links, needs
+from marsys_dashboard import answer_links, needs, proposals
 from marsys_dashboard.actions import FRAGMENT
 from marsys_dashboard.failures import wants_json
 from marsys_dashboard.needs_watch import needs_watch
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
+from marsys_dashboard.proposal_views import cards
 from state_core.records import show_time
 
 
 @require_safe
 @require("view")
 async def inbox(request: HttpRequest) -> HttpResponse:
-    found = await needs.find()
+    found, proposed = await needs.find(), await proposals.find()
     if wants_json(request):
-        return JsonResponse(_as_json(found))
+        return JsonResponse(_as_json(found, proposed))
     context = {
         "section": "needs",
         "needs": found,
+        "problems": {**found.problems, **proposed.problems},
+        "proposals": await cards(request, proposed),
+        "more_proposals": proposed.more,
         "may": await permissions_of(request.user),
         "days": needs.FAILED_FOR.days,
         "most": needs.MOST,
@@ -36,7 +40,7 @@ async def inbox(request: HttpRequest) -> HttpResponse:
     return await page(request, template, context)
 
 
-def _as_json(found: needs.Needs) -> dict[str, Any]:
+def _as_json(found: needs.Needs, proposed: proposals.Found) -> dict[str, Any]:
     return {
         "ok": True,
         "questions": [
@@ -47,6 +51,19 @@ def _as_json(found: needs.Needs) -> dict[str, Any]:
             }
             for waiting in found.questions
         ],
+        "proposals": [
+            {
+                "id": waiting.proposal.pk,
+                "store": waiting.proposal.store,
+                "session_id": waiting.head.session_id,
+                "seq": waiting.proposal.seq,
+                "proposer": waiting.proposal.proposer,
+                "reason": waiting.proposal.reason,
+                "since": show_time(waiting.proposal.created_at),
+                "moved": waiting.moved,
+            }
+            for waiting in proposed.waiting
+        ],
         "left": [
             {
                 "store": left.store,
@@ -56,8 +73,8 @@ def _as_json(found: needs.Needs) -> dict[str, Any]:
             }
             for left in found.left
         ],
-        "more": found.more_questions or found.more_left,
-        "problems": found.problems,
+        "more": found.more_questions or found.more_left or proposed.more,
+        "problems": {**found.problems, **proposed.problems},
     }
 
 

@@ -1,4 +1,4 @@
-"""How many questions wait for a person, for the navigation of every page that is open.
+"""How many questions and proposed changes wait for a person, for the navigation of every page that is open.
 
 One look at each store a beat while anybody is connected, none otherwise: a page with a socket is told when
 the number changes.
@@ -10,7 +10,9 @@ import asyncio
 import logging
 from typing import Protocol
 
-from marsys_dashboard import frames
+from django.db import InterfaceError, OperationalError
+
+from marsys_dashboard import frames, proposals
 from marsys_dashboard.managers import manager, store_names
 from marsys_dashboard.needs import MOST, question_query
 from state_core.exceptions import StateError
@@ -31,6 +33,8 @@ class NeedsWatch:
         """As of the last look; None while nobody looks."""
         self.more = False
         """Are there more than were counted?"""
+        self.proposals = ""
+        """Another text as soon as other changes wait for approval."""
         self._listeners: set[Told] = set()
         self._task: asyncio.Task[None] | None = None
 
@@ -49,24 +53,25 @@ class NeedsWatch:
 
     async def _watch(self) -> None:
         while True:
-            before = self.count, self.more
+            before = self._seen
             try:
-                self.count, self.more = await self._look()
+                self.count, self.more, self.proposals = await self._look()
             except Exception:
                 # Nothing that goes wrong in one look ends the others.
                 logger.exception("Open questions could not be counted; it is tried again.")
-            if before != (self.count, self.more):
+            if before != self._seen:
                 for listener in list(self._listeners):
                     listener.tell(self._frame())
             await asyncio.sleep(BEAT)
 
     async def current(self) -> tuple[int, bool]:
         """How many, and are there more than were counted? Looked for anew where nobody is connected."""
-        return await self._look() if self.count is None else (self.count, self.more)
+        return (await self._look())[:2] if self.count is None else (self.count, self.more)
 
-    async def _look(self) -> tuple[int, bool]:
+    async def _look(self) -> tuple[int, bool, str]:
         """A store that cannot be reached is left out: its pages say so."""
-        count, more = 0, False
+        count, others = await self._proposed()
+        more = False
         for store in store_names():
             try:
                 heads = await manager(store).storage.heads(question_query())
@@ -75,10 +80,21 @@ class NeedsWatch:
                 continue
             count += sum(head.counts["questions"] for head in heads[:MOST])
             more |= len(heads) > MOST
-        return count, more
+        return count, more, others
+
+    async def _proposed(self) -> tuple[int, str]:
+        try:
+            return await proposals.count()
+        except (OperationalError, InterfaceError) as error:
+            logger.debug("The database cannot be asked for proposed changes: %s", error)
+            return 0, ""
+
+    @property
+    def _seen(self) -> tuple[int | None, bool, str]:
+        return self.count, self.more, self.proposals
 
     def _frame(self) -> str:
-        return frames.needs(self.count or 0, self.more)
+        return frames.needs(self.count or 0, self.more, self.proposals)
 
 
 needs_watch = NeedsWatch()

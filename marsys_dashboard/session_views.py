@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import path
 from django.views.decorators.http import require_safe
 
-from marsys_dashboard import charts, family, flags, panels, search, travel
+from marsys_dashboard import charts, family, flags, panels, proposal_views, search, travel
 from marsys_dashboard.actions import toolbar_context
 from marsys_dashboard.converters import OF_SESSION
 from marsys_dashboard.departed import departed
@@ -68,6 +68,7 @@ async def session(request: HttpRequest, store: str, session_id: str) -> HttpResp
         "may": " ".join(sorted(permissions)),
         "panel_html": await _panel_html(view, tab),
         "questions": await panels.questions(view),
+        **await proposal_views.of_session(request, store, session_id),
         **await panels.side(view),
     }
     return await page(request, "session/session.html", context)

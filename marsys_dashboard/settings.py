@@ -9,6 +9,7 @@ ALLOWED_HOSTS         names under which it is reached, with commas (default: thi
 CSRF_TRUSTED_ORIGINS  https://… origins, where a proxy ends TLS
 HTTPS=1               cookies are sent over TLS only
 BEHIND_PROXY=1        believe the proxy's X-Forwarded-Proto; only where it always sets that header
+REVIEW_EDITS=1        contexts are changed only when a second person approves
 STATIC_HASHED=1       file names with hashes, cached for ever; needs `manage.py collectstatic` before
 DEBUG=1               tracebacks in the browser, files of static/ never cached; never in production
 LOG_LEVEL             default: INFO
@@ -98,6 +99,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 STATE_STORES = state_stores()
 """Alias → URL, or BACKEND (dotted path) and OPTIONS (its arguments), and, where content is encrypted,
 ENCRYPTION_KEY (one, or several of which the first encrypts and all decrypt): the stores that are shown."""
+
+REVIEW_EDITS = is_on("REVIEW_EDITS")
+"""Does a context that a person changes before a session is resumed need another person's approval?"""
 
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
 

@@ -18,6 +18,7 @@ from marsys_dashboard.job_views import urlpatterns as job_pages
 from marsys_dashboard.link_views import urlpatterns as link_pages
 from marsys_dashboard.needs_views import urlpatterns as needs_pages
 from marsys_dashboard.overview_views import urlpatterns as overview_pages
+from marsys_dashboard.proposal_views import urlpatterns as proposal_pages
 from marsys_dashboard.session_views import urlpatterns as session_pages
 from marsys_dashboard.token_views import urlpatterns as token_pages
 from marsys_dashboard.travel import urlpatterns as travel_pages
@@ -39,6 +40,7 @@ urlpatterns = [
     *api_reference,
     path("api/v1/", include((api, "api"))),
     *link_pages,
+    *proposal_pages,
     path(f"{OF_SESSION}/acts/", actions.toolbar, name="acts"),
     path(f"{OF_SESSION}/<slug:verb>/", actions.act, name="act"),
     path("sign-in/<str:token>/", signin.sign_in, name="sign-in"),

@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -104,7 +105,7 @@ class ActForm(forms.Form):
         self.fields["confirm"].label = f"Type {rows} to confirm"
         if action.verb != "delete":
             del self.fields["confirm"]
-        if not action.takes_context:
+        if not action.takes_context or getattr(settings, "REVIEW_EDITS", False):
             del self.fields["context"]
         if action.verb != "checkpoint":
             del self.fields["name"]
@@ -129,7 +130,8 @@ def _pause(manager: StateManager, target: Target, given: Given, actor: str) -> C
 
 
 def _resume(manager: StateManager, target: Target, given: Given, actor: str) -> Coroutine[Any, Any, Any]:
-    return manager.resume_execution(target.session_id, given["context"], reason=given["reason"], actor=actor)
+    context = given.get("context")
+    return manager.resume_execution(target.session_id, context, reason=given["reason"], actor=actor)
 
 
 def _checkpoint(manager: StateManager, target: Target, given: Given, actor: str) -> Coroutine[Any, Any, Any]:

@@ -27,7 +27,9 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.management import call_command
 
 call_command("migrate", verbosity=0)
-people = {"ana": ["view", "operate", "restore"], "vera": ["view"], "nora": []}
+people = {
+    "ana": ["view", "operate", "restore"], "otto": ["view", "operate"], "vera": ["view"], "nora": [],
+}
 cookies = {}
 for name, may in people.items():
     user = User.objects.create_user(name, is_staff=name == "ana")
@@ -51,8 +53,8 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A daphne process with a folder of its own, and three people: ana may do everything, in the admin too,
-    vera may look, nora may nothing."""
+    """A daphne process with a folder of its own, and four people: ana may do everything, in the admin too,
+    otto may operate, vera may look, nora may nothing."""
 
     folder: Path
     database_url: str = ""

@@ -114,7 +114,7 @@ document.addEventListener("submit", (event) => {
   const form = event.target.closest?.("[data-act-form]");
   if (!form) return;
   event.preventDefault();
-  const button = form.querySelector("[data-confirm]");
+  const button = event.submitter ?? form.querySelector("[data-confirm]");
   if (button.getAttribute("aria-busy") === "true" || button.getAttribute("aria-disabled") === "true") return;
   const found = firstProblem(form);
   showProblem(form, found?.problem ?? "", found?.field);
@@ -126,7 +126,7 @@ async function send(form, button) {
   try {
     const response = await fetch(form.action, {
       method: "POST",
-      body: new URLSearchParams(new FormData(form)),
+      body: new URLSearchParams(new FormData(form, button)),
       headers: { Accept: "application/json" },
     });
     done(form, await response.json());
@@ -144,7 +144,7 @@ function done(form, answer) {
   if (answer.location) return void location.assign(answer.location);
   if (!dialog?.contains(form)) return void location.assign(form.querySelector("[data-close]").href);
   dialog.close();
-  const link = document.body.dataset.page === "session" ? { href: "?tab=log", text: "See the log" } : null;
+  const link = answer.logged && document.body.dataset.page === "session" ? { href: "?tab=log", text: "See the log" } : null;
   toast(answer.message, "success", link);
   refreshActs();
 }

@@ -17,7 +17,7 @@ const number = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 function showCount({ count, more }) {
   place.textContent = `${number(count)}${more ? "+" : ""}`;
   place.hidden = !count;
-  place.title = `${place.textContent} open ${count === 1 ? "question" : "questions"}`;
+  place.title = `${place.textContent} ${count === 1 ? "waits" : "wait"} for an answer or an approval`;
 }
 
 if (place) document.addEventListener("state:needs", ({ detail }) => showCount(detail));

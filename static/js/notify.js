@@ -28,12 +28,12 @@ function notify(title, body, tag, href = "") {
   });
 }
 
-// Questions
+// Questions, and changes that wait for approval
 
 let asked = Number(count?.textContent.replace(/\D/g, "") ?? 0);
 
 function tellOfQuestions({ detail }) {
-  if (detail.count > asked) notify("A person is asked", `${detail.count} open ${detail.count === 1 ? "question" : "questions"}`, WANTED, count.parentElement.href);
+  if (detail.count > asked) notify("A person is asked", `${detail.count} ${detail.count === 1 ? "waits" : "wait"} for an answer or an approval`, WANTED, count.parentElement.href);
   asked = detail.count;
 }
 

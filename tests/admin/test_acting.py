@@ -72,6 +72,16 @@ def test_resuming_merges_the_context_and_records_who_and_why(
     assert (event.actor, event.data["reason"]) == ("alice", "reviewed")
 
 
+def test_where_changes_of_a_context_are_approved_the_admin_resumes_without_one(
+    operator: Client, manager: StateManager, paused: str, settings: Any
+) -> None:
+    settings.REVIEW_EDITS = True
+    assert 'name="context"' not in ask(operator, "resume", paused).rendered_content
+    ask(operator, "resume", paused, reason="reviewed", context='{"n": 2}')
+    state = manager.sync.get_session_state(paused)
+    assert (state.status, state.context) == ("resuming", {})
+
+
 @pytest.mark.parametrize("text", ["[1]", "{", "3"])
 def test_context_that_is_no_json_object_is_refused_and_kept_on_the_page(
     text: str, operator: Client, paused: str

@@ -476,7 +476,7 @@ async def test_a_hidden_tab_tells_the_desktop_of_questions_and_when_its_session_
     await page.wait_for_function("() => window.notified.length === 2")
     session, questions = sorted(await page.evaluate("window.notified"), reverse=True)
     assert session == "Told <b>: It is cancelled."
-    assert re.fullmatch(r"A person is asked: \d+ open questions?", questions)
+    assert re.fullmatch(r"A person is asked: \d+ waits? for an answer or an approval", questions)
     await manager.answer("asks", "q", "yes")
 
 

@@ -76,6 +76,7 @@ def test_pause_is_recorded_with_name_and_reason(ana: Client, session):
     assert response.json() | {"seq": 0} == {
         "ok": True,
         "message": "The session is paused.",
+        "logged": True,
         "status": "paused",
         "seq": 0,
     }

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from marsys_dashboard import needs_watch as module
+from marsys_dashboard.models import Proposal
 from marsys_dashboard.needs_watch import NeedsWatch
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
@@ -30,7 +31,7 @@ class Page:
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch):
+def quick(monkeypatch, transactional_db):
     monkeypatch.setattr(module, "BEAT", 0.01)
 
 
@@ -55,6 +56,21 @@ async def test_a_page_is_told_at_once_and_whenever_the_number_changes(manager):
     watch.leave(page)
     watch.leave(late)
     assert page.counts == [0, 1, 0]
+
+
+async def test_changes_that_wait_for_approval_count_and_other_ones_are_told(manager):
+    watch, page = NeedsWatch(), Page()
+    watch.join(page)
+    await page.hears(0)
+    first = await Proposal.objects.acreate(store="default", session_id="a", seq=1, change=b"")
+    await page.hears(1)
+    seen = watch.proposals
+    await first.adelete()
+    await page.hears(0)
+    await Proposal.objects.acreate(store="default", session_id="b", seq=1, change=b"")
+    await page.hears(1)
+    watch.leave(page)
+    assert watch.proposals != seen
 
 
 async def test_nothing_is_asked_while_nobody_looks(manager, monkeypatch):

@@ -26,6 +26,7 @@ PAGES = (
     "/sessions/?sort=nonsense",
     "/sessions/default/s/",
     "/sessions/default/nowhere/",
+    "/sessions/default/s/changes/",
     "/nowhere/",
     *(
         f"/sessions/default/s/{verb}/"
@@ -132,6 +133,7 @@ def test_every_address_of_the_dashboard_is_guarded_or_meant_to_be_open():
         "activity", "activity-csv", "activity-jsonl", "activity-sealed",
         "tokens", "revoke-token", "api-reference",
         "state-json", "visualization-json", "event-json", "session-bundle", "share", "withdraw",
+        "proposals", "proposal", "proposal-json",
     }  # fmt: skip
     named = {pattern.name for pattern in get_resolver().url_patterns if getattr(pattern, "name", None)}
     assert named <= opened | guarded
