@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -61,81 +62,79 @@ class ShareForm(forms.Form):
 async def share(request: HttpRequest, store: str, session_id: str) -> HttpResponse:
     if not answer_links.lasting():
         raise Http404("STATE_ANSWER_LINK_HOURS is 0: there are no links for answering here.")
-    sent = request.POST if request.method == "POST" else request.GET
-    head, question = await _open_question(store, session_id, sent.get("question", "")[:128])
-    form = ShareForm(request.POST if request.method == "POST" else None)
+    sharing = await _open(request, store, session_id)
     if request.method != "POST":
-        return await _dialog(request, store, head, question, form)
-    if not form.is_valid():
-        return await _refuse(request, store, head, question, form, first_error(form))
-    given = form.cleaned_data
+        return await sharing.show()
+    if not sharing.form.is_valid():
+        return await sharing.refuse(first_error(sharing.form))
     try:
-        link = await answer_links.share(
-            store, head, question, request.user, to=given["to"], seconds=given["lasts"]
-        )
+        link = await sharing.done()
     except InvalidValue as error:
-        return await _refuse(request, store, head, question, form, str(error))
-    return await _show_link(request, store, head, link)
+        return await sharing.refuse(str(error))
+    return await sharing.tell(link)
 
 
-async def _open_question(store: str, session_id: str, question_id: str) -> tuple[Head, Question]:
+@dataclass
+class Sharing:
+    """One request about a link for one question."""
+
+    request: HttpRequest
+    store: str
+    head: Head
+    question: Question
+    form: ShareForm
+
+    async def done(self) -> AnswerLink:
+        given = self.form.cleaned_data
+        return await answer_links.share(
+            self.store, self.head, self.question, self.request.user, to=given["to"], seconds=given["lasts"]
+        )
+
+    async def show(self, problem: str = "") -> HttpResponse:
+        context = self._context(
+            title="Share a link for answering",
+            question=self.question,
+            prompt=as_text(self.question.prompt, SHOWN),
+            form=self.form,
+            links=await answer_links.given_out(self.store, self.head.session_id, self.question),
+            problem=problem,
+        )
+        template = "links/_share.html" if FRAGMENT in self.request.headers else "links/share.html"
+        return await page(self.request, template, context, status=400 if problem else 200)
+
+    async def refuse(self, problem: str) -> HttpResponse:
+        if wants_json(self.request):
+            return JsonResponse({"ok": False, "error": problem}, status=400)
+        return await self.show(problem)
+
+    async def tell(self, link: AnswerLink) -> HttpResponse:
+        """Once: the address is kept nowhere."""
+        token = answer_links.token_of(link)
+        address = self.request.build_absolute_uri(reverse("answer-by-link", args=[token]))
+        context = self._context(title="The link for answering", link=link, address=address)
+        if not wants_json(self.request):
+            return await page(self.request, "links/shared.html", context)
+        dialog = render_to_string("links/_shared.html", context)
+        response = JsonResponse(
+            {"ok": True, "message": "The link is shared.", "link": address, "dialog": dialog}
+        )
+        add_never_cache_headers(response)
+        return response
+
+    def _context(self, **more: Any) -> dict[str, Any]:
+        return {"section": "needs", "store": self.store, "head": self.head, **more}
+
+
+async def _open(request: HttpRequest, store: str, session_id: str) -> Sharing:
     """Raises QuestionNotFound, QuestionAnswered; TransitionError where the session takes no answers."""
+    sent = request.POST if request.method == "POST" else request.GET
     of_store = manager(store)
     head = await of_store.get_head(session_id)
     refuse_if_not_taken(head, "answer")
     document = await of_store.log.document(session_id)
-    return head, Question.from_document(open_question(document, question_id))
-
-
-async def _dialog(
-    request: HttpRequest,
-    store: str,
-    head: Head,
-    question: Question,
-    form: ShareForm,
-    problem: str = "",
-    status: int = 200,
-) -> HttpResponse:
-    context = {
-        "section": "needs",
-        "store": store,
-        "head": head,
-        "title": "Share a link for answering",
-        "question": question,
-        "prompt": as_text(question.prompt, SHOWN),
-        "form": form,
-        "links": await answer_links.given_out(store, head.session_id, question),
-        "problem": problem,
-    }
-    template = "links/_share.html" if FRAGMENT in request.headers else "links/share.html"
-    return await page(request, template, context, status=status)
-
-
-async def _refuse(
-    request: HttpRequest, store: str, head: Head, question: Question, form: ShareForm, problem: str
-) -> HttpResponse:
-    if wants_json(request):
-        return JsonResponse({"ok": False, "error": problem}, status=400)
-    return await _dialog(request, store, head, question, form, problem, status=400)
-
-
-async def _show_link(request: HttpRequest, store: str, head: Head, link: AnswerLink) -> HttpResponse:
-    """Once: the address is kept nowhere."""
-    address = request.build_absolute_uri(reverse("answer-by-link", args=[answer_links.token_of(link)]))
-    context = {
-        "section": "needs",
-        "store": store,
-        "head": head,
-        "title": "The link for answering",
-        "link": link,
-        "address": address,
-    }
-    if not wants_json(request):
-        return await page(request, "links/shared.html", context)
-    dialog = render_to_string("links/_shared.html", context)
-    response = JsonResponse({"ok": True, "message": "The link is shared.", "link": address, "dialog": dialog})
-    add_never_cache_headers(response)
-    return response
+    question = Question.from_document(open_question(document, sent.get("question", "")[:128]))
+    form = ShareForm(request.POST if request.method == "POST" else None)
+    return Sharing(request, store, head, question, form)
 
 
 @require_POST
