@@ -104,22 +104,42 @@ async def _behind(asked: Asked, found: QuerySet[ActivityEntry]) -> QuerySet[Acti
     return found.filter(Q(at__lt=last.at) | Q(at=last.at, pk__lt=last.pk))
 
 
+@dataclass(frozen=True)
+class Window:
+    """The entries of one page, the newest first."""
+
+    entries: list[ActivityEntry]
+    next: int
+    """What the page behind it is asked for by; 0 where there is none."""
+    gathered: activity.Gathered
+
+
+async def window(asked: Asked, budget: float) -> Window:
+    """``budget``: seconds that may be spent on reading what is new before."""
+    gathered = await activity.gather(budget)
+    found = await _behind(asked, entries(asked))
+    shown = [entry async for entry in found[: SHOWN + 1]]
+    return Window(shown[:SHOWN], shown[SHOWN - 1].pk if len(shown) > SHOWN else 0, gathered)
+
+
+def values_of(entry: ActivityEntry) -> dict[str, Any]:
+    return {name: show_time(entry.at) if name == "at" else getattr(entry, name) for name in COLUMNS}
+
+
 @require_safe
 @require("view")
 async def activities(request: HttpRequest) -> HttpResponse:
     asked = read_address(request.GET)
     again = FRAGMENT in request.headers
-    gathered = await activity.gather(activity.BUDGET if again else activity.FIRST_BUDGET)
-    found = await _behind(asked, entries(asked))
-    shown = [entry async for entry in found[: SHOWN + 1]]
+    shown = await window(asked, activity.BUDGET if again else activity.FIRST_BUDGET)
     context = {
         "section": "activity",
         "asked": asked,
-        "entries": shown[:SHOWN],
-        "next": asked.href(before=shown[SHOWN - 1].pk) if len(shown) > SHOWN else "",
+        "entries": shown.entries,
+        "next": asked.href(before=shown.next) if shown.next else "",
         "first": asked.href() if asked.before else "",
         "pills": [(name, value, asked.href(**{name: ""})) for name, value in asked.values.items()],
-        "gathered": gathered,
+        "gathered": shown.gathered,
         "verbs": activity.ALL_VERBS,
         "stores": store_names(),
         "export": asked.href(),
@@ -146,7 +166,7 @@ async def export(request: HttpRequest, form: str) -> HttpResponse:
 
 async def _values(found: QuerySet[ActivityEntry]) -> Values:
     async for entry in found.aiterator(chunk_size=500):
-        yield {name: show_time(entry.at) if name == "at" else getattr(entry, name) for name in COLUMNS}
+        yield values_of(entry)
 
 
 async def _json_lines(values: Values) -> AsyncIterator[str]:

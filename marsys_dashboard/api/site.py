@@ -19,7 +19,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 
-from marsys_dashboard.api import acts, events, sessions
+from marsys_dashboard.api import acts, contents, events, records, sessions
 from marsys_dashboard.api.callers import AccessTokenAuth, CookieAuth
 from marsys_dashboard.api.schemas import Problem
 from marsys_dashboard.failures import answer_error, bad_request, problem, status_of
@@ -73,8 +73,10 @@ api = Api(
     renderer=Renderer(),
 )
 api.add_router("", sessions.router)
-api.add_router("", events.router)
 api.add_router("", acts.router)
+api.add_router("", events.router)
+api.add_router("", contents.router)
+api.add_router("", records.router)
 
 
 @api.get("openapi.json", include_in_schema=False, url_name="schema")

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, Page, expect
 
+from marsys_dashboard.tokens import PATTERN
 from state_core.manager import StateManager
 from tests.e2e.conftest import COOKIE, Complaints, Server, on_the_loop
 from tests.e2e.pages import act, dialog, violations
@@ -36,6 +37,8 @@ PAGES = {
     "views": "/sessions/views/",
     "activity": "/activity/",
     "overview": "/overview/",
+    "access tokens": "/access-tokens/",
+    "API reference": "/api-reference/",
     "missing": "/sessions/default/there-is-none/",
 }
 
@@ -85,6 +88,16 @@ async def test_no_page_has_a_violation(visitor: Page, server: Server, scheme: st
             await expect(visitor.locator("#graph[data-seq]")).to_have_count(1)
         found[name] = await violations(visitor)
     assert {name: lines for name, lines in found.items() if lines} == {}
+
+
+async def test_an_access_token_that_was_just_made_is_copied(visitor: Page, server: Server) -> None:
+    await visitor.goto(f"{server.url}/access-tokens/")
+    await visitor.get_by_label("Name").fill("nightly")
+    await visitor.get_by_role("button", name="Make token").click()
+    await expect(visitor.get_by_label("Copy it now")).to_have_value(PATTERN)
+    assert await violations(visitor) == []
+    await visitor.get_by_role("button", name="Copy").click()
+    await expect(visitor.get_by_text("The token is copied.")).to_be_visible()
 
 
 async def test_neither_dialogs_nor_the_palette_have_a_violation(visitor: Page, server: Server) -> None:
