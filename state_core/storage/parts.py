@@ -21,6 +21,13 @@ NOT_ENDED = frozenset(SessionStatus) - ENDED
 AT_REST = frozenset(SessionStatus) - HELD
 COUNTED = frozenset({"steps", "state_bytes"})
 """What appends change, and heads are sorted by."""
+SELECTIVE = frozenset(
+    {
+        *("text", "tag", "agent", "owner", "error", "origin", "questions", "lease_expired"),
+        *("min_duration", "max_duration"),
+    }
+)
+"""Filters that leave few, as a rule: to sort these is less than to look for them in the order of all."""
 
 
 class Kind(StrEnum):
@@ -54,12 +61,8 @@ class Part:
 def has_parts(query: HeadQuery) -> bool:
     if query.sort_field == "duration":
         return True
-    return query.sort_field in COUNTED and not _are_few(query)
-
-
-def _are_few(query: HeadQuery) -> bool:
-    """An index finds those that it asks for: they are sorted, rather than found in the order of all."""
-    return bool(query.questions or query.lease_expired or query.origin or query.agent)
+    few = any(getattr(query, name) not in ("", False, None) for name in SELECTIVE)
+    return query.sort_field in COUNTED and not few
 
 
 def parts_of(query: HeadQuery) -> Iterator[Part]:
