@@ -14,20 +14,17 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import connections, transaction
-from django.db.models import Count, F, Q, QuerySet, Subquery, Sum
+from django.db.models import Count, F, Sum
 
 from state_core.events import EventRecord
 from state_core.exceptions import (
     CheckpointNotFound,
     ConfigurationError,
     InvalidId,
-    LeaseHeld,
-    LeaseLost,
-    SessionNotFound,
 )
 from state_core.heads import CheckpointChange, HeadChange
 from state_core.records import Checkpoint, Head, Lease, check_id
-from state_core.storage import configuration, headquery, parts, rewriting, schema
+from state_core.storage import configuration, headquery, leasing, logquery, parts, rewriting, schema
 from state_core.storage.appending import RowAppend, append_by_orm
 from state_core.storage.base import (
     Append,
@@ -39,20 +36,16 @@ from state_core.storage.base import (
     StorageBackend,
     Usage,
 )
-from state_core.storage.clock import FREE, LASTS, seconds_from_now
 from state_core.storage.connecting import address, prepare_django
 from state_core.storage.deleting import delete_session, give_back, tidy
 from state_core.storage.failures import translated
 from state_core.storage.fetching import fetched
 from state_core.storage.rows import (
     CHECKPOINT_COLUMNS,
-    EVENT_COLUMNS,
     HEAD_COLUMNS,
-    HEADER_COLUMNS,
     readable,
     to_checkpoint,
     to_head,
-    to_record,
 )
 from state_core.storage.threads import ConnectionThreads
 from state_core.storage.wakeups import Notifier, file_changes, notifications
@@ -228,17 +221,19 @@ class DatabaseStorageBackend(StorageBackend):
         await self._run(write)
 
     async def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
-        return await self._read(lambda connection, tables: _events(connection, tables, session_id, query))
+        return await self._read(
+            lambda connection, tables: logquery.events(connection, tables, session_id, query)
+        )
 
     async def news(self, session_id: str, *, after: int, limit: int) -> tuple[Head, list[EventRecord]]:
         check_id(session_id)
 
         def read(connection: Any, tables: Tables) -> tuple[Head, list[EventRecord]]:
-            head = to_head(_head_row(connection, tables, session_id))
+            head = headquery.head_of(tables.session.objects.using(connection.alias), session_id)
             if head.last_seq <= after:
                 return head, []
             query = EventQuery(after=after, before=head.last_seq + 1, limit=limit, bodies=False)
-            return head, _events(connection, tables, session_id, query)
+            return head, logquery.events(connection, tables, session_id, query)
 
         return await self._read(read)
 
@@ -246,7 +241,11 @@ class DatabaseStorageBackend(StorageBackend):
 
     async def head(self, session_id: str) -> Head:
         check_id(session_id)
-        return await self._read(lambda connection, tables: to_head(_head_row(connection, tables, session_id)))
+        return await self._read(
+            lambda connection, tables: headquery.head_of(
+                tables.session.objects.using(connection.alias), session_id
+            )
+        )
 
     async def heads(self, query: HeadQuery) -> list[Head]:
         def read(connection: Any, tables: Tables) -> list[Head]:
@@ -352,43 +351,21 @@ class DatabaseStorageBackend(StorageBackend):
 
     async def acquire(self, session_id: str, owner: str, ttl: float) -> Lease:
         check_id(session_id)
-
-        def write(connection: Any, tables: Tables) -> Lease:
-            with transaction.atomic(using=connection.alias):
-                heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
-                values = {"owner": owner, "fence": F("fence") + 1, "lease_expires_at": seconds_from_now(ttl)}
-                taken = heads.filter(FREE | Q(owner=owner)).update(**values)
-                head = to_head(_head_row(connection, tables, session_id))
-            if not taken:
-                raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
-            return _lease(head)
-
-        return await self._run(write)
+        return await self._run(
+            lambda connection, tables: leasing.acquire(tables, connection.alias, session_id, owner, ttl)
+        )
 
     async def renew(self, session_id: str, fence: int, ttl: float) -> Lease:
         check_id(session_id)
-
-        def write(connection: Any, tables: Tables) -> Lease:
-            with transaction.atomic(using=connection.alias):
-                heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
-                lasting = heads.filter(LASTS, fence=fence)
-                renewed = lasting.update(lease_expires_at=seconds_from_now(ttl))
-                head = to_head(_head_row(connection, tables, session_id))
-            if not renewed:
-                raise LeaseLost(session_id)
-            return _lease(head)
-
-        return await self._run(write)
+        return await self._run(
+            lambda connection, tables: leasing.renew(tables, connection.alias, session_id, fence, ttl)
+        )
 
     async def release(self, session_id: str, fence: int) -> None:
-        if not _is_id(session_id):
-            return
-
-        def write(connection: Any, tables: Tables) -> None:
-            heads = tables.session.objects.using(connection.alias)
-            heads.filter(session_id=session_id, fence=fence).update(owner="", lease_expires_at=None)
-
-        await self._run(write)
+        if _is_id(session_id):
+            await self._run(
+                lambda connection, tables: leasing.release(tables, connection.alias, session_id, fence)
+            )
 
     async def delete(self, session_id: str) -> None:
         check_id(session_id)
@@ -428,36 +405,6 @@ class DatabaseStorageBackend(StorageBackend):
         await asyncio.to_thread(self._notifier.close)
 
 
-def _events(connection: Any, tables: Tables, session_id: str, query: EventQuery) -> list[EventRecord]:
-    found = events_found(tables.event.objects.using(connection.alias), tables, session_id, query)
-    rows = fetched(connection, found, EVENT_COLUMNS if query.bodies else HEADER_COLUMNS)
-    return [to_record(session_id, row) for row in rows]
-
-
-def events_found(events: QuerySet[Any], tables: Tables, session_id: str, query: EventQuery) -> QuerySet[Any]:
-    found = events.filter(_event_condition(tables, session_id, query))
-    return found.order_by("-seq" if query.newest_first else "seq")[: query.limit]
-
-
-def _event_condition(tables: Tables, session_id: str, query: EventQuery) -> Q:
-    # Asked for by themselves, not joined: only so does PostgreSQL read in the index's order. Joined, it sorts
-    # all that is left of the log for each page of it.
-    own = tables.session.objects.filter(session_id=session_id)
-    # What lies before the log's beginning is about to go.
-    condition = Q(
-        session=Subquery(own.values("pk")),
-        seq__gt=query.after,
-        seq__gte=Subquery(own.values("first_seq")),
-    )
-    if query.before is not None:
-        condition &= Q(seq__lt=query.before)
-    if query.kinds is not None:
-        condition &= Q(kind__in=query.kinds)
-    if query.branch_id is not None:
-        condition &= Q(branch_id=query.branch_id)
-    return condition
-
-
 def _dialect(connection: Any) -> Any:
     """The module that appends in this database's own words, or None."""
     if connection.vendor == "postgresql":
@@ -469,19 +416,6 @@ def _dialect(connection: Any) -> Any:
 
         return sqlite
     return None
-
-
-def _head_row(connection: Any, tables: Tables, session_id: str) -> Sequence[Any]:
-    heads = tables.session.objects.using(connection.alias).filter(session_id=session_id)
-    row: Sequence[Any] | None = heads.values_list(*HEAD_COLUMNS).first()
-    if row is None:
-        raise SessionNotFound(session_id)
-    return row
-
-
-def _lease(head: Head) -> Lease:
-    assert head.lease_expires_at is not None  # noqa: S101
-    return Lease(head.session_id, head.owner, head.fence, head.lease_expires_at)
 
 
 def _is_id(value: str) -> bool:

@@ -10,17 +10,26 @@ from typing import Any
 from django.db.models import Count, F, FloatField, Func, Q, QuerySet, Value
 from django.db.models.functions import Now, StrIndex
 
+from state_core.exceptions import SessionNotFound
 from state_core.fields import HasName, Microseconds, Unindexed
 from state_core.names import needle
-from state_core.records import HELD, utc_now
+from state_core.records import HELD, Head, utc_now
 from state_core.storage import parts
 from state_core.storage.base import HeadQuery
 from state_core.storage.parts import Kind, Part
-from state_core.storage.rows import minute_of
+from state_core.storage.rows import HEAD_COLUMNS, minute_of, to_head
 
 NULLABLE = frozenset({"started_at"})
 MINUTES = {"updated_at": "updated_minute"}
 """What is sorted by → the column that is in its index."""
+
+
+def head_of(heads: QuerySet[Any], session_id: str) -> Head:
+    """Raises SessionNotFound."""
+    row = heads.filter(session_id=session_id).values_list(*HEAD_COLUMNS).first()
+    if row is None:
+        raise SessionNotFound(session_id)
+    return to_head(row)
 
 
 def pages(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:

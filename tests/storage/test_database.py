@@ -24,7 +24,7 @@ from state_core.exceptions import (
     SessionNotFound,
     StorageUnavailable,
 )
-from state_core.storage import database, headquery, migrate
+from state_core.storage import database, headquery, logquery, migrate
 from state_core.storage.base import EventQuery
 from state_core.testing import (
     AppendContract,
@@ -513,8 +513,7 @@ async def test_postgresql_reads_a_page_of_a_long_log_without_sorting_the_rest_of
         with connection.cursor() as cursor:
             cursor.execute(EVENTS)
             cursor.execute("ANALYZE marsys_state_event")
-        events = tables.event.objects.using(connection.alias)
-        return database.events_found(events, tables, "s", query).explain()
+        return logquery.events_found(tables, connection.alias, "s", query).explain()
 
     plan = await store._run(explain)
     assert "marsys_state_event_uq" in plan
