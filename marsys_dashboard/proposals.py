@@ -190,17 +190,23 @@ async def _settle(of_store: StateManager, proposal: Proposal, head: Head | None)
         return
     if head is None:
         await _decide(proposal, Decision.GONE, "")
-    elif approver := await _approver(of_store, proposal, head):
-        await _decide(proposal, Decision.APPROVED, approver)
-    elif proposal.decided_at and timezone.now() - proposal.decided_at > CLAIM:
+    elif proposal.decision != Decision.APPROVING or proposal.decided_at is None:
+        return
+    elif await _was_approved(of_store, proposal, head):
+        await _decide(proposal, Decision.APPROVED, proposal.decided_by)
+    elif timezone.now() - proposal.decided_at > CLAIM:
         await _release(proposal)
 
 
-async def _approver(of_store: StateManager, proposal: Proposal, head: Head) -> str:
-    """Who had the session resumed with this change, or ""."""
-    events = await _since(of_store, proposal, head, 1)
-    is_it = [e for e in events if str(e.data.get("reason", "")).startswith(_approval(proposal, e.actor))]
-    return is_it[0].actor if is_it and is_it[0].kind == EventKind.RESUME_REQUESTED else ""
+async def _was_approved(of_store: StateManager, proposal: Proposal, head: Head) -> bool:
+    """Has who is approving it had the session resumed with it?"""
+    approval = _approval(proposal, proposal.decided_by)
+    return any(
+        event.kind == EventKind.RESUME_REQUESTED
+        and event.actor == proposal.decided_by
+        and str(event.data.get("reason", "")).startswith(approval)
+        for event in await _since(of_store, proposal, head, 1)
+    )
 
 
 async def _since(of_store: StateManager, proposal: Proposal, head: Head, most: int) -> Iterable[Header]:

@@ -295,3 +295,15 @@ async def _facts(manager: StateManager) -> list[tuple[str, str, dict[str, Any]]]
         (event.kind, event.status, {name: event.data[name] for name in event.data if name != "id"})
         for event in events
     ]
+
+
+@pytest.mark.parametrize("change", [{"context": {"n": 2}}, {"edited": {}}])
+def test_where_changes_of_a_context_are_approved_a_program_makes_none(
+    anas: Client, session, settings, change
+):
+    settings.REVIEW_EDITS = True
+    seq = session.sync.pause_execution("s").seq
+    told = do(anas, "resume", {**change, "expected_seq": seq})
+    assert told.status_code == 409
+    assert "ask for approval in its Resume dialog" in told.json()["detail"]
+    assert session.sync.get_session_state("s").status == "paused"
