@@ -30,8 +30,7 @@ PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Char
 <link rel="stylesheet" href="/static/css/base.css">
 <link rel="stylesheet" href="/static/css/components.css">
 <link rel="stylesheet" href="/static/css/charts.css">
-<link rel="stylesheet" id="plotly.js-style-global" class="no-inline-styles"
-  href="/static/vendor/plotly/plotly.css">
+<link rel="stylesheet" href="/static/vendor/plotly/plotly.css">
 <script src="/static/js/theme.js"></script>
 <script type="module" src="/static/js/charts/main.js"></script></head>
 <body><main id="main">

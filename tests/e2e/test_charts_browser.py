@@ -81,7 +81,8 @@ def test_an_open_join_says_whom_it_waits_for(charts: Charts) -> None:
 def test_page_is_painted_before_the_library_is_asked_for(charts: Charts) -> None:
     paint, asked = charts.page.evaluate(
         """[performance.getEntriesByName('first-paint')[0].startTime,
-        performance.getEntriesByType('resource').find((entry) => entry.name.includes('plotly-')).startTime]"""
+        performance.getEntriesByType('resource')
+          .find(({ name }) => name.endsWith('plotly.min.js')).startTime]"""
     )
     assert asked >= paint or asked > charts.page.evaluate(
         "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"

@@ -117,7 +117,7 @@ async def test_charts_that_a_cut_line_kept_away_come_when_it_is_back(
 
     async with manager.session("kept-away") as session:
         await session.open_branch("work")
-    await page.route("**/plotly-basic.min.js", never_arrives, times=1)
+    await page.route("**/plotly.min.js", never_arrives, times=1)
     await page.goto(f"{line.url}/sessions/default/kept-away/", wait_until="domcontentloaded")
     badge = page.locator("#live-badge")
     await expect(badge).to_have_attribute("data-state", "live")
