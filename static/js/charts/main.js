@@ -100,11 +100,12 @@ class Charts {
     const [Plotly] = await Promise.all([loadPlotly(this.host.dataset.plotlyUrl), this.fetch()]);
     // The answer was for an event that nobody looks at any more.
     while (!this.state.model) await this.fetch();
+    await nextTask(); // what was fetched has just been taken apart
     this.wanted = false;
     this.sayEmpty();
     this.graph.take(this.state, Plotly);
     this.graph.draw();
-    await new Promise((resolve) => setTimeout(resolve, 0));
+    await nextTask();
     this.Plotly = Plotly;
     this.timeline.take(this.state, Plotly);
     this.timeline.draw();
@@ -335,6 +336,7 @@ async function begin(charts, tries = 1) {
 }
 
 const isOnline = () => document.getElementById("live-badge")?.dataset.state !== "offline";
+const nextTask = () => pause(0);
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 function online() {

@@ -93,6 +93,22 @@ export function stepEnd(step, model) {
   return Math.max(step.start, step.end ?? openEnd(model));
 }
 
+// When each step began and ended: numbers, since all are gone through at each drawing.
+export function stepTimes(model) {
+  let steps = 0;
+  for (const branch of model.branches.values()) steps += branch.steps.size;
+  const [starts, ends] = [new Float64Array(steps), new Float64Array(steps)];
+  let i = 0;
+  for (const branch of model.branches.values()) {
+    for (const step of branch.steps.values()) {
+      starts[i] = step.start;
+      ends[i] = stepEnd(step, model);
+      i += 1;
+    }
+  }
+  return { starts, ends };
+}
+
 export function runningStep(branch) {
   let found = null;
   for (const step of branch.steps.values()) if (step.status === "running") found = step;

@@ -7,37 +7,36 @@ const SHORTEST_GAP = 30000;
 const SHORTEST = 10; // ms that an axis shows
 export const TICK_DISTANCE = 80;
 
-// `spans`: [start, end] in ms. Returns a scale with to(ms) → u and from(u) → ms.
-export function makeScale(spans, start, end, folded) {
-  const gaps = idleGaps(spans, start, end);
+// `starts`, `ends`: Float64Arrays of when each of the same things began and ended, in ms, in any order; they are
+// sorted here. Returns a scale with to(ms) → u and from(u) → ms.
+export function makeScale(starts, ends, start, end, folded) {
+  const gaps = idleGaps(starts.sort(), ends.sort(), start, end);
   return new Scale(start, Math.max(end, start + SHORTEST), folded ? gaps : [], gaps.length > 0);
 }
 
-function idleGaps(spans, start, end) {
-  const busy = merge(spans);
-  const total = busy.reduce((sum, [from, to]) => sum + to - from, 0);
-  const kept = 2 ** Math.round(Math.log2(Math.max(2000, total * 0.04)));
+// When nothing was going on for long. Of tens of thousands of spans, as often as the picture is drawn: so it goes
+// through beginnings and ends as numbers, each sorted by themselves.
+function idleGaps(starts, ends, start, end) {
+  const kept = 2 ** Math.round(Math.log2(Math.max(2000, busyTime(starts, ends) * 0.04)));
+  const least = Math.max(SHORTEST_GAP, 4 * kept);
   const gaps = [];
   let at = start;
-  for (const [from, to] of [...busy, [end, end]]) {
-    if (from - at > Math.max(SHORTEST_GAP, 4 * kept)) gaps.push({ from: at, to: from, kept });
-    at = Math.max(at, to);
+  for (let i = 0; i <= starts.length; i += 1) {
+    const next = i < starts.length ? starts[i] : end;
+    if (next - at > least) gaps.push({ from: at, to: next, kept });
+    if (i < starts.length) at = Math.max(at, ends[i]);
   }
   return gaps;
 }
 
-// When anything was going on, in order. Of tens of thousands of spans, as often as the picture is drawn: so
-// beginnings and ends are sorted as numbers, each by themselves.
-function merge(spans) {
-  const starts = Float64Array.from(spans, ([start]) => start).sort();
-  const ends = Float64Array.from(spans, ([, end]) => end).sort();
-  const merged = [];
+// How long anything was going on.
+function busyTime(starts, ends) {
+  let total = 0;
   for (let i = 0; i < starts.length; i += 1) {
-    const haveAllEnded = !i || ends[i - 1] < starts[i]; // those that began before
-    if (haveAllEnded) merged.push([starts[i], ends[i]]);
-    merged.at(-1)[1] = ends[i];
+    // Where those that began before have not all ended, it was busy until then anyway.
+    total += ends[i] - (i ? Math.max(starts[i], ends[i - 1]) : starts[i]);
   }
-  return merged;
+  return total;
 }
 
 class Scale {

@@ -4,7 +4,7 @@ import { clock, stamp } from "../clock.js";
 import { barsInSight, failedSigns, stepLines } from "./bars.js";
 import { LaneNames } from "./lanes.js";
 import { markLines, marksInSight, shapesOf, wordsOf } from "./marks.js";
-import { isActive, isHeld, isRunning, look, openEnd, runningStep, stepEnd } from "./model.js";
+import { isActive, isHeld, isRunning, look, openEnd, runningStep, stepEnd, stepTimes } from "./model.js";
 import { makeScale } from "./scale.js";
 import { Tip } from "./tip.js";
 import { button, checkbox, fillLegend, make, onPress, onSlide, onZoomWheel, toolRow } from "./tools.js";
@@ -108,22 +108,18 @@ export class Timeline {
 
   makeScale() {
     const { model } = this;
-    const spans = [];
+    const { starts, ends } = stepTimes(model);
     let [first, last] = [Infinity, -Infinity];
-    for (const branch of model.branches.values()) {
-      if (branch.opened) first = Math.min(first, branch.opened);
-      for (const step of branch.steps.values()) {
-        const end = stepEnd(step, model);
-        spans.push([step.start, end]);
-        first = Math.min(first, step.start);
-        last = Math.max(last, end);
-      }
+    for (const { opened } of model.branches.values()) if (opened) first = Math.min(first, opened);
+    for (let i = 0; i < starts.length; i += 1) {
+      first = Math.min(first, starts[i]);
+      last = Math.max(last, ends[i]);
     }
     if (first === Infinity) [first, last] = [openEnd(model), openEnd(model)];
     for (const { at } of model.checkpoints) last = Math.max(last, at);
     if (isRunning(model)) last = Math.max(last, openEnd(model));
     this.end = last;
-    return makeScale(spans, first, last, this.foldSwitch.input.checked);
+    return makeScale(starts, ends, first, last, this.foldSwitch.input.checked);
   }
 
   get range() {
