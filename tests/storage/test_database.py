@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -40,8 +41,9 @@ from state_core.testing import (
     until,
 )
 from tests.postgres import PostgresServer
-from tests.storage.test_processes import ENVIRONMENT, ROOT
 
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
 PASSWORD = "s3cret&käse"
 
 
@@ -436,6 +438,29 @@ def copy_heads(cursor, tables):
     cursor.execute(COPIES.format(columns=", ".join(columns)))
 
 
+@pytest.fixture(scope="module")
+def crowded_postgres_url(postgres_server, django_db_blocker):
+    """Of a database with 5,001 sessions, which are only looked at."""
+    url = postgres_server.new_database("crowded")
+    with django_db_blocker.unblock():
+        asyncio.run(_crowd(url))
+        yield url
+    postgres_server.drop_database("crowded")
+
+
+async def _crowd(url):
+    store = DatabaseStorageBackend(url)
+    await create(store, "s")
+
+    def copy(connection, tables):
+        with connection.cursor() as cursor:
+            copy_heads(cursor, tables)
+            cursor.execute("VACUUM ANALYZE marsys_state_session")
+
+    await store._run(copy)
+    await store.close()
+
+
 @pytest.mark.parametrize(
     ("query", "index"),
     [
@@ -455,18 +480,12 @@ def copy_heads(cursor, tables):
         (HeadQuery(agent="Agent 7"), "marsys_state_worked"),
     ],
 )
-async def test_postgresql_finds_heads_by_index(opened, postgres_url, query, index):
-    store = opened(postgres_url)
-    await create(store, "s")
-
+async def test_postgresql_finds_heads_by_index(opened, crowded_postgres_url, query, index):
     def explain(connection, tables):
-        with connection.cursor() as cursor:
-            copy_heads(cursor, tables)
-            cursor.execute("ANALYZE marsys_state_session")
         pages = headquery.pages(tables.session.objects.using(connection.alias), query)
         return pages[0].explain()
 
-    assert index in await store._run(explain)
+    assert index in await opened(crowded_postgres_url)._run(explain)
 
 
 @pytest.mark.parametrize("sort", ["steps", "-steps", "state_bytes", "-state_bytes"])
@@ -480,17 +499,11 @@ async def test_sqlite_reads_what_is_at_rest_in_the_order_of_an_index(opened, tmp
     assert "TEMP B-TREE" not in plan
 
 
-async def test_postgresql_counts_all_sessions_in_the_smallest_of_their_indexes(opened, postgres_url):
-    store = opened(postgres_url)
-    await create(store, "s")
-
+async def test_postgresql_counts_all_sessions_in_the_smallest_of_their_indexes(opened, crowded_postgres_url):
     def explain(connection, tables):
-        with connection.cursor() as cursor:
-            copy_heads(cursor, tables)
-            cursor.execute("VACUUM ANALYZE marsys_state_session")
         return headquery.status_counts(tables.session.objects.using(connection.alias), HeadQuery()).explain()
 
-    assert "Index Only Scan using marsys_state_counted" in await store._run(explain)
+    assert "Index Only Scan using marsys_state_counted" in await opened(crowded_postgres_url)._run(explain)
 
 
 EVENTS = """

@@ -41,6 +41,7 @@ from state_core.storage.redis import RedisStorageBackend
 from state_core.testing import LONG, create, message, numbers, record, start, until
 from tests.proxy import Manners, proxy_to
 from tests.redis_server import RedisServer
+from tests.storage.worker import appended_by
 
 SECRET = "s3cret-Pa55word"
 
@@ -343,31 +344,13 @@ def test_an_expire_time_that_is_none_is_refused(expire_time):
 # Processes, threads, loops
 
 
-PROCESS = """
-import asyncio, sys
-from state_core.storage.redis import RedisStorageBackend
-from state_core.events import EventRecord
-
-async def main(url, prefix, name):
-    store = RedisStorageBackend(url=url, key_prefix=prefix)
-    for number in range(150):
-        body = f"{name}/{number}".encode()
-        await store.append("s", [EventRecord(kind="message.added", body=body, encoding="j1")])
-    await store.close()
-
-asyncio.run(main(*sys.argv[1:]))
-"""
-
-
 async def test_eight_processes_append_to_one_session_without_a_gap(redis_store, redis_server, redis_prefix):
     await create(redis_store, "s")
-    command = [sys.executable, "-W", "error", "-c", PROCESS, redis_server.url, redis_prefix]
-    processes = [await asyncio.create_subprocess_exec(*command, str(n)) for n in range(8)]
-    assert [await process.wait() for process in processes] == [0] * 8
+    pids = await asyncio.to_thread(appended_by, 8, 150, redis_server.url, redis_prefix)
     events = await redis_store.read_events("s", after=1)
     assert [event.seq for event in events] == list(range(2, 1202))
     of_each = [
-        [int(body.split("/")[1]) for body in _bodies(events) if body.startswith(f"{n}/")] for n in range(8)
+        [int(body.split(":")[1]) for body in _bodies(events) if body.startswith(f"{pid}:")] for pid in pids
     ]
     assert of_each == [list(range(150))] * 8
 
