@@ -1,5 +1,5 @@
 """Which worker runs what, where there are more than two: browsers from the beginning and two at a time,
-everything else beside them."""
+everything else beside them. What takes long goes first, so that no worker is left with it at the end."""
 
 from __future__ import annotations
 
@@ -9,9 +9,31 @@ from xdist.workermanage import WorkerController
 BROWSERS = 2
 """As many at once as a machine of two cores can drive without keeping a page waiting."""
 
+LONG = {
+    "tests/e2e/test_main_job.py": 150,
+    "tests/e2e/test_travel.py": 60,
+    "tests/promises/test_damage.py": 50,
+    "tests/promises/test_kills.py": 45,
+    "tests/e2e/test_accessibility.py": 40,
+    "tests/e2e/test_adapters_live.py": 40,
+    "tests/adapters/test_marsys.py": 40,
+    "tests/packaging/test_run.py": 40,
+    "tests/promises/test_rewriting.py": 30,
+    "tests/adapters/langgraph/test_growth.py": 30,
+    "tests/benchmarks/test_bench_ui_runs.py": 24,
+    "tests/orchestra/test_hand_over.py": 20,
+    "tests/orchestra/test_crashing.py": 20,
+    "tests/e2e/across_stores/test_overview.py": 20,
+    "tests/e2e/test_copied_links.py": 14,
+    "tests/e2e/test_langgraph.py": 14,
+}
+"""Seconds, about, that files take whose tests are few; the others are taken by how many tests they have."""
+SECONDS_BY_BROWSER = 2.0
+SECONDS = 0.1
+
 
 def drives_a_browser(file: str) -> bool:
-    return "/e2e/" in file
+    return "/e2e/" in file or file.endswith("/test_bench_ui_runs.py")
 
 
 class FewBrowsersAtOnce(LoadFileScheduling):
@@ -20,10 +42,14 @@ class FewBrowsersAtOnce(LoadFileScheduling):
 
     def _assign_work_unit(self, node: WorkerController) -> None:
         wanted = self._browsers_beside(node) < BROWSERS
-        chosen = next((file for file in self.workqueue if drives_a_browser(file) == wanted), None)
-        if chosen:
-            self.workqueue.move_to_end(chosen, last=False)
+        fitting = [file for file in self.workqueue if drives_a_browser(file) == wanted]
+        chosen = max(fitting or self.workqueue, key=self._seconds)
+        self.workqueue.move_to_end(chosen, last=False)
         super()._assign_work_unit(node)
+
+    def _seconds(self, file: str) -> float:
+        each = SECONDS_BY_BROWSER if drives_a_browser(file) else SECONDS
+        return LONG.get(file, each * len(self.workqueue[file]))
 
     def _browsers_beside(self, node: WorkerController) -> int:
         others = (work for other, work in self.assigned_work.items() if other is not node)
