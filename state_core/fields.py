@@ -109,6 +109,17 @@ class Unindexed(models.Func):
         return self.as_sql(compiler, connection, template="+%(expressions)s", **context)
 
 
+class Rare(models.Func):
+    """A condition that few rows meet. SQLite takes each status to be as frequent as another, and would rather
+    read the whole table than look for four of them."""
+
+    output_field = models.BooleanField()
+    template = "%(expressions)s"
+
+    def as_sqlite(self, compiler: Any, connection: BaseDatabaseWrapper, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="unlikely(%(expressions)s)", **context)
+
+
 class Microseconds(models.Func):
     """From the second moment to the first, exactly, by the database's own functions."""
 

@@ -11,7 +11,7 @@ from django.db.models import Count, F, FloatField, Func, Q, QuerySet, Value
 from django.db.models.functions import Now, StrIndex
 
 from state_core.exceptions import SessionNotFound
-from state_core.fields import HasName, Microseconds, Unindexed
+from state_core.fields import HasName, Microseconds, Rare, Unindexed
 from state_core.names import needle
 from state_core.records import HELD, Head, utc_now
 from state_core.storage import parts
@@ -62,7 +62,7 @@ def _empty_apart(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:
 
 def _part(heads: QuerySet[Any], query: HeadQuery, part: Part) -> QuerySet[Any]:
     condition, field = _PARTS[part.kind](query.sort_field)
-    found: QuerySet[Any] = matching(heads, parts.asked_by_status(query, part)).filter(condition)
+    found = _of_statuses(heads, parts.asked_by_status(query, part), part).filter(condition)
     found = found.alias(micros=Microseconds("ended_at", "started_at"), plain_status=Unindexed("status"))
     compared = parts.compared_statuses(query, part)
     if compared:
@@ -73,6 +73,13 @@ def _part(heads: QuerySet[Any], query: HeadQuery, part: Part) -> QuerySet[Any]:
         found = found.filter(session_id__gt=part.after[1])
     in_order = _columns([field], query, descending=part.descending) if field else []
     return found.order_by(*in_order, "session_id")
+
+
+def _of_statuses(heads: QuerySet[Any], query: HeadQuery, part: Part) -> QuerySet[Any]:
+    if part.kind != Kind.AT_WORK:
+        return matching(heads, query)
+    found: QuerySet[Any] = matching(heads, replace(query, statuses=()))
+    return found.filter(Rare(Q(status__in=_texts(query.statuses))))
 
 
 _PARTS: dict[Kind, Callable[[str], tuple[Q, str]]] = {
