@@ -62,7 +62,8 @@ def _empty_apart(heads: QuerySet[Any], query: HeadQuery) -> list[QuerySet[Any]]:
 
 def _part(heads: QuerySet[Any], query: HeadQuery, part: Part) -> QuerySet[Any]:
     condition, field = _PARTS[part.kind](query.sort_field)
-    found = _of_statuses(heads, parts.asked_by_status(query, part), part).filter(condition)
+    asked = parts.asked_by_status(query, part)
+    found: QuerySet[Any] = _of_statuses(heads, asked, part).filter(condition)
     found = found.alias(micros=Microseconds("ended_at", "started_at"), plain_status=Unindexed("status"))
     compared = parts.compared_statuses(query, part)
     if compared:
