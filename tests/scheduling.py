@@ -12,6 +12,7 @@ BROWSERS = 2
 LONG = {
     "tests/e2e/test_main_job.py": 150,
     "tests/e2e/test_travel.py": 60,
+    "tests/adapters/langgraph/test_kills.py": 60,
     "tests/promises/test_damage.py": 50,
     "tests/promises/test_kills.py": 45,
     "tests/e2e/test_accessibility.py": 40,
