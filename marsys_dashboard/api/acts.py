@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from django import forms
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
-from ninja import Field, Router
+from ninja import Query, Router
 from ninja.errors import HttpError
 
 from marsys_dashboard.acts import ALL, Done, Given, becomes, do, permission_of, title
@@ -87,7 +87,7 @@ async def preview(
     session_id: str,
     verb: str,
     checkpoint: str = "",
-    seq: Annotated[int | None, Field(ge=0)] = None,
+    seq: Annotated[int | None, Query(ge=0)] = None,
 ) -> dict[str, Any]:
     """Nothing is done. `checkpoint`, or `seq` for a fork: where it would go back to, or begin."""
     subject = await subject_of(store, session_id, _action(verb).verb)

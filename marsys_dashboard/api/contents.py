@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import orjson
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
-from ninja import Field, Router
+from ninja import Query, Router
 
 from marsys_dashboard.api.content_schemas import Branches, Messages, State, Step, Steps
 from marsys_dashboard.api.schemas import OF_SESSION
@@ -30,10 +30,10 @@ router = Router(tags=["Contents"])
 LARGEST_STATE = 64_000_000
 """Bytes of a state that is told as a whole."""
 
-At = Annotated[str, Field(description="An event's number, or a checkpoint's id; the present without it.")]
-Before = Annotated[int | None, Field(ge=1, description="Only what began before this event; see `earlier`.")]
-OfBranch = Annotated[str, Field(max_length=128, description="Of this branch alone.")]
-Page = Annotated[int, Field(ge=1, le=50, description="At most so many.")]
+At = Annotated[str, Query(description="An event's number, or a checkpoint's id; the present without it.")]
+Before = Annotated[int | None, Query(ge=1, description="Only what began before this event; see `earlier`.")]
+OfBranch = Annotated[str, Query(max_length=128, description="Of this branch alone.")]
+Page = Annotated[int, Query(ge=1, le=50, description="At most so many.")]
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ async def branches(
     store: str,
     session_id: str,
     at: At = "",
-    after: Annotated[int, Field(ge=0, description="How many to leave out; see `next`.")] = 0,
-    limit: Annotated[int, Field(ge=1, le=1000, description="At most so many.")] = 200,
+    after: Annotated[int, Query(ge=0, description="How many to leave out; see `next`.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 200,
 ) -> dict[str, Any]:
     looked = await _look(request, store, session_id)
     known = looked.outline.document["branches"]
@@ -132,7 +132,7 @@ async def steps(
     session_id: str,
     at: At = "",
     branch: OfBranch = "",
-    active: Annotated[bool, Field(description="Only those under way.")] = False,
+    active: Annotated[bool, Query(description="Only those under way.")] = False,
     before: Before = None,
     limit: Page = 50,
 ) -> dict[str, Any]:
@@ -194,7 +194,7 @@ async def messages(
     session_id: str,
     at: At = "",
     branch: OfBranch = "",
-    agent: Annotated[str, Field(max_length=128, description="Of this agent alone.")] = "",
+    agent: Annotated[str, Query(max_length=128, description="Of this agent alone.")] = "",
     before: Before = None,
     limit: Page = 50,
 ) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 from django.http import HttpRequest
 from django.urls import reverse
-from ninja import Field, Router
+from ninja import Query, Router
 from ninja.errors import HttpError
 
 from marsys_dashboard.api.schemas import OF_SESSION, Events, event_of
@@ -49,11 +49,11 @@ async def events(
     request: HttpRequest,
     store: str,
     session_id: str,
-    after: Annotated[int, Field(ge=0, description="Number of the last event that is known.")] = 0,
-    limit: Annotated[int, Field(ge=1, le=1000, description="At most so many.")] = 200,
-    changes: Annotated[bool, Field(description="With what each event changed.")] = False,
+    after: Annotated[int, Query(ge=0, description="Number of the last event that is known.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 200,
+    changes: Annotated[bool, Query(description="With what each event changed.")] = False,
     wait: Annotated[
-        int, Field(ge=0, le=LONGEST_WAIT, description="Seconds to wait for one, where there is none yet.")
+        int, Query(ge=0, le=LONGEST_WAIT, description="Seconds to wait for one, where there is none yet.")
     ] = 0,
 ) -> dict[str, Any]:
     """To follow a session, ask for `next` with `wait=60` again and again: each event comes once, in order. Of

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import reverse
-from ninja import Field, Query, Router
+from ninja import Query, Router
 
 from marsys_dashboard import activity, activity_views, needs
 from marsys_dashboard.acts import ALL, questions_for
@@ -38,8 +38,8 @@ async def checkpoints(
     request: HttpRequest,
     store: str,
     session_id: str,
-    before: Annotated[int | None, Field(ge=1, description="Only those at events before this one.")] = None,
-    limit: Annotated[int, Field(ge=1, le=500, description="At most so many.")] = 100,
+    before: Annotated[int | None, Query(ge=1, description="Only those at events before this one.")] = None,
+    limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 100,
 ) -> dict[str, Any]:
     of_store = manager(store)
     await of_store.get_head(session_id)

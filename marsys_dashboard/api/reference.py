@@ -9,7 +9,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
@@ -86,7 +86,7 @@ def _content(part: Document) -> Document:
 
 
 def _parameter(each: Document) -> Value:
-    about = each["schema"].get("description", "") or WAYS.get(each["in"], "")
+    about = each.get("description") or each["schema"].get("description") or WAYS[each["in"]]
     return Value(each["name"], _kind(each["schema"]), _marked(about), each.get("required", False))
 
 
@@ -109,15 +109,15 @@ def _name(part: Document) -> str:
 def _marked(text: str) -> SafeString:
     """What stands between backticks is code."""
     parts = enumerate(text.split("`"))
-    return SafeString("").join(
-        format_html("<code>{}</code>" if number % 2 else "{}", part) for number, part in parts
-    )
+    marked = (format_html("<code>{}</code>", part) if number % 2 else part for number, part in parts)
+    return format_html_join("", "{}", ((part,) for part in marked))
 
 
 def _kind(part: Document) -> str:
     """``text``, ``list of Session``, ``object or null``."""
     if "anyOf" in part:
-        return " or ".join(dict.fromkeys(map(_kind, part["anyOf"])))
+        kinds = " or ".join(map(_kind, part["anyOf"])).split(" or ")
+        return " or ".join(dict.fromkeys(kinds))
     if "$ref" in part:
         return _name(part)
     if part.get("type") == "array":

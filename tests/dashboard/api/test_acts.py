@@ -135,6 +135,17 @@ def test_resume_takes_an_edited_context_where_the_session_did_not_move_on(anas: 
     assert session.sync.get_session_state("s").context == {"topic": "moon"}
 
 
+def test_a_changed_context_that_another_person_has_to_approve_is_refused(anas: Client, session, settings):
+    settings.REVIEW_EDITS = True
+    do(anas, "pause")
+    seq = session.sync.get_head("s").last_seq
+    for change in ({"context": {"topic": "moon"}}, {"edited": {}, "expected_seq": seq}):
+        response = do(anas, "resume", change)
+        assert response.status_code == 409
+        assert "another person approves a changed context first" in response.json()["detail"]
+    assert session.sync.get_session_state("s").context == {"topic": "tides"}
+
+
 @pytest.mark.parametrize("verb", ["pause", "resume", "checkpoint", "cancel", "fork"])
 def test_an_act_for_another_state_than_the_present_one_is_refused(anas: Client, session, verb):
     if verb == "resume":

@@ -74,7 +74,7 @@ def test_what_a_person_may_no_longer_do_their_token_may_no_longer(manager):
     assert "bo has no permission to see sessions (state_core.view_session)" in response.json()["detail"]
 
 
-def test_the_use_of_a_token_is_noted_once_a_minute(manager, django_assert_num_queries):
+def test_the_use_of_a_token_is_noted_once_a_minute(manager):
     token = token_of("ana")
     ask(token)
     first = AccessToken.objects.get().last_used_at

@@ -100,7 +100,7 @@ def test_an_error_that_nobody_foresaw_is_logged_and_says_nothing_of_itself(anas:
     assert "RuntimeError: the password is 1234" in caplog.text
 
 
-def test_a_store_that_is_away_is_told_of(anas: Client, use_stores, redis_server):
+def test_a_store_that_is_away_is_told_of(anas: Client, use_stores):
     use_stores(default={"URL": "redis://127.0.0.1:1/0"})
     response = anas.get("/api/v1/sessions")
     assert response.status_code == 503
@@ -121,3 +121,6 @@ def test_the_reference_has_every_operation_and_problem(sign_in):
         assert address in page
     for status in TITLES.keys() - {500}:
         assert f'id="problem-{status}"' in page
+    assert "<code>24h</code>, <code>7d</code>, or a moment" in page
+    assert "An event&#x27;s number, or a checkpoint&#x27;s id" in page
+    assert "or null or null" not in page
