@@ -38,7 +38,7 @@ def confirm(page: Page) -> Locator:
 
 
 AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
-RUN = """async () => (await axe.run(document, { resultTypes: ["violations"] })).violations.flatMap((found) =>
+RUN = """async (options) => (await axe.run(document, options)).violations.flatMap((found) =>
   found.nodes.map((node) => `${found.id}: ${node.target.join(" ")} ${node.html.slice(0, 120)}`))"""
 
 STANDS_STILL = """() => Promise.all(document.getAnimations()
@@ -46,11 +46,17 @@ STANDS_STILL = """() => Promise.all(document.getAnimations()
 """What fades in has less contrast until it is there."""
 
 
-async def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong with the page for people who do not see, hear or point as others do."""
+COLOURS = ("color-contrast", "link-in-text-block")
+"""The rules that can find something in a dark page which its light one does not have."""
+
+
+async def violations(page: Page, *rules: str) -> list[str]:
+    """What axe-core finds wrong with the page for people who do not see, hear or point as others do: by these
+    rules, or by all that it has."""
     await page.evaluate(AXE)
     await page.evaluate(STANDS_STILL)
-    found: list[str] = await page.evaluate(RUN)
+    chosen = {"runOnly": {"type": "rule", "values": rules}} if rules else {}
+    found: list[str] = await page.evaluate(RUN, {"resultTypes": ["violations"], **chosen})
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Literal
 from urllib.parse import urlsplit
 
 import pytest
@@ -11,7 +12,7 @@ from playwright.async_api import Browser, Page, expect
 from marsys_dashboard.tokens import PATTERN
 from state_core.manager import StateManager
 from tests.e2e.conftest import COOKIE, Complaints, Server, on_the_loop
-from tests.e2e.pages import act, dialog, violations
+from tests.e2e.pages import COLOURS, act, dialog, violations
 from tests.e2e.seeding import seed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -78,15 +79,17 @@ async def test_no_page_asks_another_server_for_anything(visitor: Page, server: S
     assert any("plotly" in url for url in asked)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_no_page_has_a_violation(visitor: Page, server: Server, scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "rules"), [("light", ()), ("dark", COLOURS)])
+async def test_no_page_has_a_violation(
+    visitor: Page, server: Server, scheme: Literal["light", "dark"], rules: tuple[str, ...]
+) -> None:
     await visitor.emulate_media(color_scheme=scheme, reduced_motion="reduce")
     found = {}
     for name, address in PAGES.items():
         await visitor.goto(f"{server.url}{address}")
         if name == "graph":
             await expect(visitor.locator("#graph[data-seq]")).to_have_count(1)
-        found[name] = await violations(visitor)
+        found[name] = await violations(visitor, *rules)
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
