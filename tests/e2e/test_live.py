@@ -453,8 +453,8 @@ async def test_a_hidden_tab_tells_the_desktop_of_questions_and_when_its_session_
 ) -> None:
     page = signed_in_page
     await page.add_init_script(HIDDEN + NOTIFIED)
-    await manager.create_session("told", title="Told <b>")
-    await open_session(page, server.url, "told")
+    await manager.create_session("notified", title="Notified <b>")
+    await open_session(page, server.url, "notified")
     await page.locator(".top .menu > summary").click()
     wanted = page.get_by_label("Desktop notifications")
     await page.evaluate("window.answer = 'denied'")
@@ -464,20 +464,20 @@ async def test_a_hidden_tab_tells_the_desktop_of_questions_and_when_its_session_
     await page.evaluate("window.answer = 'granted'")
     await wanted.check()
 
-    await manager.pause_execution("told")
+    await manager.pause_execution("notified")
     await expect(page.locator("main")).to_have_attribute("data-status", "paused")
     await page.evaluate("window.leave(true)")
-    await manager.resume_execution("told")
-    await manager.cancel_execution("told", reason="enough")
-    await manager.create_session("asks")
+    await manager.resume_execution("notified")
+    await manager.cancel_execution("notified", reason="enough")
+    await manager.create_session("notified-asks")
     opened = Event(kind=EventKind.BRANCH_OPENED, branch_id="b", data={"name": "b"})
     asked = Event(kind=EventKind.INPUT_REQUESTED, branch_id="b", data={"question": "q", "session": "waiting"})
-    await manager.log.append("asks", [opened, asked])
+    await manager.log.append("notified-asks", [opened, asked])
     await page.wait_for_function("() => window.notified.length === 2")
     session, questions = sorted(await page.evaluate("window.notified"), reverse=True)
-    assert session == "Told <b>: It is cancelled."
+    assert session == "Notified <b>: It is cancelled."
     assert re.fullmatch(r"A person is asked: \d+ waits? for an answer or an approval", questions)
-    await manager.answer("asks", "q", "yes")
+    await manager.answer("notified-asks", "q", "yes")
 
 
 async def test_earlier_rows_can_be_loaded_and_the_page_stays_small(

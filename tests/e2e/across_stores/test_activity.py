@@ -40,7 +40,7 @@ async def test_what_people_and_programs_do_appears_while_it_is_looked_at_and_is_
     await expect(page.locator("tbody tr").first).to_be_visible()
     await expect(page.locator("tr[data-verb='start']")).to_have_count(0)
     async with page.expect_download() as download:
-        await page.get_by_role("link", name="JSON lines").click()
+        await page.get_by_role("link", name="JSON lines", exact=True).click()
     assert (await download.value).suggested_filename == "activity.jsonl"
     await other.get_by_role("link", name="Activity").last.click()
     await expect(other.locator("tbody tr", has_text="told").first).to_be_visible()
