@@ -23,7 +23,7 @@ application = ProtocolTypeRouter(
 )
 
 # What is here now stays. Looking through all of it for garbage, each time that a long session is read, took a
-# quarter of that time and let everybody wait for 0.1 s.
+# quarter of that time and let everybody wait for 0.1 s. What is read stays, too: it is looked through seldom.
 gc.collect()
 gc.freeze()
-gc.set_threshold(7000, 10, 10)
+gc.set_threshold(100_000, 10, 10)

@@ -37,6 +37,9 @@ KEPT_EVENTS = 300_000
 """Events that all of them together were folded from; about half a kilobyte each."""
 BYTES_OF_AN_EVENT = 500
 
+AT_ONCE = 1000
+"""Events that are folded before others have their turn."""
+
 StepKey = tuple[str, str]
 
 
@@ -277,7 +280,9 @@ async def fold_outline(manager: StateManager, session_id: str, seq: int | None =
             ranges[0] = Range(event.seq, ranges[0].upto)
     for span in ranges:
         async for page in manager.log.headers(session_id, span):
-            fold_forward(outline, page)
+            for first in range(0, len(page), AT_ONCE):
+                fold_forward(outline, page[first : first + AT_ONCE])
+                await asyncio.sleep(0)
     return outline
 
 

@@ -32,6 +32,9 @@ H = TypeVar("H", bound=Header)
 
 PAGE = 1000
 """Events read at once."""
+HEADERS = 3000
+"""Headers read at once. A thread reads them while those before are folded, and for each page it waits some
+milliseconds for Python's lock."""
 NEAR = 200
 """A cached state this many events back is used without asking for a snapshot that is nearer."""
 CACHED_AGAIN_FROM = 1 / 128
@@ -138,14 +141,18 @@ class EventLog:
 
     async def iterate(self, session_id: str, span: Range, *, bodies: bool = True) -> AsyncIterator[Event]:
         """The events of a range, a page at a time. Raises DamagedError where the log ends before it."""
-        async with aclosing(self._pages(session_id, span, partial(self.read, bodies=bodies))) as pages:
+        async with aclosing(
+            self._pages(session_id, span, partial(self.read, bodies=bodies, limit=PAGE))
+        ) as pages:
             async for page in pages:
                 for event in page:
                     yield event
 
     async def headers(self, session_id: str, span: Range) -> AsyncGenerator[Sequence[Header], None]:
         """The headers of a range as the store gives them, in pages. Raises DamagedError as `iterate` does."""
-        async with aclosing(self._pages(session_id, span, self._read_headers)) as pages:
+        async with aclosing(
+            self._pages(session_id, span, partial(self._read_headers, limit=HEADERS))
+        ) as pages:
             async for page in pages:
                 yield page
 
@@ -184,7 +191,7 @@ class EventLog:
     async def _read_page(
         session_id: str, seq: int, upto: int, read: Callable[..., Awaitable[list[H]]]
     ) -> list[H]:
-        page = await read(session_id, after=seq, before=upto + 1, limit=PAGE)
+        page = await read(session_id, after=seq, before=upto + 1)
         if not page:
             raise DamagedError(session_id, f"event {seq + 1}", f"the log ends before {upto}")
         return page
