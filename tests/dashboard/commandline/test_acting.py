@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from django.core.management import load_command_class
 
@@ -13,20 +11,10 @@ from marsys_dashboard.models import ActivityEntry
 from state_core.manager import StateManager
 from tests.dashboard.commandline.conftest import Beside, run
 from tests.dashboard.pages.conftest import person
+from tests.dashboard.pages.test_actions import last, status
 from tests.dashboard.pages.test_needs import ask
 
 ME = f"{system_user()} (command line)"
-
-
-def status(manager: StateManager, session_id: str = "s") -> str:
-    return str(manager.sync.get_head(session_id).status)
-
-
-def last(manager: StateManager, session_id: str = "s"):
-    async def read():
-        return (await manager.log.read(session_id, limit=1, newest_first=True))[0]
-
-    return asyncio.run(read())
 
 
 @pytest.fixture
