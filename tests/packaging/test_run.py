@@ -173,6 +173,24 @@ def test_a_signal_ends_all_of_it_and_running_sessions_can_be_resumed(
     assert rows(tmp_path, "SELECT session_id FROM marsys_state_session WHERE owner <> ''") == []
 
 
+def test_a_signal_while_the_reactor_starts_is_not_lost(tmp_path: Path) -> None:
+    code = (
+        "import os, signal; from daphne.server import reactor; "
+        "reactor.addSystemEventTrigger('before', 'startup', os.kill, os.getpid(), signal.SIGINT); "
+        "from manage import main; main()"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code, "serve", "--no-demo", "--port", str(free_port())],
+        env=environment(tmp_path),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.endswith("Stopped. The data is kept.\n")
+
+
 def test_the_demonstration_does_not_outlive_a_killed_server(tmp_path: Path) -> None:
     with serving(tmp_path, "--pace", "0.3") as server:
         server.link()

@@ -8,7 +8,7 @@ import sys
 import threading
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from daphne.server import Server  # first: it installs the reactor
@@ -16,6 +16,7 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.management.base import BaseCommand
 from django.utils.module_loading import import_string
+from twisted.internet import reactor
 
 from marsys_dashboard.signin import make_link
 from marsys_dashboard.startup import (
@@ -25,6 +26,7 @@ from marsys_dashboard.startup import (
     refuse_unreachable_database,
 )
 
+ENDING = {signal.SIGINT, signal.SIGTERM}
 STOPPING_SECONDS = 8.0
 """How long the demonstration may take to put its sessions down."""
 
@@ -47,20 +49,24 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         # A shell starts what runs in its background with Ctrl-C ignored; this is to end all the same.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        host, port = options["host"], options["port"]
+        with suppress(KeyboardInterrupt):  # until it serves; from then on Ctrl-C is the reactor's
+            self._run(**options)
+        self.stdout.write("\nStopped. The data is kept.")
+
+    def _run(self, *, host: str, port: int, no_migrate: bool, no_demo: bool, pace: float, **_: Any) -> None:
         refuse_taken_port(host, port)
         refuse_unreachable_database()
-        prepare_tables(migrate=not options["no_migrate"])
+        prepare_tables(migrate=not no_migrate)
         user = first_operator()
-        with demonstration(None if options["no_demo"] else options["pace"]) as start:
+        with demonstration(None if no_demo else pace) as start:
             self._serve(host, port, user, start)
-        self.stdout.write("\nStopped. The data is kept.")
 
     def _serve(self, host: str, port: int, user: AbstractBaseUser, start: Any) -> None:
         def ready() -> None:
+            start()  # before signals are held back: a child would inherit that
+            hold_back_until_running()
             self.stdout.write(announcement(f"http://{_shown(host)}:{port}", user))
             self.stdout.flush()
-            start()
 
         server = Server(
             application=import_string(settings.ASGI_APPLICATION),
@@ -69,6 +75,15 @@ class Command(BaseCommand):
             server_name="",
         )
         server.run()
+
+
+def hold_back_until_running() -> None:
+    """Let Ctrl-C and SIGTERM arrive when the reactor has its handlers.
+
+    A reactor that starts logs what its startup raises, KeyboardInterrupt too, and goes on.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    reactor.callWhenRunning(signal.pthread_sigmask, signal.SIG_UNBLOCK, ENDING)  # type: ignore[attr-defined]
 
 
 def announcement(address: str, user: AbstractBaseUser) -> str:
