@@ -149,6 +149,7 @@ class Dialog:
             "url": self._url,
             "title": title(self.action, checkpoint, self._seq),
             "seq": self._seq,
+            "told_at": subject.told_at,
             "now": STATUSES[self.head.status],
             "becomes": becomes(self.action, self.head),
             "consequences": await subject.consequences(checkpoint),

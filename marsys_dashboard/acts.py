@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.conf import settings
 
@@ -14,13 +14,15 @@ from marsys_dashboard.checkpoint_windows import newest_first
 from marsys_dashboard.context_edit import edit_of
 from marsys_dashboard.permissions import MEANINGS, PERMISSIONS
 from state_core.events import EventKind
-from state_core.exceptions import ConflictError, TransitionError
+from state_core.exceptions import TransitionError
 from state_core.manager import StateManager
 from state_core.preview import RestorePreview
 from state_core.records import ENDED, Checkpoint, Head, Question, SessionStatus
 from state_core.words import ACTIONS, RESTORE, RESTORE_CHECKPOINT, STATUSES, Action, refusal
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _EVERY = frozenset(SessionStatus)
 _RESUMABLE = ACTIONS["resume"].possible
@@ -199,6 +201,12 @@ class Given:
     expected_seq: int | None = None
     """Refuse where this is not the session's last event any more."""
 
+    @property
+    def to_record(self) -> dict[str, Any]:
+        """What every act is told: why, by whom, and after which event. An edit was made after one, too."""
+        expected_seq = self.expected_seq if self.edited is None else self.seq
+        return {"reason": self.reason, "actor": self.actor, "expected_seq": expected_seq}
+
 
 @dataclass(frozen=True)
 class Done:
@@ -211,7 +219,7 @@ class Done:
 
 
 async def _pause(manager: StateManager, head: Head, given: Given) -> Done:
-    state = await manager.pause_execution(head.session_id, reason=given.reason, actor=given.actor)
+    state = await manager.pause_execution(head.session_id, **given.to_record)
     if state.status == SessionStatus.PAUSED:
         return Done("The session is paused.")
     return Done("Pause requested. Each branch finishes its present step first.")
@@ -227,44 +235,47 @@ async def _resume(manager: StateManager, head: Head, given: Given) -> Done:
     await manager.resume_execution(
         head.session_id,
         {**changed, **(given.context or {})} or None,
-        reason=given.reason,
-        actor=given.actor,
         remove_context=removed,
-        expected_seq=given.expected_seq if given.edited is None else given.seq,
+        **given.to_record,
     )
     return Done("Resume requested. It goes on as soon as an orchestrator takes it.")
 
 
 async def _answer(manager: StateManager, head: Head, given: Given) -> Done:
-    question_id = given.question.question_id if given.question else ""
-    await manager.answer(head.session_id, question_id, given.answer, actor=given.actor)
+    question = _needed(given.question, "question")
+    await manager.answer(
+        head.session_id,
+        question.question_id,
+        given.answer,
+        actor=given.actor,
+        asked_at=question.asked_at,
+        expected_seq=given.expected_seq,
+    )
     return Done("The answer is recorded.")
 
 
 async def _checkpoint(manager: StateManager, head: Head, given: Given) -> Done:
-    await manager.create_checkpoint(head.session_id, given.name, reason=given.reason, actor=given.actor)
+    await manager.create_checkpoint(head.session_id, given.name, **given.to_record)
     return Done(f"Checkpoint “{given.name}” is saved.")
 
 
 async def _restore(manager: StateManager, head: Head, given: Given) -> Done:
-    checkpoint = _needed(given.checkpoint)
-    state = await manager.restore_checkpoint(
-        checkpoint.id, session_id=head.session_id, reason=given.reason, actor=given.actor
-    )
+    checkpoint = _needed(given.checkpoint, "checkpoint")
+    state = await manager.restore_checkpoint(checkpoint.id, session_id=head.session_id, **given.to_record)
     if state.status == SessionStatus.PAUSED:
         return Done(f"The session is back at “{checkpoint.name}”, paused.")
     return Done(f"Going back to “{checkpoint.name}” requested. Each branch finishes its present step first.")
 
 
 async def _undo(manager: StateManager, head: Head, given: Given) -> Done:
-    state = await manager.undo_restore(head.session_id, reason=given.reason, actor=given.actor)
+    state = await manager.undo_restore(head.session_id, **given.to_record)
     if state.status == SessionStatus.PAUSED:
         return Done("The restore is undone; the session is paused.")
     return Done("Undoing the restore requested. Each branch finishes its present step first.")
 
 
 async def _cancel(manager: StateManager, head: Head, given: Given) -> Done:
-    state = await manager.cancel_execution(head.session_id, reason=given.reason, actor=given.actor)
+    state = await manager.cancel_execution(head.session_id, **given.to_record)
     if state.status == SessionStatus.CANCELLED:
         return Done("The session is cancelled.")
     return Done("Cancellation requested. Each branch finishes its present step first.")
@@ -276,23 +287,22 @@ async def _fork(manager: StateManager, head: Head, given: Given) -> Done:
         given.new_session_id or None,
         checkpoint_id=given.checkpoint.id if given.checkpoint else None,
         seq=given.seq,
-        reason=given.reason,
-        actor=given.actor,
+        **given.to_record,
     )
     return Done(f"Forked as {new_id}, paused.", session_id=new_id)
 
 
 async def _delete(manager: StateManager, head: Head, given: Given) -> Done:
-    await manager.delete_session(head.session_id)
+    await manager.delete_session(head.session_id, expected_seq=given.expected_seq)
     await note_deletion(given.store, head, given.actor, given.reason)
     logger.warning("%s deleted session %s: %s", given.actor, head.session_id, given.reason)
     return Done(f"Session {head.session_id} is deleted.")
 
 
-def _needed(checkpoint: Checkpoint | None) -> Checkpoint:
-    if checkpoint is None:
-        raise ValueError("a checkpoint is needed; the form asks for it")
-    return checkpoint
+def _needed(chosen: T | None, what: str) -> T:
+    if chosen is None:
+        raise ValueError(f"a {what} is needed; the form asks for it")
+    return chosen
 
 
 DO: Mapping[str, Callable[[StateManager, Head, Given], Awaitable[Done]]] = {
@@ -306,10 +316,3 @@ DO: Mapping[str, Callable[[StateManager, Head, Given], Awaitable[Done]]] = {
     "fork": _fork,
     "delete": _delete,
 }
-
-
-async def do(verb: str, manager: StateManager, head: Head, given: Given) -> Done:
-    """Raises ConflictError where the session is not where it was expected to be, and what the act raises."""
-    if given.expected_seq not in (None, head.last_seq):
-        raise ConflictError(head.session_id, given.expected_seq, head.last_seq)
-    return await DO[verb](manager, head, given)

@@ -70,17 +70,18 @@ class ActForm(forms.Form):
     new_session_id = forms.CharField(label="Id of the new session", required=False, max_length=128)
     confirm = forms.CharField(label="Session id", max_length=128)
     reason = forms.CharField(label="Reason", max_length=LONGEST_REASON)
+    expected_seq = forms.IntegerField(label="Expected event", required=False, min_value=0)
 
     FIELDS: Mapping[str, tuple[str, ...]] = {
-        "pause": ("reason",),
-        "resume": ("context", "edited", "seq", "reason"),
-        "answer": ("question", "answer"),
-        "checkpoint": ("name", "reason"),
-        "restore": ("checkpoint", "reason"),
-        "undo": ("reason",),
-        "cancel": ("reason",),
-        "fork": ("checkpoint", "seq", "new_session_id", "reason"),
-        "delete": ("confirm", "reason"),
+        "pause": ("reason", "expected_seq"),
+        "resume": ("context", "edited", "seq", "reason", "expected_seq"),
+        "answer": ("question", "answer", "expected_seq"),
+        "checkpoint": ("name", "reason", "expected_seq"),
+        "restore": ("checkpoint", "reason", "expected_seq"),
+        "undo": ("reason", "expected_seq"),
+        "cancel": ("reason", "expected_seq"),
+        "fork": ("checkpoint", "seq", "new_session_id", "reason", "expected_seq"),
+        "delete": ("confirm", "reason", "expected_seq"),
     }
 
     def __init__(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from marsys_dashboard.acts import (
     ALL,
+    DESTRUCTIVE,
     FROM_CHECKPOINT,
     GOING_BACK,
     Availability,
@@ -22,7 +23,7 @@ from state_core.exceptions import CheckpointNotFound
 from state_core.manager import StateManager
 from state_core.managers import why_unreadable
 from state_core.preview import RestorePreview, preview_of
-from state_core.records import Checkpoint, Head, Question
+from state_core.records import HELD, Checkpoint, Head, Question
 from state_core.words import Action
 
 
@@ -45,6 +46,13 @@ class Subject:
     def refusal(self) -> str:
         """Why this act cannot be done by anybody who has not got the key, or ""."""
         return "" if self.action.verb == "delete" else self.unreadable
+
+    @property
+    def told_at(self) -> int | None:
+        """The event up to which it is told what would be lost, where it may still be the last one when that
+        is decided: a session at work moves on all the time."""
+        tells = self.action.verb in GOING_BACK | DESTRUCTIVE and self.head.status not in HELD
+        return self.head.last_seq if tells else None
 
     def availability(self, permissions: Collection[str]) -> Availability:
         return available(self.head, permissions, self.unreadable)[self.action.verb]

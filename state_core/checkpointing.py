@@ -11,7 +11,7 @@ from state_core.control import Control, again_on_conflict, refuse_if_not_taken
 from state_core.events import Event, EventKind
 from state_core.exceptions import CheckpointNotFound, DamagedError, InvalidValue
 from state_core.heads import short
-from state_core.records import Checkpoint, CheckpointKind, SessionState, check_id
+from state_core.records import Checkpoint, CheckpointKind, SessionState
 
 
 class Checkpointing(Control):
@@ -25,15 +25,16 @@ class Checkpointing(Control):
         kind: CheckpointKind = CheckpointKind.MANUAL,
         reason: str = "",
         actor: str = "",
+        expected_seq: int | None = None,
     ) -> str:
         """Name the present place in the log; returns the checkpoint's id. The same cost at any length.
 
         Raises SessionNotFound, QuotaExceeded.
         """
         await self._housekeeping.admit(sparing={session_id})
-        head = await self.storage.head(check_id(session_id))
+        head = await self._head_at(session_id, expected_seq)
         event = checkpoint_event(name, head.counts, kind=kind, actor=actor or self.actor, reason=reason)
-        await self.log.append(session_id, [event])
+        await self.log.append(session_id, [event], expected_seq=expected_seq)
         return str(event.data["id"])
 
     async def get_checkpoint_state(self, checkpoint_id: str) -> SessionState:
@@ -48,6 +49,7 @@ class Checkpointing(Control):
         session_id: str | None = None,
         reason: str = "",
         actor: str = "",
+        expected_seq: int | None = None,
     ) -> SessionState:
         """Go back to a checkpoint, in place. The session is then paused there.
 
@@ -58,21 +60,25 @@ class Checkpointing(Control):
         checkpoint = await self._checkpoint_of(checkpoint_id, session_id)
         session_id = checkpoint.session_id
         data = {"checkpoint": checkpoint.id, "to": checkpoint.seq, "reason": short(reason)}
-        async for attempt in again_on_conflict():
+        async for attempt in again_on_conflict(expected_seq):
             with attempt:
-                head = await self.storage.head(session_id)
+                head = await self._head_at(session_id, expected_seq)
                 refuse_if_not_taken(head, "restore")
-                if not await self._request_of_holder(head, EventKind.RESTORE_REQUESTED, [], data, actor):
-                    await self._restore_at_once(checkpoint, reason, actor or self.actor)
+                if not await self._request_of_holder(
+                    head, EventKind.RESTORE_REQUESTED, [], data, actor, expected_seq
+                ):
+                    await self._restore_at_once(checkpoint, reason, actor or self.actor, expected_seq)
         return await self.get_session_state(session_id)
 
-    async def _restore_at_once(self, checkpoint: Checkpoint, reason: str, actor: str) -> None:
+    async def _restore_at_once(
+        self, checkpoint: Checkpoint, reason: str, actor: str, expected_seq: int | None
+    ) -> None:
         session_id = checkpoint.session_id
         async with self._short_lease(session_id) as lease:
             target = await self.log.document(session_id, checkpoint.seq)
             head = await self.storage.head(session_id)
             events = restoration(head.counts, target, checkpoint_id=checkpoint.id, actor=actor, reason=reason)
-            await self.log.append(session_id, events, fence=lease.fence)
+            await self.log.append(session_id, events, fence=lease.fence, expected_seq=expected_seq)
 
     async def _checkpoint_of(self, checkpoint_id: str, session_id: str | None) -> Checkpoint:
         checkpoint = await self.get_checkpoint(checkpoint_id)

@@ -44,7 +44,7 @@ from state_core.records import (
     show_time,
     utc_now,
 )
-from state_core.storage.base import HeadQuery
+from state_core.storage.base import HeadQuery, refuse_if_moved_on
 from state_core.words import refusal
 from state_core.writer import acquire_when_let_go
 
@@ -65,26 +65,39 @@ class Control(Reading):
         *,
         reason: str = "",
         actor: str = "",
+        expected_seq: int | None = None,
     ) -> SessionState:
         """Ask for a pause at the next step boundaries; ``metadata`` is merged into the session's.
 
         A session that nobody runs is paused at once, also one that this very manager has just completed
         (to hand it on for a further part). Raises TransitionError for other sessions that have ended.
+
+        ``expected_seq``, of this and every other act: refuse with ConflictError when this is not the
+        session's last event any more, for who decided by what stood there.
         """
         changes = content_changes(metadata=metadata)
-        async for attempt in again_on_conflict():
+        async for attempt in again_on_conflict(expected_seq):
             with attempt:
-                await self._pause(await self.storage.head(check_id(session_id)), changes, reason, actor)
+                head = await self._head_at(session_id, expected_seq)
+                await self._pause(head, changes, reason, actor, expected_seq)
         return await self.get_session_state(session_id)
 
-    async def _pause(self, head: Head, changes: Changes, reason: str, actor: str) -> None:
+    async def _head_at(self, session_id: str, expected_seq: int | None) -> Head:
+        """The head, for what is written only where nothing was since ``expected_seq``, if there is one."""
+        head = await self.storage.head(check_id(session_id))
+        refuse_if_moved_on(session_id, expected_seq, head.last_seq)
+        return head
+
+    async def _pause(
+        self, head: Head, changes: Changes, reason: str, actor: str, expected_seq: int | None
+    ) -> None:
         refuse_if_not_taken(head, "pause")
         if head.status in ENDED and not self._has_just_completed(head):
             raise TransitionError(head.session_id, head.status, "pause", GO_ON)
         if head.status in {SessionStatus.PAUSED, SessionStatus.PAUSING, SessionStatus.CANCELLING}:
-            await self._merge_metadata(head, changes, actor)
+            await self._merge_metadata(head, changes, actor, expected_seq)
         elif not await self._request_of_holder(
-            head, EventKind.PAUSE_REQUESTED, changes, {"reason": short(reason)}, actor
+            head, EventKind.PAUSE_REQUESTED, changes, {"reason": short(reason)}, actor, expected_seq
         ):
             await self._at_once(head, EventKind.SESSION_PAUSED, changes, reason, actor)
 
@@ -95,12 +108,14 @@ class Control(Reading):
             and self._finished_here[head.session_id] == head.ended_at
         )
 
-    async def _merge_metadata(self, head: Head, changes: Changes, actor: str) -> None:
+    async def _merge_metadata(
+        self, head: Head, changes: Changes, actor: str, expected_seq: int | None
+    ) -> None:
         if head.status == SessionStatus.CANCELLING:
             raise TransitionError(head.session_id, head.status, "pause", "It is being cancelled.")
         if changes:
             event = make_event(EventKind.CONTEXT_CHANGED, changes, actor=actor or self.actor)
-            await self.log.append(head.session_id, [event])
+            await self.log.append(head.session_id, [event], expected_seq=expected_seq)
 
     async def resume_execution(
         self,
@@ -118,16 +133,17 @@ class Control(Reading):
         taken out of it, and both are recorded. The status is ``resuming`` until somebody takes it: a
         program that waits at its pause point, a worker, or `OrchestraInstance.resume_session`.
 
-        ``expected_seq``: refuse with ConflictError when this is not the session's last event any more, for
-        who decided by what stood there. Raises TransitionError; InvalidValue for a name that is not there.
+        Raises TransitionError; InvalidValue for a name that is not there.
         """
         changes = content_changes(additional_context)
-        head = await self.storage.head(check_id(session_id))
+        head = await self._head_at(session_id, expected_seq)
         refuse_if_not_taken(head, "resume")
         data = {"reason": short(reason)}
         statuses = {SessionStatus.PAUSED, SessionStatus.INTERRUPTED, SessionStatus.FAILED}
         if head.status in HELD and not is_held(head):
-            await self.interrupt(session_id)
+            interrupted = await self._interrupt(session_id, actor, expected_seq)
+            if interrupted and expected_seq is not None:
+                expected_seq = interrupted
         elif head.status not in statuses:
             raise TransitionError(session_id, head.status, "resume", _why_not_resume(head))
         document = await self._with_context(session_id, remove_context) if remove_context else None
@@ -152,32 +168,41 @@ class Control(Reading):
             raise InvalidValue(f"The context has no {unknown[0]!r} that could be removed; read it again.")
         return document
 
-    async def cancel_execution(self, session_id: str, *, reason: str = "", actor: str = "") -> SessionState:
+    async def cancel_execution(
+        self, session_id: str, *, reason: str = "", actor: str = "", expected_seq: int | None = None
+    ) -> SessionState:
         """Stop a session for good, at the next step boundaries. Raises TransitionError when it has ended."""
-        async for attempt in again_on_conflict():
+        async for attempt in again_on_conflict(expected_seq):
             with attempt:
-                await self._cancel(await self.storage.head(check_id(session_id)), reason, actor)
+                head = await self._head_at(session_id, expected_seq)
+                await self._cancel(head, reason, actor, expected_seq)
         return await self.get_session_state(session_id)
 
-    async def _cancel(self, head: Head, reason: str, actor: str) -> None:
+    async def _cancel(self, head: Head, reason: str, actor: str, expected_seq: int | None) -> None:
         refuse_if_not_taken(head, "cancel")
         if head.status in ENDED:
             raise TransitionError(head.session_id, head.status, "cancel", "There is nothing to stop.")
         is_asked = head.status == SessionStatus.CANCELLING and is_held(head)
         if not is_asked and not await self._request_of_holder(
-            head, EventKind.CANCEL_REQUESTED, [], {"reason": short(reason)}, actor
+            head, EventKind.CANCEL_REQUESTED, [], {"reason": short(reason)}, actor, expected_seq
         ):
             await self._at_once(head, EventKind.SESSION_CANCELLED, [], reason, actor)
 
     async def _request_of_holder(
-        self, head: Head, kind: EventKind, changes: Changes, data: Mapping[str, Any], actor: str
+        self,
+        head: Head,
+        kind: EventKind,
+        changes: Changes,
+        data: Mapping[str, Any],
+        actor: str,
+        expected_seq: int | None,
     ) -> bool:
         """Append a command for who holds the session; False where nobody does."""
         if not is_held(head):
             return False
         event = make_event(kind, changes, actor=actor or self.actor, data=data)
         try:
-            await self.log.append(head.session_id, [event], statuses=HELD)
+            await self.log.append(head.session_id, [event], statuses=HELD, expected_seq=expected_seq)
         except TransitionError as error:
             raise ConflictError(head.session_id, head.last_seq, head.last_seq + 1) from error
         return True
@@ -206,19 +231,22 @@ class Control(Reading):
         finally:
             await self.storage.release(session_id, lease.fence)
 
-    async def interrupt(self, session_id: str) -> bool:
+    async def interrupt(self, session_id: str, *, actor: str = "") -> bool:
         """Record that a session's lease ran out. False where it has not, or somebody was faster."""
+        return await self._interrupt(session_id, actor) is not None
+
+    async def _interrupt(self, session_id: str, actor: str, expected_seq: int | None = None) -> int | None:
+        """The event that says so, or None."""
         owner = (await self.storage.head(check_id(session_id))).owner
         try:
             async with self._short_lease(session_id) as lease:
                 document = await self._document_or_outline(session_id)
                 if document["status"] not in HELD:
-                    return False
-                events = interruption(document, self.actor, owner)
-                await self.log.append(session_id, events, fence=lease.fence)
+                    return None
+                events = interruption(document, actor or self.actor, owner)
+                return await self.log.append(session_id, events, fence=lease.fence, expected_seq=expected_seq)
         except LeaseHeld:
-            return False
-        return True
+            return None
 
     async def _document_or_outline(self, session_id: str) -> Document:
         """That a process fell silent can be told without what it wrote: damaged, or without its key."""
@@ -279,6 +307,7 @@ class Control(Reading):
         *,
         actor: str = "",
         asked_at: datetime | None = None,
+        expected_seq: int | None = None,
     ) -> SessionState:
         """Answer an open question; what was asked goes on. Raises QuestionNotFound; QuestionAnswered, which
         says by whom, where somebody was faster; and, where the answer does not fit the question's choices or
@@ -287,9 +316,10 @@ class Control(Reading):
         ``asked_at``: only the question that was asked then. After a restore another may have its id."""
         value = plain(answer, "answer")
         refuse_if_not_taken(await self.storage.head(check_id(session_id)), "answer")
-        async for attempt in again_on_conflict():
+        async for attempt in again_on_conflict(expected_seq):
             with attempt:
                 document = await self.log.document(session_id)
+                refuse_if_moved_on(session_id, expected_seq, document["seq"])
                 question = open_question(document, question_id, asked_at)
                 check_answer(question, value)
                 await self._append_answer(document, question, value, actor)
@@ -355,10 +385,11 @@ def is_held(head: Head) -> bool:
     return head.status in HELD and bool(head.owner) and lasts
 
 
-def again_on_conflict() -> AsyncRetrying:
+def again_on_conflict(expected_seq: int | None = None) -> AsyncRetrying:
+    """Read and write anew; once where the caller said what they had read."""
     return AsyncRetrying(
         retry=retry_if_exception_type(ConflictError),
-        stop=stop_after_attempt(20),
+        stop=stop_after_attempt(20 if expected_seq is None else 1),
         wait=wait_random(0, 0.05),
         reraise=True,
     )

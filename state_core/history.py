@@ -77,7 +77,9 @@ class History(Checkpointing):
         present = await self.log.outline(checkpoint.session_id, head.last_seq)
         return preview_of(present, target, checkpoint, head.counts["messages"])
 
-    async def undo_restore(self, session_id: str, *, reason: str = "", actor: str = "") -> SessionState:
+    async def undo_restore(
+        self, session_id: str, *, reason: str = "", actor: str = "", expected_seq: int | None = None
+    ) -> SessionState:
         """Go back to where the session was before its last restore; that can be undone, too.
 
         Raises InvalidValue where it was never restored, or where the checkpoint that was made then is gone.
@@ -89,7 +91,11 @@ class History(Checkpointing):
                 "Restore one of its checkpoints instead."
             )
         return await self.restore_checkpoint(
-            checkpoint.id, session_id=session_id, reason=reason or "undo the restore", actor=actor
+            checkpoint.id,
+            session_id=session_id,
+            reason=reason or "undo the restore",
+            actor=actor,
+            expected_seq=expected_seq,
         )
 
     async def checkpoint_before_restore(self, session_id: str) -> Checkpoint | None:

@@ -146,9 +146,9 @@ class StateManager(History):
         if is_held(head):
             raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
 
-    async def delete_session(self, session_id: str) -> None:
-        """Remove everything of it, for good. Raises SessionNotFound, LeaseHeld."""
-        await self.storage.delete(check_id(session_id))
+    async def delete_session(self, session_id: str, *, expected_seq: int | None = None) -> None:
+        """Remove everything of it, for good. Raises SessionNotFound, LeaseHeld, ConflictError."""
+        await self.storage.delete(check_id(session_id), expected_seq=expected_seq)
 
     async def fork_session(
         self,
@@ -159,6 +159,7 @@ class StateManager(History):
         seq: int | None = None,
         reason: str = "",
         actor: str = "",
+        expected_seq: int | None = None,
     ) -> str:
         """A new, paused session that starts with the state of another, now or at a place; returns its id.
 
@@ -166,9 +167,9 @@ class StateManager(History):
         """
         await self._housekeeping.admit(sparing={session_id})
         place = (await self._checkpoint_of(checkpoint_id, session_id)).seq if checkpoint_id else seq
-        head = await self.storage.head(check_id(session_id))
+        head = await self._head_at(session_id, expected_seq)
         refuse_if_not_taken(head, "fork")
-        document = await self.log.document(session_id, place)
+        document = await self.log.document(session_id, expected_seq if place is None else place)
         new_id = check_id(new_session_id or f"{session_id[:100]}.fork-{secrets.token_hex(3)}")
         carried = {k: v for k, v in document.items() if k not in _OF_ONE_SESSION}
         event = Event(

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest
 from ninja import Query, Router
 from ninja.errors import HttpError
 
-from marsys_dashboard.acts import ALL, Done, Given, becomes, do, permission_of, title
+from marsys_dashboard.acts import ALL, DO, Done, Given, becomes, permission_of, title
 from marsys_dashboard.api.callers import Caller
 from marsys_dashboard.api.schemas import (
     OF_SESSION,
@@ -121,7 +121,7 @@ async def act(request: HttpRequest, store: str, session_id: str, verb: str, sent
     await subject.refuse_unknown(sent.checkpoint, sent.question)
     if subject.refusal:
         raise HttpError(409, subject.refusal)
-    done = await do(verb, subject.manager, subject.head, _given(request.auth, subject, sent))
+    done = await DO[verb](subject.manager, subject.head, _given(request.auth, subject, sent))
     return {"message": done.message, "session": await _session_after(subject, done)}
 
 
@@ -133,8 +133,7 @@ def _action(verb: str) -> Action:
 
 def _takes(verb: str) -> list[str]:
     """``seq`` is sent to fork from; that of an edited context is the expected one."""
-    fields = [name for name in ActForm.FIELDS[verb] if name != "seq" or verb == "fork"]
-    return [*fields, "expected_seq"]
+    return [name for name in ActForm.FIELDS[verb] if name != "seq" or verb == "fork"]
 
 
 def _needs(subject: Subject) -> list[str]:
@@ -160,7 +159,7 @@ def _given(caller: Caller, subject: Subject, sent: Sent) -> Given:
     if not form.is_valid():
         raise DoesNotFit({name: str(errors[0]) for name, errors in form.errors.items()})
     given = {name: value for name, value in form.cleaned_data.items() if name != "confirm"}
-    return Given(actor=caller.actor, store=subject.store, expected_seq=sent.expected_seq, **given)
+    return Given(actor=caller.actor, store=subject.store, **given)
 
 
 async def _session_after(subject: Subject, done: Done) -> dict[str, Any] | None:

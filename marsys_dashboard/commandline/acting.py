@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from marsys_dashboard.acts import DESTRUCTIVE, Given, becomes, do, title
+from marsys_dashboard.acts import DESTRUCTIVE, DO, Given, becomes, title
 from marsys_dashboard.commandline.finding import Session, find_session, nearest
 from marsys_dashboard.commandline.following import follow
 from marsys_dashboard.commandline.shown import asked_line, checkpoint_id, value_text
@@ -78,6 +78,12 @@ def _add_new_session_id(parser: ArgumentParser, action: Action) -> None:
     parser.add_argument("--new-session-id", metavar="ID", help="of the fork (made up)")
 
 
+def _add_expected_seq(parser: ArgumentParser, action: Action) -> None:
+    parser.add_argument(
+        "--expected-seq", metavar="N", help="refuse where this is not its last event any more"
+    )
+
+
 OPTIONS: Mapping[str, Callable[[ArgumentParser, Action], None]] = {
     "reason": _add_reason,
     "checkpoint": _add_checkpoint,
@@ -87,6 +93,7 @@ OPTIONS: Mapping[str, Callable[[ArgumentParser, Action], None]] = {
     "question": _add_question,
     "answer": _add_answer,
     "new_session_id": _add_new_session_id,
+    "expected_seq": _add_expected_seq,
 }
 """Field of the dialog → the option that fills it in. ``edited`` needs an editor, ``confirm`` is asked for."""
 
@@ -156,6 +163,7 @@ def _filled_in(session: Session, subject: Subject, options: Mapping[str, Any]) -
     action = subject.action
     data = {name: options[name] for name in fields_of(action) if options[name] is not None}
     data["confirm"] = session.id
+    data.setdefault("expected_seq", subject.told_at)
     if "name" in fields_of(action):
         data.setdefault("name", f"checkpoint-{subject.head.counts['checkpoints'] + 1}")
     if "context" in data:
@@ -229,7 +237,7 @@ def _ask(intent: Intent) -> None:
 
 async def _carry_out(console: Console, intent: Intent, wait: float | None) -> int:
     verb, session = intent.action.verb, intent.session
-    done = await do(verb, session.manager, intent.subject.head, intent.given)
+    done = await DO[verb](session.manager, intent.subject.head, intent.given)
     console.say_at_once([plain(done.message)])
     if wait is None:
         return 0

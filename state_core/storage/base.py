@@ -56,6 +56,7 @@ __all__ = [
     "counted_size",
     "derived",
     "refusal",
+    "refuse_if_moved_on",
     "stored_size",
 ]
 """The terms are part of the contract, too."""
@@ -346,8 +347,9 @@ class StorageBackend(ABC):
         """Give it back. A lease that is lost already is no error."""
 
     @abstractmethod
-    async def delete(self, session_id: str) -> None:
-        """Remove everything of a session. Raises SessionNotFound, and LeaseHeld while a lease lasts."""
+    async def delete(self, session_id: str, *, expected_seq: int | None = None) -> None:
+        """Remove everything of a session. Raises SessionNotFound, LeaseHeld while a lease lasts, and
+        ConflictError where ``expected_seq`` is not its last event. `refuse_if_moved_on` compares."""
 
     @abstractmethod
     async def usage(self) -> Usage:
@@ -370,6 +372,12 @@ def stored_size(record: EventRecord) -> int:
 
 def counted_size(data: Mapping[str, Any], body_bytes: int) -> int:
     return body_bytes + sum(len(str(key)) + len(str(value)) for key, value in data.items()) + 64
+
+
+def refuse_if_moved_on(session_id: str, expected_seq: int | None, last_seq: int) -> None:
+    """Raises ConflictError."""
+    if expected_seq not in (None, last_seq):
+        raise ConflictError(session_id, expected_seq, last_seq)
 
 
 def check_replaces(session_id: str, stored: Header | None, record: EventRecord) -> None:

@@ -367,11 +367,11 @@ class DatabaseStorageBackend(StorageBackend):
                 lambda connection, tables: leasing.release(tables, connection.alias, session_id, fence)
             )
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, *, expected_seq: int | None = None) -> None:
         check_id(session_id)
 
         def write(connection: Any, tables: Tables) -> None:
-            delete_session(tables, connection.alias, session_id)
+            delete_session(tables, connection.alias, session_id, expected_seq)
             self._tell(connection, session_id)
             give_back(connection)
 

@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper
 
 from state_core.exceptions import LeaseHeld, SessionNotFound
+from state_core.storage.base import refuse_if_moved_on
 from state_core.storage.clock import LASTS
 
 ROWS = 2000
@@ -26,12 +27,12 @@ MARK = {"seq": 0, "encoding": "deleted", "body": b""}
 """In the table of snapshots, where no snapshot has this seq."""
 
 
-def delete_session(tables: Any, alias: str, session_id: str) -> None:
-    """Raises SessionNotFound, LeaseHeld."""
-    _delete_rows(tables, alias, _delete_head(tables, alias, session_id))
+def delete_session(tables: Any, alias: str, session_id: str, expected_seq: int | None = None) -> None:
+    """Raises SessionNotFound, LeaseHeld, ConflictError."""
+    _delete_rows(tables, alias, _delete_head(tables, alias, session_id, expected_seq))
 
 
-def _delete_head(tables: Any, alias: str, session_id: str) -> int:
+def _delete_head(tables: Any, alias: str, session_id: str, expected_seq: int | None) -> int:
     lasts = ExpressionWrapper(LASTS, output_field=BooleanField())
     with transaction.atomic(using=alias):
         heads = tables.session.objects.using(alias).filter(session_id=session_id)
@@ -40,6 +41,7 @@ def _delete_head(tables: Any, alias: str, session_id: str) -> int:
             raise SessionNotFound(session_id)
         if head.lasts:
             raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
+        refuse_if_moved_on(session_id, expected_seq, head.last_seq)
         pk: int = head.pk
         # With the head, since their ids may be used again.
         tables.checkpoint.objects.using(alias).filter(session=pk).delete()

@@ -50,6 +50,7 @@ from state_core.storage.base import (
     StorageBackend,
     Usage,
     refusal,
+    refuse_if_moved_on,
 )
 from state_core.storage.filefolders import (
     SessionFolders,
@@ -377,12 +378,13 @@ class FileStorageBackend(StorageBackend):
     # Deleting and reckoning
 
     @in_thread
-    def delete(self, session_id: str) -> None:
+    def delete(self, session_id: str, *, expected_seq: int | None = None) -> None:
         heads = self._heads
         with self._folders.locked(session_id) as folder:
             head = heads.of(session_id, folder)
             if _lasts(head):
                 raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
+            refuse_if_moved_on(session_id, expected_seq, head.last_seq)
             doomed = self._folders.remove(session_id)
             heads.index.delete(session_id)
         shutil.rmtree(doomed)

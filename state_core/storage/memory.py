@@ -24,6 +24,7 @@ from state_core.storage.base import (
     Usage,
     check_replaces,
     refusal,
+    refuse_if_moved_on,
     stored_size,
 )
 
@@ -198,11 +199,12 @@ class MemoryStorageBackend(StorageBackend):
                 session.head.owner = ""
                 session.head.lease_expires_at = None
 
-    async def delete(self, session_id: str) -> None:
+    async def delete(self, session_id: str, *, expected_seq: int | None = None) -> None:
         with self._lock:
             head = self._session(session_id).head
             if self._lease_lasts(head):
                 raise LeaseHeld(session_id, head.owner, head.lease_expires_at)
+            refuse_if_moved_on(session_id, expected_seq, head.last_seq)
             del self._sessions[session_id]
 
     async def usage(self) -> Usage:

@@ -21,6 +21,7 @@ from state_core.events import EventRecord
 from state_core.exceptions import (
     CheckpointNotFound,
     ConfigurationError,
+    ConflictError,
     EventGone,
     LeaseHeld,
     LeaseLost,
@@ -120,7 +121,8 @@ class RedisStorageBackend(StorageBackend):
         return await self._clients.run(name, f"{self.key_prefix}indexed", self.key_prefix, *arguments)
 
     async def _of_session(self, name: str, session_id: str, *arguments: Argument) -> list[Any]:
-        """What the script returns after "done". Raises SessionNotFound, LeaseHeld, LeaseLost."""
+        """What the script returns after "done". Raises SessionNotFound, LeaseHeld, LeaseLost,
+        ConflictError."""
         outcome, *values = await self._run(name, session_id, *arguments)
         if outcome == b"missing":
             raise SessionNotFound(session_id)
@@ -129,6 +131,8 @@ class RedisStorageBackend(StorageBackend):
             raise LeaseHeld(session_id, read_text(owner), read_time(expires_at))
         if outcome == b"lost":
             raise LeaseLost(session_id)
+        if outcome == b"moved":
+            raise ConflictError(session_id, *map(int, values))
         return list(values)
 
     def _key(self, session_id: str, part: str) -> str:
@@ -343,8 +347,9 @@ class RedisStorageBackend(StorageBackend):
     async def release(self, session_id: str, fence: int) -> None:
         await self._run("release", session_id, fence)
 
-    async def delete(self, session_id: str) -> None:
-        await self._of_session("delete", check_id(session_id))
+    async def delete(self, session_id: str, *, expected_seq: int | None = None) -> None:
+        expected = "" if expected_seq is None else expected_seq
+        await self._of_session("delete", check_id(session_id), expected)
 
     # The server
 

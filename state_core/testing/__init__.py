@@ -26,7 +26,7 @@ pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 # ruff: noqa: E402 - what is to be rewritten must not be imported before
 from state_core.events import EventKind
-from state_core.exceptions import CheckpointNotFound, LeaseHeld, SessionNotFound
+from state_core.exceptions import CheckpointNotFound, ConflictError, LeaseHeld, SessionNotFound
 from state_core.storage.base import Snapshot, StorageBackend
 from state_core.testing.appends import AppendContract
 from state_core.testing.batches import BatchContract
@@ -119,6 +119,15 @@ class StoreContract(
         await storage.delete("s")
         with pytest.raises(SessionNotFound):
             await storage.delete("s")
+
+    async def test_a_session_that_moved_on_is_not_deleted(self, storage: StorageBackend) -> None:
+        await create(storage, "s")
+        await storage.append("s", [message()])
+        with pytest.raises(ConflictError, match="event 2 is its last"):
+            await storage.delete("s", expected_seq=1)
+        assert await numbers(storage, "s") == [1, 2]
+        await storage.delete("s", expected_seq=2)
+        assert await storage.last_seqs(["s"]) == {}
 
     async def test_a_cancellation_is_never_lost(self, storage: StorageBackend) -> None:
         async def ask_and_rest() -> None:

@@ -45,10 +45,12 @@ function prepare() {
   document.dispatchEvent(new CustomEvent("time:refresh", { detail: { root: dialog } }));
 }
 
+const OF_ONE_LOOK = new Set(["csrfmiddlewaretoken", "answer", "edited", "seq", "expected_seq", "unedited"]);
+
 // Another checkpoint or question was chosen: what follows is another thing then. What was typed stays.
 async function refetch(select) {
   const form = select.form;
-  const typed = [...new FormData(form)].filter(([name]) => !["csrfmiddlewaretoken", "answer", "edited", "seq", "unedited"].includes(name) && !name.startsWith("answer."));
+  const typed = [...new FormData(form)].filter(([name]) => !OF_ONE_LOOK.has(name) && !name.startsWith("answer."));
   const query = new URLSearchParams({ [select.name]: select.value });
   await openFragment(`${form.getAttribute("action")}?${query}`).catch(tell);
   for (const [name, value] of typed) {

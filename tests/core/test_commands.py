@@ -14,6 +14,7 @@ from state_core import (
     StateManagerConfig,
     new_encryption_key,
 )
+from state_core.compose import make_event
 from state_core.events import EventKind
 from state_core.exceptions import (
     ConflictError,
@@ -21,6 +22,7 @@ from state_core.exceptions import (
     InvalidValue,
     TransitionError,
 )
+from state_core.records import Head
 from tests.core.conftest import Clock, completed
 
 
@@ -260,3 +262,85 @@ async def test_an_outside_session_that_nobody_runs_any_more_can_be_cancelled(sto
         async with manager.session("s", refuses=["resume", "cancel"]):
             raise KeyboardInterrupt
     assert (await manager.cancel_execution("s")).status == "cancelled"
+
+
+# By who decided by what stood there
+
+ACTS: dict[str, dict[str, Any]] = {
+    "pause_execution": {"metadata": {"n": 1}},
+    "resume_execution": {},
+    "cancel_execution": {},
+    "create_checkpoint": {"name": "here"},
+    "undo_restore": {},
+    "answer": {"question_id": "q", "answer": 1},
+}
+
+
+async def restored(manager: StateManager) -> int:
+    """A paused session "s" that was restored and has an open question; returns its last event."""
+    await manager.create_session("s")
+    asked = make_event(EventKind.INPUT_REQUESTED, data={"question": "q"}, branch_id="b", step_id="t")
+    await manager.log.append("s", [make_event(EventKind.BRANCH_OPENED, branch_id="b"), asked])
+    await manager.restore_checkpoint(await manager.create_checkpoint("s", "place"))
+    return (await manager.get_head("s")).last_seq
+
+
+async def test_an_act_after_another_event_than_the_last_writes_nothing(storage):
+    manager = StateManager(storage)
+    seq = await restored(manager)
+    for act, given in {**ACTS, "fork_session": {}, "delete_session": {}}.items():
+        for expected in (seq - 1, seq + 1):
+            with pytest.raises(ConflictError, match=f"event {seq} is its last"):
+                await getattr(manager, act)("s", **given, expected_seq=expected)
+    assert [head.last_seq for head in await manager.list_sessions()] == [seq]
+    await manager.delete_session("s", expected_seq=seq)
+
+
+@pytest.mark.parametrize("act", [act for act in ACTS if act != "answer"])
+async def test_an_act_is_refused_by_what_happened_after_the_look_at_its_session(
+    manager: StateManager, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seq = await restored(manager)
+    overtake(manager, monkeypatch)
+    with pytest.raises(ConflictError, match="has moved on"):
+        await getattr(manager, act)("s", **ACTS[act], expected_seq=seq)
+    assert (await manager.get_head("s")).last_seq == seq + 1
+
+
+@pytest.mark.parametrize("act", ["pause_execution", "cancel_execution", "undo_restore"])
+async def test_what_is_asked_of_a_holder_is_refused_by_what_it_wrote_meanwhile(
+    manager: StateManager, act: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await restored(manager)
+    async with manager.session("s"):
+        seq = (await manager.get_head("s")).last_seq
+        overtake(manager, monkeypatch)
+        with pytest.raises(ConflictError, match="has moved on"):
+            await getattr(manager, act)("s", expected_seq=seq)
+        assert (await manager.get_head("s")).last_seq == seq + 1
+        assert (await getattr(manager, act)("s", expected_seq=seq + 1)).seq == seq + 2
+        await manager.cancel_execution("s")
+
+
+def overtake(manager: StateManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody writes just after the session was looked at."""
+    look = manager.storage.head
+
+    async def overtaken(session_id: str) -> Head:
+        head = await look(session_id)
+        monkeypatch.undo()
+        await manager.create_checkpoint(session_id, "meanwhile")
+        return head
+
+    monkeypatch.setattr(manager.storage, "head", overtaken)
+
+
+async def test_a_silent_session_is_resumed_after_the_event_that_was_its_last(clock: Clock) -> None:
+    manager = StateManager(MemoryStorageBackend(clock=clock), config=StateManagerConfig(control_interval=60))
+    session = await manager.session("s").__aenter__()
+    seq = (await manager.get_head("s")).last_seq
+    clock.now += 60
+    state = await manager.resume_execution("s", actor="ann", expected_seq=seq)
+    assert (state.status, state.seq) == ("resuming", seq + 2)
+    assert {event.actor for event in await manager.log.read("s", after=seq)} == {"ann"}
+    await session._stop_watching()

@@ -146,13 +146,19 @@ def test_a_changed_context_that_another_person_has_to_approve_is_refused(anas: C
     assert session.sync.get_session_state("s").context == {"topic": "tides"}
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "checkpoint", "cancel", "fork"])
+@pytest.mark.parametrize(
+    "verb", ["pause", "resume", "checkpoint", "cancel", "fork", "restore", "undo", "delete"]
+)
 def test_an_act_for_another_state_than_the_present_one_is_refused(anas: Client, session, verb):
-    if verb == "resume":
-        do(anas, "pause")
+    checkpoint = session.sync.create_checkpoint("s", "place")
+    session.sync.restore_checkpoint(checkpoint)
     before = session.sync.get_head("s")
-    needed = {"name": "here"} if verb == "checkpoint" else {}
-    response = do(anas, verb, {"expected_seq": before.last_seq + 3, **WHY, **needed})
+    needed: dict[str, dict[str, Any]] = {
+        "checkpoint": {"name": "here"},
+        "restore": {"checkpoint": checkpoint},
+        "delete": {"confirm": "s"},
+    }
+    response = do(anas, verb, {"expected_seq": before.last_seq + 3, **WHY, **needed.get(verb, {})})
     assert response.status_code == 409
     assert f"event {before.last_seq} is its last" in response.json()["detail"]
     assert session.sync.get_head("s").last_seq == before.last_seq

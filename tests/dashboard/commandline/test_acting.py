@@ -54,6 +54,25 @@ def test_what_is_deleted_is_gone_and_stands_among_the_activity(session):
 # Asked, shown, refused
 
 
+def test_an_act_is_refused_after_another_event_than_was_named(session):
+    session.sync.create_checkpoint("s", "meanwhile")
+    told = run("pause", "s", "--expected-seq", "1", "--yes")
+    assert (told.code, status(session)) == (1, "pending")
+    assert "event 2 is its last, this write was made for 1" in told.err
+
+
+def test_what_was_said_to_be_lost_is_what_is_lost(session, typed, monkeypatch):
+    def checkpoint_then_yes(question):
+        session.sync.create_checkpoint("s", "meanwhile")
+        return "s"
+
+    typed("s")
+    monkeypatch.setattr("builtins.input", checkpoint_then_yes)
+    told = run("cancel", "s", "--reason", "enough")
+    assert (told.code, status(session)) == (1, "pending")
+    assert "has moved on" in told.err
+
+
 @pytest.mark.parametrize("action", ALL.values(), ids=ALL)
 def test_each_act_takes_what_its_dialog_takes(action, capsys):
     with pytest.raises(SystemExit, match="0"):

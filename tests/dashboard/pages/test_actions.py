@@ -314,6 +314,20 @@ def test_delete_needs_the_name_typed(ana: Client, session):
     assert session.sync.list_sessions() == []
 
 
+@pytest.mark.parametrize("verb", ["delete", "cancel", "restore", "undo"])
+def test_what_a_dialog_said_would_be_lost_is_what_is_lost(ana: Client, session, verb):
+    checkpoint = session.sync.create_checkpoint("s", "place")
+    session.sync.restore_checkpoint(checkpoint)
+    shown = re.search(r'name="expected_seq" value="(\d+)"', show(ana, verb).content.decode())
+    assert shown is not None
+    session.sync.create_checkpoint("s", "meanwhile")
+    data = {"expected_seq": shown[1], "confirm": "s", "checkpoint": checkpoint, **REASON}
+    response = send(ana, verb, data)
+    assert response.status_code == 409
+    assert "has moved on" in response.json()["error"]
+    assert (status(session), session.sync.get_head("s").counts["checkpoints"]) == ("paused", 3)
+
+
 async def test_a_session_that_is_held_is_not_deleted(manager, live_ana):
     async with manager.session("s"):
         data = {"confirm": "s", **REASON}
