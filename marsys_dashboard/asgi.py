@@ -13,7 +13,10 @@ pages = get_asgi_application()
 
 from marsys_dashboard import urls  # noqa: E402, F401 - needs Django set up; all views, before somebody waits
 from marsys_dashboard.consumers import websocket_urlpatterns  # noqa: E402 - needs Django set up
+from marsys_dashboard.logs import hide_in_access_log  # noqa: E402
 from marsys_dashboard.request_threads import KeptThreads  # noqa: E402
+
+hide_in_access_log()
 
 application = ProtocolTypeRouter(
     {

@@ -11,11 +11,12 @@ from django.template.defaultfilters import pluralize
 
 from marsys_dashboard.activity import note_deletion
 from marsys_dashboard.models import Job, JobItem, Outcome
-from marsys_dashboard.templatetags.state import number, size
+from marsys_dashboard.templatetags.state import number
 from state_core.compaction import Compaction
 from state_core.manager import StateManager
 from state_core.records import SessionStatus, parse_time, show_time
 from state_core.retention import CheckpointRemoval, CleanupReport, Limits, SessionRemoval
+from state_core.words import size
 
 CLEAN_UP = "clean-up"
 """The verb of such a job."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from marsys_dashboard.outlines import Outline, Place, StepKey
-from marsys_dashboard.templatetags.state import size
 from state_core.events import Change, Event
 from state_core.exceptions import DamagedError, EncryptionKeyError
 from state_core.manager import StateManager
 from state_core.records import Document
+from state_core.words import size
 
 READ_BYTES = 256 * 1024
 """Content of an event larger than this is not read for a row."""

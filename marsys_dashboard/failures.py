@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.middleware.csrf import get_token
@@ -74,6 +74,10 @@ UNREACHABLE = (
 )
 
 
+class MayNotSee(PermissionDenied):
+    """Not even the list, so that a page about it does not lead there."""
+
+
 def status_of(error: BaseException | None) -> int | None:
     """The HTTP status that this error is, or None for one that nobody foresaw."""
     return next((status for kind, status in STATUSES if isinstance(error, kind)), None)
@@ -98,7 +102,9 @@ def answer_error(request: HttpRequest, error: BaseException, status: int) -> Htt
     return failure(request, status, sentence(error), DAMAGED if isinstance(error, DamagedError) else "")
 
 
-def failure(request: HttpRequest, status: int, message: str, title: str = "") -> HttpResponse:
+def failure(
+    request: HttpRequest, status: int, message: str, title: str = "", *, may_see: bool = True
+) -> HttpResponse:
     """An error as a page, or as JSON for programs. Asks neither the database nor who is signed in."""
     if is_of_api(request):
         return problem(status, message, title)
@@ -108,6 +114,7 @@ def failure(request: HttpRequest, status: int, message: str, title: str = "") ->
         "status": status,
         "title": title or TITLES[status],
         "message": message,
+        "may_see": may_see,
         "csrf_token": get_token(request) if status == 403 else "",
         "retry": request.get_full_path() if status >= 500 and request.method == "GET" else "",
     }
@@ -137,7 +144,8 @@ def bad_request(request: HttpRequest, exception: Exception | None = None) -> Htt
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     told = str(exception or "")
-    return failure(request, 403, told or "Your account may not see this. Ask an administrator.")
+    told = told or "Your account may not see this. Ask an administrator."
+    return failure(request, 403, told, may_see=not isinstance(exception, MayNotSee))
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:

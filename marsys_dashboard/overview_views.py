@@ -16,10 +16,10 @@ from marsys_dashboard.managers import StoreNotFound, store_names
 from marsys_dashboard.overview import RANGES, TOP, Overview, overview
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import require
-from marsys_dashboard.templatetags.state import duration, number, size
+from marsys_dashboard.templatetags.state import duration, number
 from state_core.exceptions import InvalidValue
 from state_core.records import ENDED
-from state_core.words import STATUSES
+from state_core.words import STATUSES, size
 
 DEFAULT = "24h"
 TOLD_FROM = 10

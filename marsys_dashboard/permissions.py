@@ -12,7 +12,7 @@ from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 
-from marsys_dashboard.failures import failure, wants_json
+from marsys_dashboard.failures import MayNotSee, failure, wants_json
 
 PERMISSIONS = {
     "view": "state_core.view_session",
@@ -55,7 +55,7 @@ def require(permission: str) -> Callable[[View], View]:
             if not user.is_authenticated:
                 return _ask_to_sign_in(request)
             if not is_allowed:
-                raise PermissionDenied(lacks(user, permission))
+                raise (MayNotSee if permission == "view" else PermissionDenied)(lacks(user, permission))
             request.user = user
             return await view(request, *args, **kwargs)
 

@@ -50,6 +50,7 @@ def sign_in(request: HttpRequest, token: str) -> HttpResponse:
             "This link was used before, or is too old. Start the dashboard again for a new one, "
             "or sign in with your password.",
             "This sign-in link is no longer good",
+            may_see=False,
         )
     login(request, user, backend=BACKEND)
     return redirect(settings.LOGIN_REDIRECT_URL)

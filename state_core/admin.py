@@ -11,12 +11,11 @@ from asgiref.sync import async_to_sync
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 
-from state_core import managers
+from state_core import managers, words
 from state_core.admin_actions import ALIAS, MOST_ROWS, Target, act
 from state_core.events import EventKind
 from state_core.exceptions import StateError
@@ -185,7 +184,7 @@ class SessionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Size", ordering="state_bytes")
     def size(self, row: Session) -> str:
-        return filesizeformat(row.state_bytes)
+        return words.size(row.state_bytes)
 
     @admin.display(description="Updated (UTC)", ordering="updated_at")
     def updated(self, row: Session) -> str:
@@ -239,12 +238,12 @@ class CheckpointAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Size", ordering="size_bytes")
     def size(self, row: Checkpoint) -> str:
-        return filesizeformat(row.size_bytes)
+        return words.size(row.size_bytes)
 
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ("seq", "of_session", "kind", "when", "actor", "branch_id", "agent", "state", "duration")
+    list_display = ("seq", "of_session", "kind", "when", "actor", "branch_id", "agent", "state", "lasted")
     list_filter = ("at", OfKind)
     search_fields = ("session__session_id", "=kind", "=actor", "=branch_id")
     search_help_text = "Part of a session's id, or a whole kind, actor or branch"
@@ -252,7 +251,7 @@ class EventAdmin(ReadOnlyAdmin):
     list_select_related = ("session",)
     actions = None
     fields = (
-        "seq", "of_session", "kind", "at", "actor", "branch_id", "step_id", "agent", "state", "duration",
+        "seq", "of_session", "kind", "at", "actor", "branch_id", "step_id", "agent", "state", "lasted",
         "size", "data", "encoding", "content",
     )  # fmt: skip
 
@@ -270,6 +269,10 @@ class EventAdmin(ReadOnlyAdmin):
     @admin.display(description="Status")
     def state(self, row: Event) -> str:
         return status_badge(row.status) if row.status in STATUSES else ""
+
+    @admin.display(description="Duration", ordering="duration")
+    def lasted(self, row: Event) -> str:
+        return "" if row.duration is None else words.duration(row.duration)
 
     @admin.display(description="Content")
     def content(self, row: Event) -> str:

@@ -37,6 +37,18 @@ def _long(whole: int) -> str:
     return f"{whole // DAY} d {whole % DAY // HOUR} h"
 
 
+def size(count: int | None) -> str:
+    """Bytes: 842 B, 12.4 kB, 1.8 MB."""
+    value = float(count or 0)
+    if value < 1000:
+        return f"{int(value)} B"
+    for unit in ("kB", "MB", "GB"):
+        value /= 1000
+        if value < 999.95:
+            return f"{value:.1f} {unit}"
+    return f"{value / 1000:.1f} TB"
+
+
 @dataclass(frozen=True)
 class StatusWord:
     """A status as people see it: never by colour alone."""

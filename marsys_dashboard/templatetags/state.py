@@ -18,6 +18,7 @@ from state_core import words
 from state_core.words import DAY, HOUR, MINUTE, STATUSES, StatusWord
 
 register = template.Library()
+register.filter(words.size)
 
 THIN = "\u202f"
 """Parts the thousands of a number."""
@@ -72,19 +73,6 @@ def lasting(seconds: float | None, since: datetime | None = None) -> SafeString 
         return ""
     ticking = f' data-since="{since.isoformat()}"' if since else ""
     return SafeString(f'<span class="num"{ticking}>{duration(seconds)}</span>')
-
-
-@register.filter
-def size(count: int | None) -> str:
-    """Bytes: 842 B, 12.4 kB, 1.8 MB."""
-    value = float(count or 0)
-    if value < 1000:
-        return f"{int(value)} B"
-    for unit in ("kB", "MB", "GB"):
-        value /= 1000
-        if value < 999.95:
-            return f"{value:.1f} {unit}"
-    return f"{value / 1000:.1f} TB"
 
 
 @register.filter

@@ -117,6 +117,15 @@ def test_a_database_that_is_away_before_any_view_is_told_as_that():
     assert "no route" not in response.content.decode()
 
 
+@pytest.mark.parametrize(("who", "leads_on"), [("bo", True), ("dora", False)])
+def test_a_refusal_leads_to_the_list_only_those_who_may_see_it(sign_in, manager, who, leads_on):
+    response = sign_in(who).get("/jobs/clean-up/")
+    text = response.content.decode()
+    assert response.status_code == 403
+    assert ("All sessions" in text) == ('href="/sessions/"' in text) == leads_on
+    assert "Sign in as somebody else" in text
+
+
 def test_error_pages_ask_neither_the_database_nor_who_is_signed_in(django_assert_num_queries):
     request = RequestFactory().get("/nowhere/")
     with django_assert_num_queries(0):

@@ -12,9 +12,9 @@ from marsys_dashboard.templatetags.state import (
     moment,
     number,
     relative,
-    size,
     status,
 )
+from state_core.words import size
 
 
 @pytest.mark.parametrize(
