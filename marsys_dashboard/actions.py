@@ -28,7 +28,7 @@ from marsys_dashboard.acts import (
 )
 from marsys_dashboard.checkpoint_windows import offered
 from marsys_dashboard.failures import sentence, status_of, wants_json
-from marsys_dashboard.forms import ActForm, answer_fields
+from marsys_dashboard.forms import ActForm, answer_fields, read_moment
 from marsys_dashboard.managers import manager
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import permissions_of, require
@@ -219,5 +219,6 @@ class Dialog:
 async def _open(request: HttpRequest, store: str, session_id: str, action: Action) -> Dialog:
     subject = await subject_of(store, session_id, action.verb)
     sent = request.POST if request.method == "POST" else request.GET
-    await subject.refuse_unknown(sent.get("checkpoint", ""), sent.get("question", ""))
+    asked_at = read_moment(sent.get("asked_at", ""))
+    await subject.refuse_unknown(sent.get("checkpoint", ""), sent.get("question", ""), asked_at)
     return Dialog(request, subject)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from django.conf import settings
@@ -196,6 +197,8 @@ class Given:
     """The session's last event when they did so."""
     checkpoint: Checkpoint | None = None
     question: Question | None = None
+    asked_at: datetime | None = None
+    """When the question was asked that the person saw."""
     answer: Any = None
     new_session_id: str = ""
     expected_seq: int | None = None
@@ -248,7 +251,7 @@ async def _answer(manager: StateManager, head: Head, given: Given) -> Done:
         question.question_id,
         given.answer,
         actor=given.actor,
-        asked_at=question.asked_at,
+        asked_at=given.asked_at or question.asked_at,
         expected_seq=given.expected_seq,
     )
     return Done("The answer is recorded.")

@@ -24,6 +24,7 @@ from state_core.exceptions import (
     LeaseError,
     NotFound,
     QuestionAnswered,
+    QuestionReplaced,
     QuotaExceeded,
     SessionExists,
     StateError,
@@ -36,6 +37,7 @@ logger = logging.getLogger(__name__)
 
 STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (QuestionAnswered, 409),
+    (QuestionReplaced, 409),
     (NotFound, 404),
     (TooLarge, 413),
     (InvalidId, 400),

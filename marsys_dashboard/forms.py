@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.dateparse import parse_datetime
 
 from marsys_dashboard.context_edit import digest
 from marsys_dashboard.jsontext import read_json, read_object
@@ -41,6 +43,14 @@ def _choice(choices: list[Any], text: str) -> Any:
     return choices[int(text)]
 
 
+def read_moment(text: str) -> datetime | None:
+    """None where it is none: what is sent is checked by its form."""
+    try:
+        return parse_datetime(text)
+    except ValueError:
+        return None
+
+
 def wants_json_answer(question: Question) -> bool:
     return not question.choices and question.schema is not None and question.schema.get("type") != "string"
 
@@ -62,6 +72,7 @@ class ActForm(forms.Form):
 
     checkpoint = forms.ChoiceField(label="Checkpoint")
     question = forms.ChoiceField(label="Question")
+    asked_at = forms.DateTimeField(label="Asked", required=False)
     answer = forms.CharField(label="Answer", max_length=100_000, strip=False)
     name = forms.CharField(label="Name", max_length=200, initial="")
     context = forms.CharField(label="Additional context", required=False, strip=False)
@@ -75,7 +86,7 @@ class ActForm(forms.Form):
     FIELDS: Mapping[str, tuple[str, ...]] = {
         "pause": ("reason", "expected_seq"),
         "resume": ("context", "edited", "seq", "reason", "expected_seq"),
-        "answer": ("question", "answer", "expected_seq"),
+        "answer": ("question", "asked_at", "answer", "expected_seq"),
         "checkpoint": ("name", "reason", "expected_seq"),
         "restore": ("checkpoint", "reason", "expected_seq"),
         "undo": ("reason", "expected_seq"),

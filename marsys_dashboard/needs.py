@@ -46,7 +46,8 @@ class Waiting:
 
     @property
     def key(self) -> str:
-        return f"{self.store}/{self.head.session_id}/{self.question.question_id}"
+        asked = f"@{self.question.asked_at.isoformat()}" if self.question.asked_at else ""
+        return f"{self.store}/{self.head.session_id}/{self.question.question_id}{asked}"
 
     @property
     def form(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 
 from marsys_dashboard.acts import (
     ALL,
@@ -81,16 +82,19 @@ class Subject:
         ]
         return preview_of(present.document, target.document, checkpoint, self.head.counts["messages"])
 
-    async def refuse_unknown(self, checkpoint: str, question: str) -> None:
-        """A checkpoint or question that is named must be one of this session's, the question an open one.
+    async def refuse_unknown(
+        self, checkpoint: str, question: str = "", asked_at: datetime | None = None
+    ) -> None:
+        """A checkpoint or question that is named must be one of this session's, the question an open one that
+        was asked then.
 
-        Raises CheckpointNotFound, QuestionNotFound, QuestionAnswered."""
+        Raises CheckpointNotFound, QuestionNotFound, QuestionAnswered, QuestionReplaced."""
         verb = self.action.verb
         if checkpoint and verb in FROM_CHECKPOINT and self.checkpoint(checkpoint) is None:
             raise CheckpointNotFound(checkpoint[:128], self.head.session_id)
-        known = {each.question_id for each in self.questions}
-        if question and verb == "answer" and question not in known:
-            open_question(await self.manager.log.document(self.head.session_id), question[:128])
+        known = {each.question_id: (None, each.asked_at) for each in self.questions}
+        if question and verb == "answer" and asked_at not in known.get(question, ()):
+            open_question(await self.manager.log.document(self.head.session_id), question[:128], asked_at)
 
 
 async def subject_of(store: str, session_id: str, verb: str) -> Subject:

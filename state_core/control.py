@@ -26,6 +26,7 @@ from state_core.exceptions import (
     LeaseHeld,
     QuestionAnswered,
     QuestionNotFound,
+    QuestionReplaced,
     SessionNotFound,
     TransitionError,
 )
@@ -313,7 +314,8 @@ class Control(Reading):
         says by whom, where somebody was faster; and, where the answer does not fit the question's choices or
         schema, InvalidValue.
 
-        ``asked_at``: only the question that was asked then. After a restore another may have its id."""
+        ``asked_at``: only the question that was asked then; raises QuestionReplaced where, after a restore,
+        another has its id."""
         value = plain(answer, "answer")
         refuse_if_not_taken(await self.storage.head(check_id(session_id)), "answer")
         async for attempt in again_on_conflict(expected_seq):
@@ -369,11 +371,13 @@ def refuse_if_not_taken(head: Head, verb: str) -> None:
 
 
 def open_question(document: Document, question_id: str, asked_at: datetime | None = None) -> Document:
-    """Raises QuestionNotFound, also where it was asked at another moment than ``asked_at``;
+    """Raises QuestionNotFound; QuestionReplaced where it was asked at another moment than ``asked_at``;
     QuestionAnswered."""
     question: Document | None = document["questions"].get(question_id)
-    if question is None or (asked_at and parse_time(question["asked_at"]) != asked_at):
+    if question is None:
         raise QuestionNotFound(question_id)
+    if asked_at and parse_time(question["asked_at"]) != asked_at:
+        raise QuestionReplaced(question_id)
     if question["status"] != "open":
         raise QuestionAnswered(question_id, question["answered_by"], question["answered_at"])
     return question

@@ -6,7 +6,8 @@ StateError
 │   ├── CheckpointNotFound
 │   ├── BranchNotFound
 │   └── QuestionNotFound
-│       └── QuestionAnswered
+│       ├── QuestionAnswered
+│       └── QuestionReplaced
 ├── InvalidId (ValueError)
 ├── InvalidValue (ValueError)
 │   ├── HistoryCompacted
@@ -97,6 +98,17 @@ class QuestionAnswered(QuestionNotFound):
         )
         self.by = by
         self.at = at
+
+
+class QuestionReplaced(QuestionNotFound):
+    """What has this question's id now was asked later than the one that was meant."""
+
+    def __init__(self, question_id: str) -> None:
+        super().__init__(question_id)
+        self.args = (
+            f"Question {question_id!r} was asked anew since; your answer was not recorded. Read what is "
+            "asked now, and answer that.",
+        )
 
 
 # What was given cannot be taken…

@@ -91,7 +91,7 @@ async def preview(
 ) -> dict[str, Any]:
     """Nothing is done. `checkpoint`, or `seq` for a fork: where it would go back to, or begin."""
     subject = await subject_of(store, session_id, _action(verb).verb)
-    await subject.refuse_unknown(checkpoint, "")
+    await subject.refuse_unknown(checkpoint)
     chosen = subject.checkpoint(checkpoint)
     return {
         **act_of(store, subject.head, subject.availability(request.auth.permissions)),
@@ -118,7 +118,7 @@ async def act(request: HttpRequest, store: str, session_id: str, verb: str, sent
     where the session is in another state; its `detail` says what to do."""
     request.auth.need(permission_of(_action(verb)))
     subject = await subject_of(store, session_id, verb)
-    await subject.refuse_unknown(sent.checkpoint, sent.question)
+    await subject.refuse_unknown(sent.checkpoint, sent.question, sent.asked_at)
     if subject.refusal:
         raise HttpError(409, subject.refusal)
     done = await DO[verb](subject.manager, subject.head, _given(request.auth, subject, sent))

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.urls import reverse
 from ninja import Field, Schema
+from pydantic import AwareDatetime
 
 from marsys_dashboard.acts import Availability, permission_of
 from marsys_dashboard.forms import LONGEST_REASON
@@ -178,6 +179,9 @@ class Sent(Schema):
     name: str = Field("", description="Of the checkpoint that is saved.")
     checkpoint: str = Field("", description="Id of the one to restore, or to fork from.")
     question: str = Field("", description="Id of the one that is answered.")
+    asked_at: AwareDatetime | None = Field(
+        None, description="Its own: refuse with 409 where it was asked anew since."
+    )
     answer: Any = Field(None, description="As the question's choices or schema ask for it.")
     context: dict[str, Any] = Field({}, description="Merged into the session's context when it is resumed.")
     edited: dict[str, Any] | None = Field(

@@ -45,7 +45,7 @@ function prepare() {
   document.dispatchEvent(new CustomEvent("time:refresh", { detail: { root: dialog } }));
 }
 
-const OF_ONE_LOOK = new Set(["csrfmiddlewaretoken", "answer", "edited", "seq", "expected_seq", "unedited"]);
+const OF_ONE_LOOK = new Set(["csrfmiddlewaretoken", "asked_at", "answer", "edited", "seq", "expected_seq", "unedited"]);
 
 // Another checkpoint or question was chosen: what follows is another thing then. What was typed stays.
 async function refetch(select) {

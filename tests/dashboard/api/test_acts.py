@@ -11,10 +11,11 @@ from django.test import Client
 from marsys_dashboard import managers
 from marsys_dashboard.acts import ALL
 from marsys_dashboard.models import ActivityEntry
-from state_core.events import EventKind
+from state_core.events import Event, EventKind
 from state_core.manager import StateManager
 from tests.dashboard.api.conftest import SESSION
 from tests.dashboard.pages.conftest import DATABASE, MEMORY
+from tests.dashboard.pages.test_needs import append, ask
 
 pytestmark = pytest.mark.django_db
 
@@ -174,6 +175,21 @@ def test_checkpoint_restore_and_undo(anas: Client, session):
     assert [each["name"] for each in preview["checkpoints"]] == ["before"]
     assert do(anas, "restore", {"checkpoint": checkpoint.id, **WHY}).json()["session"]["status"] == "paused"
     assert do(anas, "undo", WHY).json()["message"] == "The restore is undone; the session is paused."
+
+
+def test_a_question_that_was_asked_anew_is_not_answered_by_who_read_the_one_before(anas: Client, session):
+    append(session, "s", Event(kind=EventKind.BRANCH_OPENED, branch_id="b", data={"name": "plan"}))
+    checkpoint = session.sync.create_checkpoint("s", "before it asks")
+    ask(session, "s")
+    read = anas.get(f"{SESSION}/questions").json()["questions"][0]
+    session.sync.restore_checkpoint(checkpoint)
+    ask(session, "s")
+    given = {"question": "q", "answer": "yes"}
+    response = do(anas, "answer", {**given, "asked_at": read["asked_at"]})
+    assert response.status_code == 409
+    assert "was asked anew since" in response.json()["detail"]
+    read = anas.get(f"{SESSION}/questions").json()["questions"][0]
+    assert do(anas, "answer", {**given, "asked_at": read["asked_at"]}).status_code == 200
 
 
 def test_a_fork_answers_with_the_new_session(anas: Client, session):

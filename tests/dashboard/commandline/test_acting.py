@@ -81,7 +81,12 @@ def test_each_act_takes_what_its_dialog_takes(action, capsys):
     told = capsys.readouterr().out
     for field in fields_of(action):
         assert f"--{field.replace('_', '-')} " in told
-    assert set(ActForm.FIELDS[action.verb]) - set(fields_of(action)) <= {"confirm", "edited", "seq"}
+    assert set(ActForm.FIELDS[action.verb]) - set(fields_of(action)) <= {
+        "confirm",
+        "edited",
+        "seq",
+        "asked_at",
+    }
     assert ("--wait" in told) == (action.verb in GOALS)
 
 

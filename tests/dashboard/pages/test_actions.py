@@ -11,10 +11,11 @@ from django.test import Client
 
 from marsys_dashboard import managers
 from marsys_dashboard.acts import ALL, at_hand, available, consequences, in_menu, primary
-from state_core.events import EventKind
+from state_core.events import Event, EventKind
 from state_core.manager import StateManager
 from state_core.records import Head, SessionStatus
 from tests.dashboard.pages.conftest import DATABASE, MEMORY, person
+from tests.dashboard.pages.test_needs import append, ask
 
 pytestmark = pytest.mark.django_db
 
@@ -417,6 +418,29 @@ async def test_a_second_answer_is_refused(manager, live_ana):
         assert refused.status_code == 409
         assert "ana answered this question" in refused.json()["error"]
         assert (await question(manager)).answer == "yes"
+
+
+def test_an_answer_to_what_was_asked_before_is_refused_where_another_question_has_its_id(
+    ana: Client, session
+):
+    append(session, "s", Event(kind=EventKind.BRANCH_OPENED, branch_id="b", data={"name": "plan"}))
+    checkpoint = session.sync.create_checkpoint("s", "before it asks")
+    ask(session, "s", choices=["left", "right"])
+    shown = re.search(r'name="asked_at" value="([^"]+)"', show(ana, "answer").content.decode())
+    assert shown is not None
+    inbox = re.search(r'name="asked_at" value="([^"]+)"', ana.get("/needs-you/").content.decode())
+    assert inbox is not None
+    assert shown[1] == inbox[1]
+    session.sync.restore_checkpoint(checkpoint)
+    ask(session, "s", choices=["stop", "go"])
+    given = {"question": "q", "answer": "1"}
+    response = send(ana, "answer", {**given, "asked_at": shown[1]})
+    assert response.status_code == 409
+    assert "was asked anew since" in response.json()["error"]
+    assert send(ana, "answer", {**given, "asked_at": "yesterday"}).status_code == 400
+    assert session.sync.get_head("s").counts["questions"] == 1
+    now = session.sync.get_session_state("s").questions[0].asked_at
+    assert send(ana, "answer", {**given, "asked_at": now.isoformat()}).status_code == 200
 
 
 async def test_the_question_is_shown_as_text(manager, live_ana):

@@ -36,7 +36,7 @@ def append(manager: StateManager, session_id: str, event: Event) -> None:
 
 
 def asked(response) -> list[str]:
-    return re.findall(r'class="card ask" data-key="([^"]+)"', response.content.decode())
+    return re.findall(r'class="card ask" data-key="([^"@]+)@[^"]+"', response.content.decode())
 
 
 def test_questions_of_all_stores_stand_in_one_inbox_the_longest_waiting_first(ana: Client, use_stores):
