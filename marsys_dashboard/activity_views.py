@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
 from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.urls import path
 from django.views.decorators.http import require_safe
@@ -81,7 +83,7 @@ def entries(asked: Asked) -> QuerySet[ActivityEntry]:
     """The newest first."""
     found = Q()
     if asked.actor:
-        found &= Q(actor=asked.actor)
+        found &= _by(asked.actor)
     if asked.verb:
         found &= Q(verb=asked.verb)
     if asked.session:
@@ -95,6 +97,12 @@ def entries(asked: Asked) -> QuerySet[ActivityEntry]:
     if asked.until:
         found &= Q(at__lt=read_moment(asked.until))
     return ActivityEntry.objects.filter(found).order_by("-at", "-id")
+
+
+def _by(actor: str) -> Q:
+    """Also by their programs, and from a terminal. Not by LIKE, which takes Ana for ana on SQLite."""
+    beginning = f"{actor} ("
+    return Q(actor=actor) | Q(Exact(Left("actor", len(beginning)), Value(beginning)))
 
 
 async def _behind(asked: Asked, found: QuerySet[ActivityEntry]) -> QuerySet[ActivityEntry]:

@@ -86,6 +86,14 @@ def test_each_filter_finds(lived, ana: Client, asked, number):
     assert len(told(ana, **asked)) == number
 
 
+def test_what_somebodys_programs_did_is_found_by_their_name(lived, ana: Client):
+    for actor in ("ana (token nightly)", "Ana (token nightly)", "anabel", "an_"):
+        lived.sync.create_checkpoint("a", "by it", actor=actor)
+    assert {actor for actor, _, _ in told(ana, actor="ana")} == {"ana", "ana (token nightly)"}
+    assert told(ana, actor="an_") == [("an_", "checkpoint created", "a")]
+    assert len(told(ana, actor="ana (token nightly)")) == 1
+
+
 @pytest.mark.parametrize("asked", [{"verb": "explode"}, {"who": "cats"}, {"since": "soon"}])
 def test_a_filter_that_makes_no_sense_is_refused(manager, ana: Client, asked):
     assert ana.get("/activity/", asked).status_code == 400
