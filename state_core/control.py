@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -256,19 +257,17 @@ class Control(Reading):
         except (DamagedError, EncryptionKeyError):
             return await self.log.outline(session_id)
 
-    async def interrupt_expired(self) -> list[str]:
+    async def interrupt_expired(self, *, actor: str = "") -> list[str]:
         """Record every session whose orchestrator fell silent as interrupted; returns their ids. Also those
         that are only recorded, under no lease, once nothing came for the configuration's
         ``recorded_silence``: whatever comes then takes them up again."""
         expired = await self.storage.heads(HeadQuery(lease_expired=True, limit=500))
         silent = await self._silent()
+        interrupt = partial(self.interrupt, actor=actor)
+        interrupt_silent = partial(self._interrupt_silent, actor=actor or self.actor)
         return [
-            *[
-                head.session_id
-                for head in expired
-                if await self._if_readable(self.interrupt, head.session_id)
-            ],
-            *[head.session_id for head in silent if await self._if_readable(self._interrupt_silent, head)],
+            *[head.session_id for head in expired if await self._if_readable(interrupt, head.session_id)],
+            *[head.session_id for head in silent if await self._if_readable(interrupt_silent, head)],
         ]
 
     async def _silent(self) -> list[Head]:
@@ -280,13 +279,13 @@ class Control(Reading):
         query = HeadQuery(statuses=[SessionStatus.RUNNING], until=until, sort="updated_at", limit=500)
         return [head for head in await self.storage.heads(query) if head.refuses and not head.owner]
 
-    async def _interrupt_silent(self, head: Head) -> bool:
+    async def _interrupt_silent(self, head: Head, actor: str) -> bool:
         """False where something came meanwhile."""
         outline = await self.log.outline(head.session_id)
         why = f"nothing was recorded of it since {show_time(head.updated_at)}"
         try:
             await self.log.append(
-                head.session_id, interruption(outline, self.actor, why=why), expected_seq=head.last_seq
+                head.session_id, interruption(outline, actor, why=why), expected_seq=head.last_seq
             )
         except ConflictError:
             return False

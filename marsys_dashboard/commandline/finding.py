@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from marsys_dashboard.commandline.who import at_terminal
 from marsys_dashboard.managers import manager, store_names
 from state_core.control import is_held
 from state_core.exceptions import InvalidId, InvalidValue, NotFound, SessionNotFound, StorageError
@@ -72,7 +73,7 @@ async def head_of(store: str, session_id: str) -> Head:
     """As it is: where who ran it fell silent and nobody has recorded that yet, it is recorded now."""
     chosen = manager(store)
     head = await chosen.get_head(session_id)
-    if fell_silent(head) and await chosen.interrupt(session_id):
+    if fell_silent(head) and await chosen.interrupt(session_id, actor=at_terminal()):
         return await chosen.get_head(session_id)
     return head
 

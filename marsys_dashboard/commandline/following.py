@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
 from marsys_dashboard.commandline.finding import Session, fell_silent
+from marsys_dashboard.commandline.who import at_terminal
 from marsys_dashboard.feed import BEAT, PATIENCE, SLOW_BEAT, Alarm
 from state_core.events import Event
 from state_core.exceptions import SessionNotFound, StorageUnavailable
@@ -49,7 +50,7 @@ async def _news(session: Session, after: int, tell: Callable[[str], None]) -> tu
             if head.created_at != session.head.created_at:
                 raise SessionNotFound(session.id)  # another has its id
             if fell_silent(head):
-                await session.manager.interrupt(session.id)
+                await session.manager.interrupt(session.id, actor=at_terminal())
         except StorageUnavailable as error:
             if not failures:
                 tell(f"{error} Trying again.")

@@ -12,6 +12,7 @@ from django.http import QueryDict
 
 from marsys_dashboard.commandline.finding import name_of
 from marsys_dashboard.commandline.terminal import Console, json_line, plain, table
+from marsys_dashboard.commandline.who import at_terminal
 from marsys_dashboard.listing import DEFAULT_SORT, Asked, Found, Listing, find, read_address
 from marsys_dashboard.managers import manager, store_names
 from marsys_dashboard.standing import some
@@ -60,7 +61,7 @@ async def show(console: Console, options: Mapping[str, Any]) -> int:
     asked = _asked(options)
     for store in asked.stores():
         with suppress(StorageError):  # one that is away is told of when it is asked for its sessions
-            await manager(store).interrupt_expired()
+            await manager(store).interrupt_expired(actor=at_terminal())
     listing = await _find(asked, max(1, options["limit"]))
     if options["json"]:
         console.say_at_once(json_line(_document(found)) for found in listing.rows)

@@ -24,7 +24,7 @@ async def who_is(username: str | None) -> Who:
     """A user of the dashboard, or, where none is named, the user of the operating system. Who can run this
     command can read and write all that it can, so that nothing is refused to them."""
     if username is None:
-        return Who(f"{system_user()} (command line)", frozenset(PERMISSIONS))
+        return Who(at_terminal(), frozenset(PERMISSIONS))
     model = get_user_model()
     try:
         user = await model._default_manager.aget_by_natural_key(username)
@@ -34,6 +34,11 @@ async def who_is(username: str | None) -> Who:
     if "view" not in permissions:
         raise CommandError(lacks(user, "view"))
     return Who(user.get_username(), permissions)
+
+
+def at_terminal() -> str:
+    """Who runs this command, as the log names them."""
+    return f"{system_user()} (command line)"
 
 
 def system_user() -> str:

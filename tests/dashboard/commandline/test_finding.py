@@ -5,9 +5,11 @@ import asyncio
 import pytest
 
 from marsys_dashboard import managers
+from marsys_dashboard.commandline.who import at_terminal
 from state_core.events import Event, EventKind
 from tests.dashboard.commandline.conftest import run
 from tests.dashboard.pages.conftest import MEMORY
+from tests.dashboard.pages.test_actions import last
 
 
 @pytest.fixture
@@ -58,3 +60,4 @@ def test_a_session_whose_orchestrator_fell_silent_is_told_and_recorded_as_interr
     asyncio.run(hold_and_fall_silent(manager))
     assert "Interrupted" in run(verb, *(["s"] if verb == "show" else [])).out
     assert manager.sync.get_head("s").status == "interrupted"
+    assert last(manager).actor == at_terminal()
