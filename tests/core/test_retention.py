@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
+import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -540,6 +541,20 @@ def test_prune_deletes_nothing_where_nobody_can_be_asked(pruned, monkeypatch):
     monkeypatch.setattr("builtins.input", nobody)
     with pytest.raises(CommandError, match="--yes"):
         prune()
+    assert "old" in left(pruned)
+
+
+def test_who_is_asked_can_end_prune_at_once(pruned, monkeypatch):
+    def pressed(prompt):
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        assert threading.current_thread() is threading.main_thread()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", pressed)
+    with pytest.raises(CommandError, match="Nothing was changed") as ended:
+        prune()
+    assert ended.value.returncode == 130
     assert "old" in left(pruned)
 
 

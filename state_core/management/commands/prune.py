@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from state_core.config import StateManagerConfig
 from state_core.exceptions import StateError, StorageUnavailable
+from state_core.management.asking import agreed
 from state_core.management.bar import bar_on
 from state_core.manager import StateManager
 from state_core.managers import manager
@@ -60,25 +61,26 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            asyncio.run(self._prune(options))
+            with asyncio.Runner() as runner:
+                self._prune(runner, options)
         except StorageUnavailable as error:
             raise CommandError(f"{error} What was deleted is gone; start again to go on.") from error
         except StateError as error:
             raise CommandError(str(error)) from error
 
-    async def _prune(self, options: dict[str, Any]) -> None:
+    def _prune(self, runner: asyncio.Runner, options: dict[str, Any]) -> None:
         state_manager = manager(options["store"], config=_config(options), actor="prune")
         try:
-            plan = await state_manager.cleanup(dry_run=True)
+            plan = runner.run(state_manager.cleanup(dry_run=True))
             self._show(plan)
             if options["dry_run"] or plan.does_nothing:
                 return
-            if options["yes"] or await asyncio.to_thread(self._is_wanted):
-                await self._carry_out(state_manager, plan)
+            if options["yes"] or agreed("Let it go for good?"):
+                runner.run(self._carry_out(state_manager, plan))
             else:
                 self.stdout.write("Nothing was changed.")
         finally:
-            await state_manager.close()
+            runner.run(state_manager.close())
 
     def _show(self, plan: CleanupReport) -> None:
         for removal in plan.sessions[:SHOWN]:
@@ -102,12 +104,6 @@ class Command(BaseCommand):
                     "the rest has not ended."
                 )
             )
-
-    def _is_wanted(self) -> bool:
-        try:
-            return input("Let it go for good? [y/N] ").strip().lower() in {"y", "yes"}
-        except EOFError:
-            raise CommandError("Nobody is there to be asked; pass --yes to delete without.") from None
 
     async def _carry_out(self, state_manager: StateManager, plan: CleanupReport) -> None:
         bar = bar_on(self.stderr)

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from state_core.exceptions import StateError, StorageUnavailable
+from state_core.management.asking import agreed
 from state_core.management.bar import bar_on
 from state_core.manager import StateManager
 from state_core.managers import manager
@@ -37,7 +38,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            report = asyncio.run(self._rotate(options))
+            with asyncio.Runner() as runner:
+                report = self._rotate(runner, options)
         except StorageUnavailable as error:
             raise CommandError(f"{error} What was done stays; start again to go on.") from error
         except StateError as error:
@@ -45,22 +47,22 @@ class Command(BaseCommand):
         if report and report.unreadable:
             raise CommandError(_advice(report))
 
-    async def _rotate(self, options: dict[str, Any]) -> RotationReport | None:
+    def _rotate(self, runner: asyncio.Runner, options: dict[str, Any]) -> RotationReport | None:
         state_manager = manager(options["store"], actor="rotate_keys")
         try:
-            plan = await self._run(state_manager, options, dry_run=True)
+            plan = runner.run(self._run(state_manager, options, dry_run=True))
             self._show_plan(plan)
             if options["dry_run"] or not (plan.events or plan.snapshots):
                 self._show_left(plan)
                 return plan
-            if not options["yes"] and not await asyncio.to_thread(self._is_wanted, plan):
+            if not options["yes"] and not agreed(_question(plan)):
                 self.stdout.write("Nothing was changed.")
                 return None
-            done = await self._run(state_manager, options, dry_run=False)
+            done = runner.run(self._run(state_manager, options, dry_run=False))
             self._show(done)
             return done
         finally:
-            await state_manager.close()
+            runner.run(state_manager.close())
 
     async def _run(
         self, state_manager: StateManager, options: dict[str, Any], *, dry_run: bool
@@ -86,17 +88,6 @@ class Command(BaseCommand):
             can = " that can be read" if plan.unreadable else ""
             self.stdout.write(f"All{can} is {_target(plan)} already.")
 
-    def _is_wanted(self, plan: RotationReport) -> bool:
-        question = (
-            f"Put {_what(plan)} {_target(plan)}? Whoever can read the store can read all of it then. [y/N] "
-            if not plan.key_id
-            else f"Put {_what(plan)} {_target(plan)}? Programs without this key cannot read it then. [y/N] "
-        )
-        try:
-            return input(question).strip().lower() in {"y", "yes"}
-        except EOFError:
-            raise CommandError("Nobody is there to be asked; pass --yes to do it without.") from None
-
     def _show(self, done: RotationReport) -> None:
         self.stdout.write(self.style.SUCCESS(f"Put {_target(done)}: {_what(done)}."))
         self._show_left(done)
@@ -117,6 +108,15 @@ class Command(BaseCommand):
                 f"Not needed any more: key {', '.join(report.unneeded)}. Nothing in this store is under it; "
                 "take it out of ENCRYPTION_KEY once no program writes with it."
             )
+
+
+def _question(plan: RotationReport) -> str:
+    follows = (
+        "Programs without this key cannot read it then."
+        if plan.key_id
+        else "Whoever can read the store can read all of it then."
+    )
+    return f"Put {_what(plan)} {_target(plan)}? {follows}"
 
 
 def _target(report: RotationReport) -> str:
