@@ -43,9 +43,9 @@ class Unreadable:
     session_id: str
     why: str
     count: int = 1
-    """Events and snapshots."""
     key_id: str = ""
     """Of the key that is missing, where that is why."""
+    what: str = "events and snapshots"
 
 
 @dataclass
@@ -61,12 +61,18 @@ class RotationReport:
     """That held something under another key, or under none."""
     events: int = 0
     snapshots: int = 0
+    beside: Counter[str] = field(default_factory=Counter)
+    """What is kept elsewhere under the store's keys, a noun → how many."""
     unreadable: list[Unreadable] = field(default_factory=list)
     in_use: Counter[str] = field(default_factory=Counter)
     """Key id, or "" → how many events and snapshots are under it afterwards; of a dry run, at present."""
 
     counts_all: bool = True
     """False where ``in_use`` does not say it of the whole store."""
+
+    @property
+    def does_nothing(self) -> bool:
+        return not (self.events or self.snapshots or self.beside)
 
     @property
     def unneeded(self) -> list[str]:
@@ -217,7 +223,7 @@ class _Rotation:
             try:
                 found.append(self._codec.reseal(session_id, record, decrypt=self._decrypt))
             except (DamagedError, EncryptionKeyError) as error:
-                left[_why(record.encoding, error)] += 1
+                left[why_unreadable(record.encoding, error)] += 1
         return found
 
     async def _snapshots(self, session_id: str, left: Counter[tuple[str, str]]) -> int:
@@ -230,7 +236,7 @@ class _Rotation:
                     session_id, kept.seq, kept.body, kept.encoding, decrypt=self._decrypt
                 )
             except (DamagedError, EncryptionKeyError) as error:
-                left[_why(kept.encoding, error)] += 1
+                left[why_unreadable(kept.encoding, error)] += 1
                 continue
             await self._store.put_snapshot(session_id, Snapshot(kept.seq, body, encoding))
             done += 1
@@ -271,7 +277,7 @@ class _Rotation:
         self._report.sessions += any(stale)
 
 
-def _why(encoding: str, error: StateError) -> tuple[str, str]:
+def why_unreadable(encoding: str, error: StateError) -> tuple[str, str]:
     """And the key that is missing, where one is."""
     if isinstance(error, EncryptionKeyError):
         return NO_KEY.format(key_of(encoding)), key_of(encoding)

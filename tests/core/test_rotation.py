@@ -212,7 +212,7 @@ async def test_a_snapshot_under_a_key_that_is_gone_costs_only_time(memory_store)
 
 
 @pytest.fixture
-def rotated(monkeypatch):
+def rotated(monkeypatch, db):
     """Runs the command on a store, with these keys."""
     store = MemoryStorageBackend()
     for name in ("one", "two"):

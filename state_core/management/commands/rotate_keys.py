@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from state_core.exceptions import StateError, StorageUnavailable
 from state_core.management.asking import agreed
 from state_core.management.bar import bar_on
+from state_core.management.rotating import rotating
 from state_core.manager import StateManager
 from state_core.managers import manager
 from state_core.rotation import RotationReport, Unreadable
@@ -52,7 +53,7 @@ class Command(BaseCommand):
         try:
             plan = runner.run(self._run(state_manager, options, dry_run=True))
             self._show_plan(plan)
-            if options["dry_run"] or not (plan.events or plan.snapshots):
+            if options["dry_run"] or plan.does_nothing:
                 self._show_left(plan)
                 return plan
             if not options["yes"] and not agreed(_question(plan)):
@@ -69,7 +70,7 @@ class Command(BaseCommand):
     ) -> RotationReport:
         bar = None if dry_run else bar_on(self.stderr)
         try:
-            return await state_manager.rotate_keys(
+            report = await state_manager.rotate_keys(
                 options["session"],
                 decrypt=options["decrypt"],
                 dry_run=dry_run,
@@ -78,15 +79,24 @@ class Command(BaseCommand):
         finally:
             if bar:
                 bar.wipe()
+        await rotating.asend(
+            Command,
+            store=options["store"],
+            codec=state_manager.log.codec,
+            session_ids=options["session"],
+            decrypt=options["decrypt"],
+            report=report,
+        )
+        return report
 
     def _show_plan(self, plan: RotationReport) -> None:
         for key_id, count in plan.in_use.most_common():
             self.stdout.write(f"{_under(key_id)}: {count:,}")
-        if plan.events or plan.snapshots:
-            self.stdout.write(f"To put {_target(plan)}: {_what(plan)}.")
-        else:
+        if plan.does_nothing:
             can = " that can be read" if plan.unreadable else ""
             self.stdout.write(f"All{can} is {_target(plan)} already.")
+        else:
+            self.stdout.write(f"To put {_target(plan)}: {_what(plan)}.")
 
     def _show(self, done: RotationReport) -> None:
         self.stdout.write(self.style.SUCCESS(f"Put {_target(done)}: {_what(done)}."))
@@ -131,7 +141,7 @@ def _what(report: RotationReport) -> str:
     return (
         f"{_number(report.events, 'event')} and {_number(report.snapshots, 'snapshot')} of "
         f"{_number(report.sessions, 'session')}"
-    )
+    ) + "".join(f", and {_number(count, noun)}" for noun, count in report.beside.items())
 
 
 def _number(count: int, noun: str) -> str:
@@ -139,7 +149,7 @@ def _number(count: int, noun: str) -> str:
 
 
 def _line(entry: Unreadable) -> str:
-    return f"{entry.session_id}: {entry.count:,} of its events and snapshots left: {entry.why}"
+    return f"{entry.session_id}: {entry.count:,} of its {entry.what} left: {entry.why}"
 
 
 def _advice(report: RotationReport) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import io
 import json
 import re
 from datetime import timedelta
@@ -10,6 +11,7 @@ from datetime import timedelta
 import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
 
@@ -18,6 +20,7 @@ from marsys_dashboard.activity import forget
 from marsys_dashboard.context_edit import MOST_LINES
 from marsys_dashboard.models import Decision, Proposal
 from state_core import new_encryption_key
+from state_core.codec import Key
 from state_core.exceptions import StorageUnavailable
 from state_core.manager import StateManager
 from tests.dashboard.pages.conftest import DATABASE, MEMORY, person
@@ -433,3 +436,44 @@ def test_the_admin_shows_it_and_changes_nothing(held, ana: Client):
     row = text_of(ana, f"/admin/marsys_dashboard/proposal/{number}/change/")
     assert "Save" not in re.findall(r'<input type="submit" value="([^"]*)"', row)
     assert ana.post(f"/admin/marsys_dashboard/proposal/{number}/delete/").status_code == 403
+
+
+@pytest.fixture
+def sealed(use_stores, ana: Client) -> list[str]:
+    """Two keys, of which the second was the only one when ana proposed a change."""
+    new, old = new_encryption_key(), new_encryption_key()
+    use_stores(default={**DATABASE, "ENCRYPTION_KEY": [old]})
+    hold(managers.manager("default"))
+    assert propose(ana)["ok"]
+    use_stores(default={**DATABASE, "ENCRYPTION_KEY": [new, old]})
+    return [new, old]
+
+
+def rotate(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("rotate_keys", *arguments, stdout=out, stderr=out, no_color=True)
+    return out.getvalue()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_waits_is_sealed_anew_when_keys_are_rotated(sealed, use_stores, bo: Client):
+    before = Proposal.objects.get().encoding
+    assert ", and 1 proposed change.\n" in rotate("--dry-run")
+    assert Proposal.objects.get().encoding == before
+    assert ", and 1 proposed change.\n" in rotate("--yes")
+    assert "already" in rotate("--yes")
+    new, old = sealed
+    use_stores(default={**DATABASE, "ENCRYPTION_KEY": [new]})
+    assert decide(bo, "approve")["ok"]
+    assert context(managers.manager("default")) == AFTER
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_key_that_a_change_waits_under_is_named_where_it_is_missing(sealed, use_stores):
+    rotate("--session", "other", "--yes")
+    new, old = sealed
+    managers.manager("default").sync.rotate_keys()
+    assert f"Not needed any more: key {Key(old).id}" not in rotate("--dry-run")
+    use_stores(default={**DATABASE, "ENCRYPTION_KEY": [new]})
+    with pytest.raises(CommandError, match=f"cannot be read without key {Key(old).id}"):
+        rotate("--yes")
