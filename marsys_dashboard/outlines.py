@@ -188,6 +188,14 @@ class Outline:
                 break
         return found[::-1]
 
+    def steps_around(
+        self, chosen: StepKey, *, branch_id: str = "", limit: int
+    ) -> tuple[list[StepKey], bool, bool]:
+        """Oldest first, the chosen one in their middle; are there earlier ones, are there later ones?"""
+        listed = [key for key in self.steps if branch_id in ("", key[0])]
+        shown = _around(listed.index(chosen), len(listed), limit)
+        return listed[shown], shown.start > 0, shown.stop < len(listed)
+
     def has_message(self, seq: int) -> bool:
         place = bisect_left(self.messages, seq, key=lambda place: place.seq)
         return place < len(self.messages) and self.messages[place].seq == seq
@@ -201,9 +209,8 @@ class Outline:
     ) -> tuple[list[Place], bool, bool]:
         """Oldest first, event ``seq`` in their middle; are there earlier ones, are there later ones?"""
         listed = [place for place in self.messages if is_of_conversation(place, branch_id, agent)]
-        middle = bisect_left(listed, seq, key=lambda place: place.seq)
-        first = max(0, min(middle - limit // 2, len(listed) - limit))
-        return listed[first : first + limit], first > 0, first + limit < len(listed)
+        shown = _around(bisect_left(listed, seq, key=lambda place: place.seq), len(listed), limit)
+        return listed[shown], shown.start > 0, shown.stop < len(listed)
 
     def newest_messages(
         self, *, branch_id: str = "", agent: str = "", before: int | None = None, limit: int
@@ -226,6 +233,12 @@ _INDEXED: dict[str, Callable[[Outline, Header], None]] = {
     str(EventKind.INPUT_REQUESTED): Outline._index_question,
 }
 """What an outline keeps of where an event lies."""
+
+
+def _around(middle: int, count: int, limit: int) -> slice:
+    """``limit`` of ``count``, those around ``middle``."""
+    first = max(0, min(middle - limit // 2, count - limit))
+    return slice(first, first + limit)
 
 
 def is_of_conversation(place: Place, branch_id: str, agent: str) -> bool:

@@ -105,11 +105,20 @@ def _window(rows: list[Row], earlier: bool) -> dict[str, Any]:
 
 
 async def steps(view: View) -> dict[str, Any]:
-    choice = view.choice
-    keys = view.outline.newest_steps(
+    """The newest; where a step is selected that is older than those, the ones around it."""
+    keys, earlier, later = _steps_in_sight(view)
+    return {**_window(await _step_rows(view, keys), earlier), "later": later}
+
+
+def _steps_in_sight(view: View) -> tuple[list[StepKey], bool, bool]:
+    choice, outline = view.choice, view.outline
+    keys = outline.newest_steps(
         branch_id=choice.branch, active=choice.active, before=choice.before, limit=WINDOW + 1
     )
-    return _window(await _step_rows(view, keys[-WINDOW:]), len(keys) > WINDOW)
+    newest, selected = keys[-WINDOW:], _selected_step(view)
+    if choice.active or choice.before or selected in newest or selected not in outline.steps:
+        return newest, len(keys) > WINDOW, False
+    return outline.steps_around(selected, branch_id=choice.branch, limit=WINDOW)
 
 
 async def _step_rows(view: View, keys: Iterable[StepKey]) -> list[Row]:

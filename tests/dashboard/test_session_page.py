@@ -498,6 +498,36 @@ async def test_a_window_around_a_message_says_whether_there_are_later_ones(
     assert "data-later" not in end
 
 
+async def test_a_selected_step_that_is_older_than_the_newest_is_listed_with_its_neighbours(
+    manager: StateManager, client: AsyncClient
+) -> None:
+    async with manager.session(SESSION) as session:
+        for name in ("one", "two"):
+            branch = await session.open_branch(name)
+            for number in range(60):
+                async with branch.step("Agent", step_id=f"{name}-{number}"):
+                    pass
+    shown = await panel(client, "steps", branch="one", step="one-5")
+    assert 'data-step-id="one-5"' in shown
+    assert "two-" not in shown
+    assert "data-later" in shown
+    assert 'data-step-id="one-5"' in await text(client, PAGE, tab="steps", branch="one", step="one-5")
+
+
+@pytest.mark.parametrize("step", ["two-59", "gone"])
+async def test_a_selected_step_among_the_newest_or_one_that_is_gone_leaves_the_newest_in_the_list(
+    manager: StateManager, client: AsyncClient, step: str
+) -> None:
+    async with manager.session(SESSION) as session:
+        branch = await session.open_branch("two")
+        for number in range(60):
+            async with branch.step("Agent", step_id=f"two-{number}"):
+                pass
+    shown = await panel(client, "steps", branch="two", step=step)
+    assert 'data-step-id="two-59"' in shown
+    assert "data-later" not in shown
+
+
 async def test_a_session_is_downloaded_as_one_file_without_its_secrets(
     manager: StateManager, client: AsyncClient
 ) -> None:

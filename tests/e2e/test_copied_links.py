@@ -23,6 +23,9 @@ async def test_a_link_to_a_message_a_step_a_branch_and_a_checkpoint_shows_each_o
         first = await session.checkpoint("before")
         async with branch.step("Researcher", step_id="first") as step:
             step.output = "the output of the first"
+        for _ in range(60):
+            async with branch.step("Researcher"):
+                pass
         for number in range(120):
             await branch.add_message("assistant", f"message {number}", agent="Researcher")
         for number in range(30):
@@ -46,6 +49,19 @@ async def test_a_link_to_a_message_a_step_a_branch_and_a_checkpoint_shows_each_o
     await expect(page.locator("#toasts")).to_contain_text("The link to this step is copied.")
     await opened.goto(await page.evaluate(COPIED))
     await expect(opened.locator("#inspector")).to_contain_text("the output of the first")
+    await expect(opened.locator('[data-list="steps"] tr.is-selected')).to_be_in_viewport()
+    await opened.get_by_role("button", name="Jump to live").click()
+    await expect(opened.locator('[data-list="steps"] tr').last).to_contain_text("Researcher")
+    await expect(opened.locator('[data-list="steps"] [data-step-id="first"]')).to_have_count(0)
+    await opened.get_by_role("link", name="Timeline & graph").click()
+    await opened.evaluate(
+        "document.dispatchEvent(new CustomEvent('state:select', { detail: { branch: null, step: null } }))"
+    )
+    await opened.evaluate(
+        "document.dispatchEvent(new CustomEvent('state:select', { detail: { branch: 'work', step: 'first' } }))"
+    )
+    await opened.get_by_role("link", name="Steps", exact=True).click()
+    await expect(opened.locator('[data-list="steps"] tr.is-selected')).to_be_in_viewport()
 
     await open_live(page, f"{url}?checkpoint={first}")
     picked = page.locator("#checkpoints .checkpoint.is-selected")

@@ -27,6 +27,7 @@ const report = unlessOvertaken((error) => toast(`This part could not be loaded. 
 
 let around = 0; // the event of a message that was searched for
 let filter = selection.branch; // the branch that the lists are narrowed to
+let wantedStep = ""; // one that was selected and that the list of steps does not have yet
 
 // Lists
 
@@ -111,6 +112,8 @@ async function load(name) {
   } finally {
     if (waiting.get(name) === frames) waiting.delete(name);
   }
+  if (name === "steps" && wantedStep) showSelected();
+  if (name === "steps") wantedStep = "";
   for (const frame of frames) {
     for (const element of holder.querySelectorAll("[data-list]")) {
       if (lists.has(element)) take(element.dataset.list, lists.get(element), frame);
@@ -124,7 +127,7 @@ function queryOf(name) {
   if (LISTED[name] === "checkpoints") return { checkpoint: wantedCheckpoint(), aside: name === "aside" && "1" };
   if (name === "search") return { q: new URLSearchParams(location.search).get("q") };
   if (name === "messages") return { branch: filter, agent: agentShown() };
-  if (name === "steps") return { branch: filter, active: isActiveOnly() ? "1" : "" };
+  if (name === "steps") return { branch: filter, step: wantedStep, active: isActiveOnly() ? "1" : "" };
   return WINDOWS.includes(name) ? { branch: filter } : {};
 }
 
@@ -181,12 +184,21 @@ onSelect((before, by) => {
   if (before.branch !== selection.branch) load("conversation").catch(report);
   load("inspector").then(showInspector).catch(report);
   mark();
-  filterBy(by === "row" && (!filter || filter === selection.branch) ? filter : selection.branch);
+  const branch = by === "row" && (!filter || filter === selection.branch) ? filter : selection.branch;
+  const isListed = branch === filter && holderOf("steps").querySelector(".is-selected");
+  wantedStep = isListed ? "" : selection.step;
+  if (branch !== filter) filterBy(branch);
+  else if (wantedStep) bringStep();
 });
+
+// It may be older than the rows that are here.
+function bringStep() {
+  holderOf("steps").removeAttribute("data-loaded");
+  if (page.dataset.tab === "steps") show("steps");
+}
 
 // A step that was picked in a list is marked there; anything else that is selected narrows the lists to it.
 function filterBy(branch) {
-  if (branch === filter) return;
   filter = branch;
   for (const name of WINDOWS) holderOf(name).removeAttribute("data-loaded");
   show(page.dataset.tab).then(showSelected);
@@ -203,12 +215,13 @@ function showSelected() {
 function showInspector() {
   const holder = holders.inspector;
   holder.hidden = !holder.querySelector(".inspected");
+  sayFilter();
 }
 
 function sayFilter() {
   const line = page.querySelector("[data-filter]");
   line.hidden = !filter || !WINDOWS.includes(page.dataset.tab);
-  line.querySelector("[data-filter-name]").textContent = filter;
+  line.querySelector("[data-filter-name]").textContent = holders.inspector.querySelector("[data-branch-name]")?.dataset.branchName ?? filter;
   page.dataset.branch = filter;
 }
 new MutationObserver(sayFilter).observe(page, { attributeFilter: ["data-tab"] });
@@ -335,7 +348,7 @@ async function loadEarlier(button) {
   const rows = lists.get(scroller.querySelector("[data-list]"));
   button.setAttribute("aria-busy", "true");
   try {
-    const html = await panel(LISTED[name], { ...queryOf(name), around: 0, checkpoint: "", before: button.dataset.earlier }, `earlier ${name}`);
+    const html = await panel(LISTED[name], { ...queryOf(name), around: 0, checkpoint: "", step: "", before: button.dataset.earlier }, `earlier ${name}`);
     rows.prepend(parse(html));
     refreshTimes(scroller);
     mark();
