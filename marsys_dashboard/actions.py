@@ -107,7 +107,10 @@ class Dialog:
             subject.checkpoints,
             subject.questions,
             data=request.POST if request.method == "POST" else None,
-            initial={"name": f"checkpoint-{subject.head.counts['checkpoints'] + 1}"},
+            initial={
+                "name": f"checkpoint-{subject.head.counts['checkpoints'] + 1}",
+                "answer": request.GET.get("answer", ""),
+            },
         )
 
     def given(self) -> Given:

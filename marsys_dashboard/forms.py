@@ -10,6 +10,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_datetime
 
+from marsys_dashboard.choices import in_words
 from marsys_dashboard.context_edit import digest
 from marsys_dashboard.jsontext import read_json, read_object
 from marsys_dashboard.schemaform import fields_of, is_filled_in, read_fields
@@ -60,7 +61,7 @@ def answer_fields(question: Question, sent: Mapping[str, str] | None = None) -> 
     is_yes_no = not question.choices and (question.schema or {}).get("type") == "boolean"
     return {
         "question": question,
-        "choices": question.choices or [],
+        "choices": in_words(question.choices or []),
         "is_yes_no": is_yes_no,
         "fields": [] if question.choices else fields_of(question.schema, sent),
         "json_answer": wants_json_answer(question) and not is_yes_no,

@@ -10,6 +10,7 @@ from zlib import crc32
 from django.template.loader import render_to_string
 
 from marsys_dashboard import logwords
+from marsys_dashboard.choices import in_words
 from marsys_dashboard.contents import (
     MESSAGE_PREVIEW,
     NOTHING,
@@ -167,7 +168,7 @@ def question_row(outline: Outline, question: Document, content: Event | Unread |
         "asked_at": parse_time(question["asked_at"]),
         "branch_name": branch.get("name", ""),
         "prompt": as_text(values.get("prompt", question["prompt"]), MESSAGE_PREVIEW),
-        "choices": values.get("choices") or question["choices"] or [],
+        "choices": in_words(values.get("choices") or question["choices"] or []),
         "note": content.why if isinstance(content, Unread) else "",
     }
     place = outline.questions.get(question["question_id"])

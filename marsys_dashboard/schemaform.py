@@ -13,6 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
+from marsys_dashboard.choices import Choice, in_words
 from marsys_dashboard.jsontext import read_json
 
 PREFIX = "answer."
@@ -39,6 +40,10 @@ class Field:
     choices: list[Any] = field(default_factory=list)
     limits: Mapping[str, Any] = field(default_factory=dict)
     """Attributes of the input that say what may be typed."""
+
+    @property
+    def offered(self) -> list[Choice]:
+        return in_words(self.choices)
 
     @property
     def step(self) -> str:

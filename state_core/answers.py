@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -15,10 +16,14 @@ def check_answer(question: Document, answer: Any) -> None:
     """Raises InvalidValue, saying what would fit."""
     choices = question.get("choices")
     if choices and answer not in choices:
-        shown = ", ".join(repr(choice) for choice in choices)
-        raise InvalidValue(f"{answer!r} is not one of the choices: {shown}.")
+        shown = ", ".join(map(_json, choices))
+        raise InvalidValue(f"{_json(answer)} is not one of the choices: {shown}.")
     if question.get("schema"):
         _check_schema(question["schema"], answer)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=repr)
 
 
 def _check_schema(schema: Document, answer: Any) -> None:

@@ -75,6 +75,7 @@ function addressOf(button) {
   const url = new URL(button.dataset.href ?? button.form.action, location);
   if (button.dataset.checkpoint) url.searchParams.set("checkpoint", button.dataset.checkpoint);
   if (button.dataset.question) url.searchParams.set("question", button.dataset.question);
+  if (button.dataset.choice) url.searchParams.set("answer", button.dataset.choice);
   return url;
 }
 

@@ -12,6 +12,7 @@ from tests.e2e.pages import open_live
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 COPIED = "navigator.clipboard.readText()"
+SELECT = "detail => { document.dispatchEvent(new CustomEvent('state:select', { detail })); }"
 
 
 async def test_a_link_to_a_message_a_step_a_branch_and_a_checkpoint_shows_each_of_them(
@@ -54,12 +55,8 @@ async def test_a_link_to_a_message_a_step_a_branch_and_a_checkpoint_shows_each_o
     await expect(opened.locator('[data-list="steps"] tr').last).to_contain_text("Researcher")
     await expect(opened.locator('[data-list="steps"] [data-step-id="first"]')).to_have_count(0)
     await opened.get_by_role("link", name="Timeline & graph").click()
-    await opened.evaluate(
-        "document.dispatchEvent(new CustomEvent('state:select', { detail: { branch: null, step: null } }))"
-    )
-    await opened.evaluate(
-        "document.dispatchEvent(new CustomEvent('state:select', { detail: { branch: 'work', step: 'first' } }))"
-    )
+    await opened.evaluate(SELECT, {"branch": None, "step": None})
+    await opened.evaluate(SELECT, {"branch": "work", "step": "first"})
     await opened.get_by_role("link", name="Steps", exact=True).click()
     await expect(opened.locator('[data-list="steps"] tr.is-selected')).to_be_in_viewport()
 

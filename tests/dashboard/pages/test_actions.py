@@ -451,6 +451,13 @@ async def test_the_question_is_shown_as_text(manager, live_ana):
     assert "&lt;i&gt;a" in text
 
 
+async def test_a_choice_that_was_pressed_on_the_page_is_chosen_in_the_dialog(manager, live_ana):
+    async with asking(manager, "Which?", choices=["left", 1]):
+        text = (await live_ana.get("/sessions/default/s/answer/?answer=1")).content.decode()
+    assert 'value="1" required checked' in text
+    assert 'value="0" required checked' not in text
+
+
 # What is not there
 
 

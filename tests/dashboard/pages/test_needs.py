@@ -55,11 +55,12 @@ def test_a_question_says_who_asks_where_and_what(ana: Client, manager):
     assert "<b>Go on?</b>" not in text
 
 
-def test_choices_are_buttons(ana: Client, manager):
-    ask(manager, "s", choices=["left", {"to": "right"}])
+def test_choices_are_buttons_in_words_that_people_read(ana: Client, manager):
+    ask(manager, "s", choices=["left", {"to": "right"}, {"label": "<b>Back</b>", "to": 3}])
     text = ana.get("/needs-you/").content.decode()
     assert '<button type="submit" name="answer" value="0">left</button>' in text
-    assert 'value="1"' in text
+    assert ">{&quot;to&quot;: &quot;right&quot;}</button>" in text
+    assert ">&lt;b&gt;Back&lt;/b&gt;</button>" in text
 
 
 SCHEMA = {
