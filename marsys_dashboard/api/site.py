@@ -27,6 +27,8 @@ from state_core.exceptions import StateError
 
 logger = logging.getLogger(__name__)
 
+View = Callable[..., Awaitable[HttpResponse]]
+
 SIGN_IN = (
     "Send an access token in the header Authorization: Bearer …; make one under Access tokens, in the menu "
     "with your name."
@@ -151,27 +153,36 @@ for kind, handler in (
     api.add_exception_handler(kind, handler)
 
 
-def _other_methods_told(
-    view: Callable[..., Awaitable[HttpResponse]],
-) -> Callable[..., Awaitable[HttpResponse]]:
+def _every_method_told(view: View) -> View:
+    """HEAD is GET whose body the server leaves out, OPTIONS tells what there is (RFC 9110)."""
+
     @wraps(view)
     async def told(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        method = request.method
+        if method == "HEAD":
+            request.method = "GET"
         response = await view(request, *args, **kwargs)
-        if response.status_code != 405:
-            return response
-        allowed = response.headers["Allow"]
-        answer = problem(405, f"{request.method} does not fit here. This address takes {allowed}.")
-        answer.headers["Allow"] = allowed
-        return answer
+        request.method = method
+        return response if response.status_code != 405 else _of_another_method(request, response)
 
     return told
+
+
+def _of_another_method(request: HttpRequest, refused: HttpResponse) -> HttpResponse:
+    methods = refused.headers["Allow"].split(", ")
+    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+    if request.method == "OPTIONS":
+        return HttpResponse(status=204, headers={"Allow": allowed})
+    answer = problem(405, f"{request.method} does not fit here. This address takes {allowed}.")
+    answer.headers["Allow"] = allowed
+    return answer
 
 
 def _addresses() -> list[URLPattern]:
     patterns: list[URLPattern] = api.urls[0]
     for pattern in patterns:
         if iscoroutinefunction(pattern.callback):
-            pattern.callback = _other_methods_told(pattern.callback)
+            pattern.callback = _every_method_told(pattern.callback)
     return patterns
 
 

@@ -70,8 +70,27 @@ def test_an_address_that_is_not_there_is_told_as_every_problem(anas: Client, add
 
 def test_another_method_is_told_which_there_are(anas: Client):
     response = anas.delete("/api/v1/sessions")
-    assert (response.status_code, response.headers["Allow"]) == (405, "GET")
-    assert response.json()["detail"] == "DELETE does not fit here. This address takes GET."
+    assert (response.status_code, response.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert response.json()["detail"] == "DELETE does not fit here. This address takes GET, HEAD, OPTIONS."
+
+
+def test_head_answers_as_get_does_without_a_body(anas: Client, manager):
+    manager.sync.create_session("s")
+    for address in ("stores", "sessions", "sessions/default/s", "sessions/default/s/events", "openapi.json"):
+        got, headed = anas.get(f"/api/v1/{address}"), anas.head(f"/api/v1/{address}")
+        assert (headed.status_code, headed.content) == (200, b"")
+        assert dict(headed.headers) == dict(got.headers) | {"Expires": headed.headers["Expires"]}
+    assert anas.head("/api/v1/sessions/default/gone").status_code == 404
+    assert Client().head("/api/v1/sessions").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed"),
+    [("sessions", "GET, HEAD, OPTIONS"), ("sessions/default/s/acts/pause", "GET, POST, HEAD, OPTIONS")],
+)
+def test_options_tells_which_methods_an_address_takes(address, allowed):
+    response = Client().options(f"/api/v1/{address}")
+    assert (response.status_code, response.content, response.headers["Allow"]) == (204, b"", allowed)
 
 
 @pytest.mark.parametrize(
