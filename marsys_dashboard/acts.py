@@ -60,8 +60,8 @@ FROM_CHECKPOINT = frozenset({"restore", "fork"})
 DESTRUCTIVE = frozenset({"cancel", "delete"})
 
 NEEDS_REVIEW = (
-    "Here another person approves a changed context first: ask for approval in its Resume dialog, "
-    "or resume it without a change."
+    "Here another person approves a changed context first. Ask for approval: in its Resume dialog, over HTTP "
+    "by a POST to its changes, or by `manage.py session resume --ask`. Or resume it without a change."
 )
 
 _SHORT = {codename: short for short, codename in PERMISSIONS.items()}
@@ -205,10 +205,14 @@ class Given:
     """Refuse where this is not the session's last event any more."""
 
     @property
+    def after(self) -> int | None:
+        """The event by which the person decided, where they say so; an edit always does."""
+        return self.expected_seq if self.edited is None else self.seq
+
+    @property
     def to_record(self) -> dict[str, Any]:
-        """What every act is told: why, by whom, and after which event. An edit was made after one, too."""
-        expected_seq = self.expected_seq if self.edited is None else self.seq
-        return {"reason": self.reason, "actor": self.actor, "expected_seq": expected_seq}
+        """What every act is told: why, by whom, and after which event."""
+        return {"reason": self.reason, "actor": self.actor, "expected_seq": self.after}
 
 
 @dataclass(frozen=True)
@@ -219,6 +223,8 @@ class Done:
     session_id: str = ""
     is_logged: bool = True
     """Does the session's log tell of it?"""
+    change: int = 0
+    """The number of the one that was proposed."""
 
 
 async def _pause(manager: StateManager, head: Head, given: Given) -> Done:

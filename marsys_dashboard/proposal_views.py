@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import path, reverse
@@ -17,23 +16,15 @@ from marsys_dashboard import proposals
 from marsys_dashboard.actions import FRAGMENT
 from marsys_dashboard.acts import ALL
 from marsys_dashboard.converters import OF_SESSION
+from marsys_dashboard.deciding import CONSEQUENCES, DECIDE, ReasonForm, to_decide
 from marsys_dashboard.failures import failure, sentence, status_of, wants_json
-from marsys_dashboard.forms import LONGEST_REASON, first_error
+from marsys_dashboard.forms import first_error
 from marsys_dashboard.pages import json_file, page
 from marsys_dashboard.permissions import permissions_of, require
-from marsys_dashboard.proposals import Undecided
+from marsys_dashboard.proposals import CannotDecide, Undecided
 from state_core.exceptions import StateError
 
-CONSEQUENCES = {
-    "approve": (
-        "The session is resumed with the changed context, in your name; the log names who proposed it, too.",
-        *ALL["resume"].consequences[:2],
-    ),
-    "decline": ("The session stays as it is. The change itself is forgotten; that it was declined is kept.",),
-    "withdraw": ("The session stays as it is. The change itself is forgotten.",),
-}
 LABELS = {"approve": "Approve…", "decline": "Decline…", "withdraw": "Withdraw…"}
-DECIDE = {"approve": proposals.approve, "decline": proposals.decline, "withdraw": proposals.withdraw}
 
 
 @dataclass(frozen=True)
@@ -95,23 +86,15 @@ async def section(request: HttpRequest, store: str, session_id: str) -> HttpResp
     return await page(request, "proposals/_of_session.html", await of_session(request, store, session_id))
 
 
-class ReasonForm(forms.Form):
-    reason = forms.CharField(label="Reason", max_length=LONGEST_REASON, required=False)
-
-    def __init__(self, verb: str, data: Any = None) -> None:
-        super().__init__(data, auto_id="act-%s")
-        self.fields["reason"].required = verb == "decline"
-
-
 @require_http_methods(["GET", "HEAD", "POST"])
 @require("operate")
 async def decide(request: HttpRequest, store: str, session_id: str, number: int, verb: str) -> HttpResponse:
     if verb not in DECIDE:
         raise Http404(f"Nothing is called {verb!r} here.")
-    proposal = await proposals.get(number, store, session_id)
-    waiting = await proposals.look(proposal)
-    if waiting is None:
-        return failure(request, 409, proposals.told(proposal), "This change waits no more")
+    try:
+        waiting = await to_decide(number, store, session_id)
+    except CannotDecide as error:
+        return failure(request, 409, str(error), "This change waits no more")
     card = Card(waiting, request.user, await permissions_of(request.user))
     form = ReasonForm(verb, request.POST if request.method == "POST" else None)
     if request.method != "POST":

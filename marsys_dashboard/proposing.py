@@ -43,13 +43,13 @@ async def propose(of_store: StateManager, head: Head, given: Given, user: Any) -
     )
     await _keep(proposal, counted(len(change), "value"))
     message = "Approval is asked for. The session stays as it is until another person approves the change."
-    return Done(message, is_logged=False)
+    return Done(message, is_logged=False, change=proposal.pk)
 
 
 async def _asked_for(of_store: StateManager, session_id: str, given: Given) -> tuple[int, Change]:
     """Raises ConflictError where the session moved on since the context was edited."""
     state = await of_store.get_session_state(session_id)
-    seq = state.seq if given.edited is None or given.seq is None else given.seq
+    seq = state.seq if given.after is None else given.after
     edited = {**(state.context if given.edited is None else given.edited), **(given.context or {})}
     values, removed = await edit_of(of_store, session_id, edited, seq)
     before = {name: state.context[name] for name in (*values, *removed) if name in state.context}

@@ -13,6 +13,7 @@ from ninja.errors import HttpError
 
 from marsys_dashboard.acts import ALL, DO, Done, Given, becomes, permission_of, title
 from marsys_dashboard.api.callers import Caller
+from marsys_dashboard.api.change_schemas import SentChange
 from marsys_dashboard.api.schemas import (
     OF_SESSION,
     ActDone,
@@ -121,7 +122,7 @@ async def act(request: HttpRequest, store: str, session_id: str, verb: str, sent
     await subject.refuse_unknown(sent.checkpoint, sent.question, sent.asked_at)
     if subject.refusal:
         raise HttpError(409, subject.refusal)
-    done = await DO[verb](subject.manager, subject.head, _given(request.auth, subject, sent))
+    done = await DO[verb](subject.manager, subject.head, given_of(request.auth, subject, sent))
     return {"message": done.message, "session": await _session_after(subject, done)}
 
 
@@ -141,7 +142,7 @@ def _needs(subject: Subject) -> list[str]:
     return [name for name, field in form.fields.items() if field.required]
 
 
-def _given(caller: Caller, subject: Subject, sent: Sent) -> Given:
+def given_of(caller: Caller, subject: Subject, sent: Sent | SentChange) -> Given:
     """Raises DoesNotFit."""
     verb = subject.action.verb
     values = {name: getattr(sent, name) for name in sent.model_fields_set}

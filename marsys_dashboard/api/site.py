@@ -19,7 +19,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 from ninja.renderers import BaseRenderer
 
-from marsys_dashboard.api import acts, contents, events, records, sessions
+from marsys_dashboard.api import acts, changes, contents, events, records, sessions
 from marsys_dashboard.api.callers import AccessTokenAuth, CookieAuth
 from marsys_dashboard.api.schemas import Problem
 from marsys_dashboard.failures import answer_error, bad_request, problem, status_of
@@ -76,6 +76,7 @@ api = Api(
 )
 api.add_router("", sessions.router)
 api.add_router("", acts.router)
+api.add_router("", changes.router)
 api.add_router("", events.router)
 api.add_router("", contents.router)
 api.add_router("", records.router)

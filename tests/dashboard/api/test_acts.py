@@ -338,5 +338,5 @@ def test_where_changes_of_a_context_are_approved_a_program_makes_none(
     seq = session.sync.pause_execution("s").seq
     told = do(anas, "resume", {**change, "expected_seq": seq})
     assert told.status_code == 409
-    assert "ask for approval in its Resume dialog" in told.json()["detail"]
+    assert "over HTTP by a POST to its changes" in told.json()["detail"]
     assert session.sync.get_session_state("s").status == "paused"

@@ -11,7 +11,14 @@ from tests.dashboard.pages.conftest import MEMORY
 
 pytestmark = pytest.mark.django_db
 
-PLACES = {"store": "default", "session_id": "s", "verb": "pause", "branch_id": "b", "step_id": "1"}
+PLACES = {
+    "store": "default",
+    "session_id": "s",
+    "verb": "pause",
+    "branch_id": "b",
+    "step_id": "1",
+    "number": 1,
+}
 
 
 def operations() -> list[tuple[str, str, str]]:

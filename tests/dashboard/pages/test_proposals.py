@@ -380,7 +380,7 @@ def test_where_review_is_demanded_a_context_is_only_changed_by_a_proposal(
     for change in ({"edited": "{}", "seq": seq}, {"context": '{"n": 2}'}):
         told = ana.post(f"{SESSION}resume/", change, headers=JSON)
         assert told.status_code == 409
-        assert "ask for approval in its Resume dialog" in told.json()["error"]
+        assert "Ask for approval: in its Resume dialog" in told.json()["error"]
     assert context(held) == BEFORE
     propose(ana)
     decide(bo, "approve")
