@@ -227,6 +227,12 @@ class Done:
     """The number of the one that was proposed."""
 
 
+def refuse_unreviewed(head: Head, given: Given) -> None:
+    """Raises TransitionError where another person is to approve a changed context first."""
+    if settings.REVIEW_EDITS and (given.edited is not None or given.context):
+        raise TransitionError(head.session_id, head.status, "resume", NEEDS_REVIEW)
+
+
 async def _pause(manager: StateManager, head: Head, given: Given) -> Done:
     state = await manager.pause_execution(head.session_id, **given.to_record)
     if state.status == SessionStatus.PAUSED:
@@ -235,8 +241,7 @@ async def _pause(manager: StateManager, head: Head, given: Given) -> Done:
 
 
 async def _resume(manager: StateManager, head: Head, given: Given) -> Done:
-    if settings.REVIEW_EDITS and (given.edited is not None or given.context):
-        raise TransitionError(head.session_id, head.status, "resume", NEEDS_REVIEW)
+    refuse_unreviewed(head, given)
     changed: dict[str, Any] = {}
     removed: list[str] = []
     if given.edited is not None:

@@ -19,11 +19,13 @@ from state_core.manager import StateManager
 from state_core.records import Head
 from state_core.words import counted
 
+NEEDS_REASON = "Reason: say why, for the person who is to approve it."
+
 
 async def propose(of_store: StateManager, head: Head, given: Given, user: Any) -> Done:
     """In the place of what this person proposed for the session before. Raises StateError."""
     if not given.reason:
-        raise InvalidValue("Reason: say why, for the person who is to approve it.")
+        raise InvalidValue(NEEDS_REASON)
     if why_not := why_not_resumed(head):
         raise TransitionError(head.session_id, head.status, "resume", why_not)
     seq, change = await _asked_for(of_store, head.session_id, given)

@@ -13,13 +13,14 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from marsys_dashboard.acts import DESTRUCTIVE, DO, Given, becomes, title
+from marsys_dashboard.acts import DESTRUCTIVE, DO, Done, Given, becomes, refuse_unreviewed, title
 from marsys_dashboard.commandline.finding import Session, find_session, nearest
 from marsys_dashboard.commandline.following import follow
 from marsys_dashboard.commandline.shown import asked_line, checkpoint_id, value_text
-from marsys_dashboard.commandline.terminal import Console, ask, plain
+from marsys_dashboard.commandline.terminal import Console, ask, is_yes, plain
 from marsys_dashboard.commandline.who import Who
 from marsys_dashboard.forms import ActForm
+from marsys_dashboard.proposing import NEEDS_REASON, propose
 from marsys_dashboard.standing import Standing, standing
 from marsys_dashboard.subjects import Subject, subject_of
 from state_core.records import Checkpoint, Head, Question, SessionStatus, utc_now
@@ -36,6 +37,7 @@ GOALS: Mapping[str, frozenset[SessionStatus]] = {
     "cancel": frozenset({S.CANCELLED}),
 }
 """Verb → the statuses by which it is seen that it has happened, not only been asked for."""
+WAITS = ("The session stays as it is until another user approves the changed context.",)
 ON_THE_WAY = frozenset({S.PAUSING, S.RESUMING, S.CANCELLING})
 
 
@@ -109,6 +111,10 @@ def add_arguments(parser: ArgumentParser, action: Action) -> None:
     parser.add_argument("session", metavar="ID", help="its id, or store:id")
     for field in fields_of(action):
         OPTIONS[field](parser, action)
+    if action.takes_context:
+        parser.add_argument(
+            "--ask", action="store_true", help="ask another user to approve the changed context first"
+        )
     if action.verb in GOALS:
         parser.add_argument(
             "--wait", type=float, metavar="SECONDS", help="until it has happened, at most so long"
@@ -124,6 +130,8 @@ class Intent:
     subject: Subject
     given: Given
     consequences: Sequence[str]
+    proposer: Any = None
+    """The user who asks another one to approve it first, where one does."""
 
     @property
     def action(self) -> Action:
@@ -131,6 +139,8 @@ class Intent:
 
     @property
     def title(self) -> str:
+        if self.proposer:
+            return "Ask for approval"
         seq = "" if self.given.seq is None else str(self.given.seq)
         return plain(title(self.action, self.given.checkpoint, seq))
 
@@ -155,8 +165,19 @@ async def _intend(who: Who, action: Action, options: Mapping[str, Any]) -> Inten
         raise CommandError(form.first_error())
     values = {name: form.cleaned_data[name] for name in form.cleaned_data if name != "confirm"}
     given = Given(actor=who.actor, store=session.store, **values)
+    if options.get("ask"):
+        return Intent(session, subject, given, WAITS, _proposer(who, options))
+    refuse_unreviewed(subject.head, given)
     place = given.checkpoint or subject.checkpoint("")
     return Intent(session, subject, given, await subject.consequences(place))
+
+
+def _proposer(who: Who, options: Mapping[str, Any]) -> Any:
+    if options["wait"] is not None:
+        raise CommandError("With --ask there is nothing to wait for: leave out --wait.")
+    if not options["reason"]:
+        raise CommandError(NEEDS_REASON)
+    return who.needed_user()
 
 
 def _filled_in(session: Session, subject: Subject, options: Mapping[str, Any]) -> ActForm:
@@ -219,7 +240,8 @@ def _answer(question: Question, text: str) -> str:
 def _tell(console: Console, intent: Intent) -> None:
     head = intent.subject.head
     console.say(f"{intent.title}: {intent.session.name}  {plain(head.title)}".rstrip())
-    console.say(f"{STATUSES[head.status].label} → {becomes(intent.action, head)}")
+    if not intent.proposer:
+        console.say(f"{STATUSES[head.status].label} → {becomes(intent.action, head)}")
     if intent.given.question:
         console.say(asked_line(intent.given.question))
         console.say(f"    answer: {value_text(intent.given.answer)}")
@@ -232,12 +254,12 @@ def _ask(intent: Intent) -> None:
     if intent.action.verb in DESTRUCTIVE:
         ask(f"Type {session_id} to confirm: ", lambda answer: answer == session_id)
     else:
-        ask(f"{intent.title}? [y/N] ", lambda answer: answer.lower() in {"y", "yes"})
+        ask(f"{intent.title}? [y/N] ", is_yes)
 
 
 async def _carry_out(console: Console, intent: Intent, wait: float | None) -> int:
     verb, session = intent.action.verb, intent.session
-    done = await DO[verb](session.manager, intent.subject.head, intent.given)
+    done = await _perform(intent)
     console.say_at_once([plain(done.message)])
     if wait is None:
         return 0
@@ -254,6 +276,13 @@ async def _carry_out(console: Console, intent: Intent, wait: float | None) -> in
         raise CommandError(f"{session.name} is {word} instead. {plain(head.error or head.reason)}".rstrip())
     console.say(f"{session.name} is {word}.")
     return 0
+
+
+async def _perform(intent: Intent) -> Done:
+    manager, head = intent.session.manager, intent.subject.head
+    if intent.proposer:
+        return await propose(manager, head, intent.given, intent.proposer)
+    return await DO[intent.action.verb](manager, head, intent.given)
 
 
 async def _until_settled(console: Console, session: Session) -> Head:

@@ -146,6 +146,10 @@ def write_what_cannot_be_encoded_as_numbers() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def is_yes(answer: str) -> bool:
+    return answer.lower() in {"y", "yes"}
+
+
 def ask(question: str, fits: Callable[[str], bool]) -> None:
     """Raises CommandError where the answer does not fit, or nobody is there to give one."""
     if not sys.stdin.isatty():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError
@@ -12,12 +13,22 @@ from django.core.management.base import CommandError
 from marsys_dashboard.commandline.terminal import plain
 from marsys_dashboard.permissions import PERMISSIONS, lacks, permissions_of
 
+NOBODY = "Say by --as USER who you are: a change is approved by another user than the one who proposed it."
+
 
 @dataclass(frozen=True)
 class Who:
     actor: str
     """As the log names them."""
     permissions: frozenset[str]
+    user: Any = None
+    """Of the dashboard, where one was named."""
+
+    def needed_user(self) -> Any:
+        """Raises CommandError where none was named."""
+        if self.user is None:
+            raise CommandError(NOBODY)
+        return self.user
 
 
 async def who_is(username: str | None) -> Who:
@@ -33,7 +44,7 @@ async def who_is(username: str | None) -> Who:
     permissions = await permissions_of(user)
     if "view" not in permissions:
         raise CommandError(lacks(user, "view"))
-    return Who(user.get_username(), permissions)
+    return Who(user.get_username(), permissions, user)
 
 
 def at_terminal() -> str:

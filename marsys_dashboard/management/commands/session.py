@@ -13,9 +13,10 @@ from django.db import InterfaceError, OperationalError
 
 from marsys_dashboard import managers
 from marsys_dashboard.acts import ALL
-from marsys_dashboard.commandline import acting, listed, shown, watched
+from marsys_dashboard.commandline import acting, listed, reviewing, shown, watched
 from marsys_dashboard.commandline.terminal import Console, plain, write_what_cannot_be_encoded_as_numbers
 from marsys_dashboard.commandline.who import Who, who_is
+from marsys_dashboard.deciding import CONSEQUENCES
 from marsys_dashboard.failures import sentence
 from state_core.exceptions import StateError
 
@@ -25,7 +26,7 @@ EPILOG = """\
 A session is named by its id, or by store:id where several stores have it. Without --as, acts are recorded
 as those of the operating system's user, such as "root (command line)", who may do all of them: whoever can
 run this command can read and write the stores anyway. With --as USER they are that user's of the dashboard,
-with that user's permissions.
+with that user's permissions. A change of a context is proposed (resume --ask) and decided with --as USER.
 
 Exit codes: 0 done, 1 refused or not possible (a sentence on stderr says why), 2 wrong usage, 130 Ctrl-C;
 of watch: 0 the session completed, 3 it failed, 4 it was cancelled.
@@ -34,6 +35,12 @@ READING = {
     "list": (listed, "sessions, by the filters of the dashboard's page"),
     "show": (shown, "one session: branches, steps, questions, checkpoints, what can be done"),
     "watch": (watched, "the events of one session as they happen, until it ends"),
+    "changes": (reviewing, "changed contexts that wait for another user's approval"),
+}
+DECIDING = {
+    "approve": "approve a changed context: the session is resumed with it",
+    "decline": "decline a changed context",
+    "withdraw": "withdraw a changed context that you proposed",
 }
 
 
@@ -54,6 +61,10 @@ class Command(BaseCommand):
                 action.verb, help=action.label.rstrip("…").lower(), description=" ".join(action.consequences)
             )
             acting.add_arguments(described, action)
+            _add_user(described)
+        for verb, meaning in DECIDING.items():
+            described = verbs.add_parser(verb, help=meaning, description=" ".join(CONSEQUENCES[verb]))
+            reviewing.add_deciding_arguments(described, verb)
             _add_user(described)
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -78,6 +89,8 @@ class Command(BaseCommand):
             who = runner.run(who_is(options["user"]))
             if options["verb"] in ALL:
                 return acting.act(runner, console, who, ALL[options["verb"]], options)
+            if options["verb"] in DECIDING:
+                return reviewing.decide(runner, console, who, options["verb"], options)
             return runner.run(_read(console, who, options))
         finally:
             runner.run(managers.close())
@@ -90,6 +103,8 @@ def _add_user(parser: ArgumentParser) -> None:
 async def _read(console: Console, who: Who, options: dict[str, Any]) -> int:
     if options["verb"] == "list":
         return await listed.show(console, options)
+    if options["verb"] == "changes":
+        return await reviewing.show(console, options)
     if options["verb"] == "show":
         return await shown.show(console, who.permissions, options)
     return await watched.watch(console, options)
