@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,4 +9,5 @@ class DashboardConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from marsys_dashboard import proposal_keys  # noqa: F401, PLC0415 - receives a signal
+        import_module("marsys_dashboard.checks")  # registers them
+        import_module("marsys_dashboard.proposal_keys")  # receives a signal

@@ -41,6 +41,12 @@ def hours(name: str, default: int) -> int:
     return int(value) * 3600
 
 
+def var_folder(root: Path, environ: Mapping[str, str] = os.environ) -> Path:
+    """What ``STATE_VAR`` names, or ``var``: in the checkout, and where there is none, where it is started."""
+    home = root if (root / "manage.py").exists() else Path.cwd()
+    return Path(environ.get("STATE_VAR") or home / "var")
+
+
 def words(name: str, default: str = "", environ: Mapping[str, str] = os.environ) -> list[str]:
     return [word.strip() for word in environ.get(name, default).split(",") if word.strip()]
 
@@ -146,11 +152,12 @@ def _read_key(path: Path) -> str:
     return key
 
 
-def content_version(folder: Path) -> str:
-    """Another one as soon as any file of the folder is another."""
+def content_version(*folders: Path) -> str:
+    """Another one as soon as any file of the folders is another."""
     digest = hashlib.blake2b(digest_size=6)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()
 
 

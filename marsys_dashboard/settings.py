@@ -4,7 +4,7 @@ DATABASE_URL          postgresql://user:password@host:5432/name or sqlite:////pa
 STATE_ENCRYPTION_KEY  reads (and, the first of several with commas, writes) encrypted content
 STATE_ANSWER_LINK_HOURS  how long a link for answering works at most (default: 168); 0: there are none
 SECRET_KEY            default: made once in var/secret_key
-STATE_VAR             folder for what the dashboard writes (default: var)
+STATE_VAR             folder for what the dashboard writes (default: var, here or where it is started)
 ALLOWED_HOSTS         names under which it is reached, with commas (default: this machine only)
 CSRF_TRUSTED_ORIGINS  https://… origins, where a proxy ends TLS
 HTTPS=1               cookies are sent over TLS only
@@ -28,11 +28,12 @@ from marsys_dashboard.environment import (
     keep_files,
     secret_key,
     state_stores,
+    var_folder,
     words,
 )
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-VAR_DIR = Path(os.environ.get("STATE_VAR", BASE_DIR / "var"))
+PACKAGE = Path(__file__).resolve().parent
+VAR_DIR = var_folder(PACKAGE.parent)
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 SECRET_KEY = secret_key(VAR_DIR / "secret_key")
@@ -74,7 +75,7 @@ ASGI_APPLICATION = "marsys_dashboard.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [PACKAGE / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -88,7 +89,7 @@ TEMPLATES = [
     },
     {
         "BACKEND": "django.template.backends.jinja2.Jinja2",
-        "DIRS": [BASE_DIR / "templates"],
+        "DIRS": [PACKAGE / "templates"],
         "OPTIONS": {"environment": "marsys_dashboard.compiled.environment"},
     },
 ]
@@ -147,11 +148,11 @@ USE_I18N = False
 
 # Files for the browser
 
-STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = VAR_DIR / "static"
 STATIC_ROOT.mkdir(exist_ok=True)
 STATIC_HASHED = is_on("STATIC_HASHED")
-STATIC_URL = "/static/" if DEBUG or STATIC_HASHED else f"/static/{content_version(STATICFILES_DIRS[0])}/"
+STATIC_FOLDERS = [PACKAGE / "static", PACKAGE.parent / "state_core" / "static"]
+STATIC_URL = "/static/" if DEBUG or STATIC_HASHED else f"/static/{content_version(*STATIC_FOLDERS)}/"
 """With the version of all files in it, so that a browser asks for each of them once."""
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

@@ -28,6 +28,12 @@ __all__ = [
 ]
 
 
+OF_DJANGO: Mapping[str, Mapping[str, Any]] = {
+    "default": {"BACKEND": "state_core.storage.database.DatabaseStorageBackend"}
+}
+"""Where the settings say nothing of stores: Django's own database."""
+
+
 def __getattr__(name: str) -> Any:
     """The database store is imported when it is asked for: it imports Django."""
     if name == "DatabaseStorageBackend":
@@ -93,7 +99,7 @@ class Stores(Mapping[str, StorageBackend]):
     def _settings() -> Mapping[str, Mapping[str, Any]]:
         from django.conf import settings
 
-        found: Mapping[str, Mapping[str, Any]] = getattr(settings, "STATE_STORES", {})
+        found: Mapping[str, Mapping[str, Any]] = getattr(settings, "STATE_STORES", OF_DJANGO)
         return found
 
     def _make(self, alias: str) -> StorageBackend:

@@ -40,6 +40,13 @@ def test_an_alias_gives_one_store_per_process(configured):
     assert "default" in found and "elsewhere" not in found
 
 
+def test_where_nothing_is_said_of_stores_there_is_djangos_own_database(configured, settings):
+    found = configured()
+    del settings.STATE_STORES
+    assert found.aliases() == ["default"]
+    assert repr(found["default"]).startswith("<DatabaseStorageBackend Django's database 'default'")
+
+
 def test_threads_that_ask_at_once_get_the_same_store(configured):
     found, seen = configured(default=MEMORY), []
     threads = [threading.Thread(target=lambda: seen.append(found["default"])) for _ in range(8)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from marsys_dashboard.environment import database, hours, is_on, secret_key, state_stores
+from marsys_dashboard.environment import database, hours, is_on, secret_key, state_stores, var_folder
 
 ROOT = Path(__file__).parents[3]
 
@@ -149,3 +149,13 @@ def test_cookies_are_for_tls_only_where_there_is_tls(tmp_path):
 
 def test_without_any_setting_the_dashboard_is_closed_to_others_and_hides_tracebacks(tmp_path):
     assert setting(tmp_path, "settings.DEBUG, *settings.ALLOWED_HOSTS") == "False 127.0.0.1 localhost [::1]"
+
+
+def test_what_it_writes_lies_in_the_checkout_or_where_it_is_started(tmp_path, monkeypatch):
+    checkout, elsewhere = tmp_path / "checkout", tmp_path / "site-packages"
+    checkout.mkdir()
+    (checkout / "manage.py").touch()
+    monkeypatch.chdir(tmp_path)
+    assert var_folder(checkout, {}) == checkout / "var"
+    assert var_folder(elsewhere, {}) == tmp_path / "var"
+    assert var_folder(checkout, {"STATE_VAR": "/srv/state"}) == Path("/srv/state")
