@@ -15,6 +15,7 @@ from benchmarks.machine import Machine, Place, Sizes, opened, texts
 from state_core import StateManager
 from state_core.compose import checkpoint_event
 from state_core.records import COUNTS, BranchState, Message, SessionState
+from state_core.storage.rows import RESTING
 
 BATCH = 100
 TEXT = next(texts(200))
@@ -170,7 +171,7 @@ _TABLE = "marsys_state_session"
 
 
 def _copies(names: list[str], count: int, original: str, earlier: str, minute: str) -> str:
-    columns = [name for name in names if name != "id" and not name.endswith("_at_rest")]
+    columns = [name for name in names if name != "id"]
     different = {
         "session_id": "'copy-' || n",
         "search": "'copy-' || n || ' copy ' || n",
@@ -180,6 +181,7 @@ def _copies(names: list[str], count: int, original: str, earlier: str, minute: s
         "error": "CASE n % 5 WHEN 1 THEN 'TimeoutError: no answer ' || n ELSE '' END",
         "status": "CASE n % 5 WHEN 0 THEN 'running' WHEN 1 THEN 'failed' WHEN 2 THEN 'paused' "
         "ELSE 'completed' END",
+        **{column: f"CASE n % 5 WHEN 0 THEN NULL ELSE {count} END" for count, column in RESTING.items()},
         "worked": f'CASE WHEN n > {count - count // 30} THEN \'["Planner","Early"]\' '
         'WHEN n % 1000 = 7 THEN \'["Planner","Rare"]\' '
         "ELSE '[\"Planner\",\"Writer ' || (n % 20) || '\"]' END",

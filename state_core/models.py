@@ -14,23 +14,13 @@ from django.apps.registry import Apps
 from django.db import models
 
 from state_core.fields import JsonField, KeyField, Microseconds, Names, NamesField, NamesIndex
-from state_core.records import HELD, CheckpointKind, SessionStatus
+from state_core.records import CheckpointKind, SessionStatus
 
 TABLE_NAME = "marsys_state"
 
 
 def _choices(kinds: Any) -> list[tuple[str, str]]:
     return [(str(kind), str(kind).replace("_", " ")) for kind in kinds]
-
-
-def _at_rest(count: str) -> models.GeneratedField:
-    """What is indexed of a count: nothing while an orchestrator holds the session, so that its appends change
-    no index."""
-    return models.GeneratedField(
-        expression=models.Case(models.When(status__in=sorted(map(str, HELD)), then=None), default=count),
-        output_field=models.BigIntegerField(null=True),
-        db_persist=True,
-    )
 
 
 class AbstractSession(models.Model):
@@ -72,8 +62,10 @@ class AbstractSession(models.Model):
     lease_expires_at = models.DateTimeField(null=True)
     search = models.TextField(default="")
     """Id, title and workflow in lower case: what a search looks in."""
-    steps_at_rest = _at_rest("steps")
-    state_bytes_at_rest = _at_rest("state_bytes")
+    resting_steps = models.BigIntegerField(null=True)
+    """`steps`, or None while an orchestrator holds the session: what is indexed, so that its appends change
+    no index. See `storage.rows.RESTING`."""
+    resting_state_bytes = models.BigIntegerField(null=True)
 
     class Meta:
         abstract = True
@@ -193,10 +185,10 @@ def _session_meta(table_name: str) -> dict[str, Any]:
             index("lease", "lease_expires_at", condition=models.Q(lease_expires_at__isnull=False)),
             took,
             worked,
-            at_rest("steps", "-steps_at_rest"),
-            at_rest("fewest", "steps_at_rest"),
-            at_rest("bytes", "-state_bytes_at_rest"),
-            at_rest("smallest", "state_bytes_at_rest"),
+            at_rest("steps", "-resting_steps"),
+            at_rest("fewest", "resting_steps"),
+            at_rest("bytes", "-resting_state_bytes"),
+            at_rest("smallest", "resting_state_bytes"),
         ],
     }
 

@@ -16,10 +16,19 @@ from state_core.events import EventRecord
 from state_core.exceptions import InvalidValue, SessionExists, SessionNotFound
 from state_core.facts import fact
 from state_core.heads import CheckpointChange, joined
+from state_core.records import SessionStatus
 from state_core.storage.base import Append, refusal
 from state_core.storage.clock import LASTS
 from state_core.storage.places import placed
-from state_core.storage.rows import CHECKPOINT_COLUMNS, EVENT_COLUMNS, checked, minute_of, search_text
+from state_core.storage.rows import (
+    CHECKPOINT_COLUMNS,
+    EVENT_COLUMNS,
+    RESTING,
+    checked,
+    minute_of,
+    resting,
+    search_text,
+)
 
 BATCH = 500
 
@@ -33,13 +42,33 @@ class RowAppend(Append):
         values = dict(checked(self.change.set))
         if "updated_at" in values:
             values["updated_minute"] = minute_of(values["updated_at"])
+        if "status" in values:
+            values.update(resting(values, values["status"]))
         return values
+
+    @cached_property
+    def added(self) -> dict[str, tuple[str, int]]:
+        """Column → a column as it was, and what is added to that."""
+        add = checked(self.change.add)
+        moves = {name: (name, difference) for name, difference in add.items()}
+        for count, column in RESTING.items():
+            if "status" not in self.set:
+                # What is NULL stays so.
+                moves.update({column: (column, add[count])} if count in add else {})
+            elif column not in self.set:
+                moves[column] = count, add.get(count, 0)
+        return moves
 
     @property
     def is_usual(self) -> bool:
         """It changes one head by what it says itself, and adds rows; nothing else."""
         others = self.checkpoints.renamed or self.checkpoints.pinned or self.checkpoints.removed
-        return not others and not self.renames
+        return not others and not self.renames and not self.replaces_counts_alone
+
+    @property
+    def replaces_counts_alone(self) -> bool:
+        """Whether it is at rest has to be read."""
+        return "status" not in self.set and not self.set.keys().isdisjoint(RESTING)
 
     @property
     def renames(self) -> bool:
@@ -48,11 +77,12 @@ class RowAppend(Append):
     def new_row(self) -> dict[str, Any]:
         """The head of a session that this append creates. Counts of its own stand over differences."""
         title, workflow = self.set.get("title", ""), self.set.get("workflow", "")
+        values = {**dict.fromkeys(RESTING, 0), **checked(self.change.add), **self.set}
         return {
             "session_id": self.session_id,
             "last_seq": self.change.first_seq - 1 + len(self.events),
-            **checked(self.change.add),
-            **self.set,
+            **values,
+            **resting(values, values.get("status", SessionStatus.PENDING)),
             "worked": self.change.first_worked,
             "search": search_text(self.session_id, title, workflow),
         }
@@ -82,7 +112,9 @@ def _change(tables: Any, alias: str, write: RowAppend) -> tuple[int, int]:
     heads = tables.session.objects.using(alias).filter(session_id=write.session_id)
     row = refuse(heads.select_for_update(), write)
     values = dict(write.set)
-    values.update({name: F(name) + difference for name, difference in checked(write.change.add).items()})
+    values.update({column: F(before) + more for column, (before, more) in write.added.items()})
+    if write.replaces_counts_alone:
+        values.update(resting(values, row["status"]))
     if write.renames:
         title, workflow = values.get("title", row["title"]), values.get("workflow", row["workflow"])
         values["search"] = search_text(write.session_id, title, workflow)

@@ -17,7 +17,7 @@ from state_core.records import HELD, Head, utc_now
 from state_core.storage import parts
 from state_core.storage.base import HeadQuery
 from state_core.storage.parts import Kind, Part
-from state_core.storage.rows import HEAD_COLUMNS, minute_of, to_head
+from state_core.storage.rows import HEAD_COLUMNS, RESTING, minute_of, to_head
 
 NULLABLE = frozenset({"started_at"})
 MINUTES = {"updated_at": "updated_minute"}
@@ -87,7 +87,7 @@ _PARTS: dict[Kind, Callable[[str], tuple[Q, str]]] = {
     Kind.ENDED: lambda field: (Q(ended_at__isnull=False, started_at__isnull=False), "micros"),
     Kind.LASTING: lambda field: (Q(ended_at=None, started_at__isnull=False), "started_at"),
     Kind.UNSTARTED: lambda field: (Q(started_at=None), ""),
-    Kind.AT_REST: lambda field: (Q(**{f"{field}_at_rest__isnull": False}), f"{field}_at_rest"),
+    Kind.AT_REST: lambda field: (Q(**{f"{RESTING[field]}__isnull": False}), RESTING[field]),
     Kind.AT_WORK: lambda field: (Q(), field),
 }
 """The heads of each part of a page that is sorted by this field, and what they are ordered by."""

@@ -111,8 +111,7 @@ def _place(checkpoints: str) -> str:
 
 
 def _inserted(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
-    fields = (field for field in tables.session._meta.local_fields if not field.generated)
-    row = {field.column: field.get_default() for field in fields}
+    row = {field.column: field.get_default() for field in tables.session._meta.local_fields}
     row.pop("id")
     row.update(write.new_row())
     columns = ", ".join(f'"{column}"' for column in row)
@@ -126,8 +125,8 @@ def _inserted(tables: Any, write: RowAppend) -> tuple[str, list[Any]]:
 def _updated(tables: Any, write: RowAppend, *, joins: bool = False) -> tuple[str, list[Any]]:
     """``joins``: names join those that have worked. Nearly always they are there already, and to find that
     out first is a fraction of the work."""
-    change, guard, names = write.change, write.guard, write.change.worked
-    added, values = sorted(change.add), sorted(write.set)
+    guard, names = write.guard, write.change.worked
+    added, values = sorted(write.added.items()), sorted(write.set)
     compared = [
         ("last_seq = %s", _number(guard.expected_seq)),
         ("fence = %s AND lease_expires_at > clock_timestamp()", _number(guard.fence)),
@@ -137,21 +136,27 @@ def _updated(tables: Any, write: RowAppend, *, joins: bool = False) -> tuple[str
     holding = [(condition, value) for condition, value in compared if value is not None]
     text = _update_text(
         tables.session._meta.db_table,
-        tuple(added),
+        tuple((column, before) for column, (before, _) in added),
         tuple(values),
         tuple(condition for condition, _ in holding),
         joins=joins,
     )
-    numbers = [Int8(len(write.events)), *[Int8(change.add[name]) for name in added]]
+    numbers = [Int8(len(write.events)), *[Int8(more) for _, (_, more) in added]]
     given = [*(_plain(write.set[name]) for name in values), *([quoted(names)] * 2 if joins else [])]
     return text, [*numbers, *given, write.session_id, *(value for _, value in holding)]
 
 
 @lru_cache(maxsize=256)
 def _update_text(
-    table: str, added: Sequence[str], values: Sequence[str], holding: Sequence[str], *, joins: bool
+    table: str,
+    added: Sequence[tuple[str, str]],
+    values: Sequence[str],
+    holding: Sequence[str],
+    *,
+    joins: bool,
 ) -> str:
-    moves = [f'"{name}" = "{name}" + %s' for name in ("last_seq", *added)] + [f'"{n}" = %s' for n in values]
+    moves = [f'"{name}" = "{before}" + %s' for name, before in (("last_seq", "last_seq"), *added)]
+    moves += [f'"{name}" = %s' for name in values]
     moves += [f"worked = {joining('worked', '%s::text[]')}"] if joins else []
     where = " AND ".join(("session_id = %s", *holding))
     return f'UPDATE "{table}" SET {", ".join(moves)} WHERE {where} RETURNING id, last_seq'

@@ -21,9 +21,10 @@ from django.db import IntegrityError
 from state_core.fields import ARRAY_OF_NAMES, to_json
 from state_core.heads import MOST_WORKED
 from state_core.names import names_json, quoted
-from state_core.records import COUNTS
+from state_core.records import COUNTS, HELD
 from state_core.storage.appending import RowAppend
 from state_core.storage.places import MARK_NUMBER
+from state_core.storage.rows import RESTING
 
 _SETS = {
     **dict.fromkeys(("status", "last_kind", "tags", "agents", "refuses", "reason", "error"), "text"),
@@ -73,8 +74,9 @@ def append_many(connection: Any, tables: Any, writes: Sequence[RowAppend]) -> li
 
 
 def _fits(write: RowAppend) -> bool:
-    known = write.set.keys() <= _SETS.keys()
-    return write.is_usual and not write.guard.creates and known and None not in write.set.values()
+    values = [value for name, value in write.set.items() if name not in RESTING.values()]
+    known = write.set.keys() <= _SETS.keys() | RESTING.values()
+    return write.is_usual and not write.guard.creates and known and None not in values
 
 
 def _parameters(writes: Sequence[RowAppend]) -> tuple[str, bytes, str, str]:
@@ -96,7 +98,7 @@ def _head(write: RowAppend) -> Mapping[str, Any]:
         "expected": guard.expected_seq,
         "held_fence": guard.fence,
         "statuses": None if guard.statuses is None else sorted(guard.statuses),
-        **{name: _plain(value) for name, value in write.set.items()},
+        **{name: _plain(value) for name, value in write.set.items() if name in _SETS},
         **write.change.add,
         "joins": quoted(write.change.worked) or None,
     }
@@ -142,6 +144,14 @@ def joining(column: str, names: str) -> str:
     GROUP BY name ORDER BY 2 LIMIT {MOST_WORKED}) AS kept(name, place)) END"""
 
 
+def _resting(count: str) -> str:
+    held = ", ".join(f"'{status}'" for status in sorted(HELD))
+    return (
+        f"CASE WHEN coalesce(given.status, h.status) NOT IN ({held}) "
+        f'THEN h."{count}" + coalesce(given."{count}", 0) END'
+    )
+
+
 def _columns(types: Mapping[str, str]) -> str:
     return ", ".join(f'"{name}" {kind}' for name, kind in types.items())
 
@@ -163,6 +173,7 @@ def _statement(heads: str, events: str, checkpoints: str) -> str:
     sets.append(
         f"worked = CASE WHEN given.joins IS NULL THEN h.worked ELSE {joining('h.worked', 'given.joins')} END"
     )
+    sets += [f'"{column}" = {_resting(count)}' for count, column in RESTING.items()]
     event, place = (", ".join(f'"{name}"' for name in types) for types in (EVENT_TYPES, CHECKPOINT_TYPES))
     of_event, of_place = (
         ", ".join(f'e."{name}"' for name in types) for types in (EVENT_TYPES, CHECKPOINT_TYPES)

@@ -138,7 +138,7 @@ def _update(
     same: Sequence[tuple[str, Any]] = (),
 ) -> bool:
     """``same``: what the head must hold already, beside what the guard says."""
-    guard, added = write.guard, write.change.add
+    guard, added = write.guard, write.added
     compared = [
         ("last_seq = ?", guard.expected_seq),
         (f"fence = ? AND lease_expires_at > {NOW}", guard.fence),
@@ -148,20 +148,25 @@ def _update(
     statuses = guard.statuses or ()
     text = _update_text(
         table,
-        tuple(added),
+        tuple((column, before) for column, (before, _) in added.items()),
         tuple(values),
         tuple(condition for condition, _ in holding),
         None if guard.statuses is None else len(statuses),
     )
-    parameters = [len(write.events), *added.values(), *map(_plain, values.values()), write.session_id]
+    differences = [more for _, more in added.values()]
+    parameters = [len(write.events), *differences, *map(_plain, values.values()), write.session_id]
     return bool(database.execute(text, [*parameters, *(value for _, value in holding), *statuses]).rowcount)
 
 
 @lru_cache(maxsize=256)
 def _update_text(
-    table: str, added: Sequence[str], values: Sequence[str], holding: Sequence[str], statuses: int | None
+    table: str,
+    added: Sequence[tuple[str, str]],
+    values: Sequence[str],
+    holding: Sequence[str],
+    statuses: int | None,
 ) -> str:
-    moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{name}" + ?' for name in added)]
+    moves = ["last_seq = last_seq + ?", *(f'"{name}" = "{before}" + ?' for name, before in added)]
     moves += [f'"{name}" = ?' for name in values]
     where = ["session_id = ?", *holding]
     if statuses is not None:

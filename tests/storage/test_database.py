@@ -422,6 +422,8 @@ COPIES = """
         'id', head.id + n,
         'session_id', head.session_id || n,
         'status', CASE WHEN n % 50 = 0 THEN 'running' ELSE 'completed' END,
+        'resting_steps', CASE WHEN n % 50 = 0 THEN NULL ELSE head.steps END,
+        'resting_state_bytes', CASE WHEN n % 50 = 0 THEN NULL ELSE head.state_bytes END,
         'questions', (n % 100 = 0)::int,
         'worked', '["Everybody","Agent ' || n % 500 || '"]',
         'lease_expires_at', CASE WHEN n % 50 = 0 THEN now() + n * interval '1 second' END,
@@ -434,7 +436,7 @@ COPIES = """
 
 
 def copy_heads(cursor, tables):
-    columns = [field.column for field in tables.session._meta.local_fields if not field.generated]
+    columns = [field.column for field in tables.session._meta.local_fields]
     cursor.execute(COPIES.format(columns=", ".join(columns)))
 
 
