@@ -13,7 +13,7 @@ from django.utils.dateparse import parse_datetime
 from marsys_dashboard.choices import in_words
 from marsys_dashboard.context_edit import digest
 from marsys_dashboard.jsontext import read_json, read_object
-from marsys_dashboard.schemaform import fields_of, is_filled_in, read_fields
+from marsys_dashboard.schemaform import chosen, fields_of, is_filled_in, read_fields
 from state_core.exceptions import InvalidId
 from state_core.records import Checkpoint, Question, check_id
 from state_core.words import Action
@@ -31,17 +31,11 @@ READERS: Mapping[str, Callable[[str], Any]] = {"string": _read_text}
 
 def read_answer(question: Question, text: str) -> Any:
     if question.choices:
-        return _choice(question.choices, text)
+        return chosen(question.choices, text)
     if question.schema is None:
         return text
     kind = question.schema.get("type")
     return READERS.get(kind if isinstance(kind, str) else "", read_json)(text)
-
-
-def _choice(choices: list[Any], text: str) -> Any:
-    if not text.isdecimal() or int(text) >= len(choices):
-        raise ValidationError("Choose one of the answers.")
-    return choices[int(text)]
 
 
 def read_moment(text: str) -> datetime | None:

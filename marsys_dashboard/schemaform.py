@@ -7,7 +7,7 @@ by the whole schema; the fields only help.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -123,14 +123,20 @@ def read_fields(schema: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str,
 def _value(each: Field, text: str) -> Any:
     if each.kind in {"text", "lines"}:
         return text
-    if each.kind == "choice":
-        if not text.isdecimal() or int(text) >= len(each.choices):
-            raise ValidationError(f"{each.label}: choose one of the answers.")
-        return each.choices[int(text)]
     try:
+        if each.kind == "choice":
+            return chosen(each.choices, text)
         return _number(text) if each.kind in {"integer", "number"} else read_json(text)
     except ValidationError as error:
         raise ValidationError(f"{each.label}: {error.messages[0]}") from error
+
+
+def chosen(choices: Sequence[Any], text: str) -> Any:
+    """The one whose number was sent. Raises ValidationError."""
+    by_number = {str(number): choice for number, choice in enumerate(choices)}
+    if text not in by_number:
+        raise ValidationError("Choose one of the answers.")
+    return by_number[text]
 
 
 def _number(text: str) -> Any:

@@ -29,8 +29,8 @@ def read_moment(text: str) -> datetime:
         return utc_now() - timedelta(seconds=read_span(text))
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError as error:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise InvalidValue(
             f"{text[:40]!r} is no time. Write how long ago (24h, 7d), or 2026-11-25T14:30."
         ) from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

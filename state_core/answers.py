@@ -7,9 +7,15 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
 
 from state_core.exceptions import InvalidValue
+from state_core.heads import short
 from state_core.records import Document
+
+NOTHING_ELSE: Registry[Any] = Registry()
+"""A schema is what an agent wrote: by itself, jsonschema would ask whatever address stands in a ``$ref``."""
 
 
 def check_answer(question: Document, answer: Any) -> None:
@@ -17,7 +23,7 @@ def check_answer(question: Document, answer: Any) -> None:
     choices = question.get("choices")
     if choices and answer not in choices:
         shown = ", ".join(map(_json, choices))
-        raise InvalidValue(f"{_json(answer)} is not one of the choices: {shown}.")
+        raise InvalidValue(short(f"{short(_json(answer), 80)} is not one of the choices: {shown}."))
     if question.get("schema"):
         _check_schema(question["schema"], answer)
 
@@ -29,9 +35,20 @@ def _json(value: Any) -> str:
 def _check_schema(schema: Document, answer: Any) -> None:
     try:
         Draft202012Validator.check_schema(schema)
+        problem = next(Draft202012Validator(schema, registry=NOTHING_ELSE).iter_errors(answer), None)
     except SchemaError as error:
-        raise InvalidValue(f"The question's schema is not a JSON Schema: {error.message}") from error
-    problem = next(iter(Draft202012Validator(schema).iter_errors(answer)), None)
+        raise InvalidValue(f"The question's schema is not a JSON Schema: {short(error.message)}") from error
+    except Unresolvable as error:
+        raise InvalidValue(
+            f"The question's schema refers to {short(error.ref, 80)!r}, which is not in it. "
+            "Only cancelling helps, or asking anew with a schema that is whole."
+        ) from error
+    except RecursionError as error:
+        raise InvalidValue(
+            "The question's schema refers to itself without end. "
+            "Only cancelling helps, or asking anew with another schema."
+        ) from error
     if problem:
         place = ".".join(map(str, problem.absolute_path))
-        raise InvalidValue(f"The answer does not fit{' at ' + place if place else ''}: {problem.message}")
+        message = f"The answer does not fit{' at ' + place if place else ''}: {problem.message}"
+        raise InvalidValue(short(message))

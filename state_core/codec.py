@@ -133,7 +133,13 @@ class Codec:
     def seal(self, session_id: str, event: Event, *, bounded: bool = True) -> EventRecord:
         """``bounded``: refuse what is over ``max_bytes``. Raises InvalidValue and TooLarge."""
         payload = self._dumps(event.changes, event.kind, bounded) if event.changes else b""
-        body, encoding = self._pack(payload, _event_place(session_id, event))
+        try:
+            place = _event_place(session_id, event)
+        except TypeError as error:
+            raise InvalidValue(
+                f"A name in {event.kind} cannot be stored: {error}. Give valid text."
+            ) from error
+        body, encoding = self._pack(payload, place)
         return EventRecord(**_header_values(event), body=body, encoding=encoding)
 
     def open(self, session_id: str, record: EventRecord) -> Event:

@@ -40,17 +40,23 @@ def _without_blanks(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def error_line(error: BaseException | str) -> str:
     if isinstance(error, str):
-        return error
-    text = str(error)
+        return _storable(error)
+    text = _storable(str(error))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def trace(error: BaseException | str) -> str:
     """The traceback as text, its end kept when it is long."""
     if isinstance(error, str):
-        return error
-    text = "".join(traceback.format_exception(error))
+        return _storable(error)
+    text = _storable("".join(traceback.format_exception(error)))
     return text if len(text) <= TRACE_CHARACTERS else "…" + text[-TRACE_CHARACTERS:]
+
+
+def _storable(text: str) -> str:
+    """With the bytes written out that names of files bring along where they are not UTF-8: were an error
+    refused, what failed would look as if it still ran."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def message_document(message: Message) -> Document:

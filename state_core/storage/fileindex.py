@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
+from weakref import finalize
 
 import orjson
 
@@ -85,13 +86,15 @@ class Entry(NamedTuple):
 
 
 class FileIndex:
-    """A connection for each thread. Commits are not synced: the index is never needed for truth."""
+    """A connection for each thread, until `close` or as long as this object is there. Commits are not synced:
+    the index is never needed for truth."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        finalize(self, _close_all, self._open).atexit = False
 
     @property
     def _db(self) -> sqlite3.Connection:
@@ -103,20 +106,18 @@ class FileIndex:
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self._path, timeout=20, isolation_level=None, check_same_thread=False)
-        once_free(lambda: connection.execute("PRAGMA journal_mode=WAL"))
-        connection.execute("PRAGMA synchronous=NORMAL")
-        connection.executescript(SCHEMA)
-        _add_new_columns(connection)
-        connection.execute(TOOK_INDEX)
+        try:
+            _prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
         with self._lock:
             self._open.append(connection)
         return connection
 
     def close(self) -> None:
         with self._lock:
-            for connection in self._open:
-                connection.close()
-            self._open.clear()
+            _close_all(self._open)
         self._local = threading.local()
 
     def known(self) -> dict[str, int]:
@@ -224,6 +225,19 @@ class FileIndex:
 
     def count_checkpoints(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM checkpoint").fetchone()[0])
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    once_free(lambda: connection.execute("PRAGMA journal_mode=WAL"))
+    connection.execute("PRAGMA synchronous=NORMAL")
+    connection.executescript(SCHEMA)
+    _add_new_columns(connection)
+    connection.execute(TOOK_INDEX)
+
+
+def _close_all(connections: list[sqlite3.Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -146,6 +147,28 @@ async def test_a_message_of_20_mb_is_refused_alone(storage: StorageBackend) -> N
     state = await manager.get_session_state("s")
     assert [message.content for message in state.branch("work").memory] == ["shorter"]
     assert state.status == "completed"
+
+
+async def test_an_error_that_names_a_file_in_bytes_is_recorded(storage: StorageBackend) -> None:
+    manager = StateManager(storage)
+    with pytest.raises(FileNotFoundError):
+        async with manager.session("s") as session:
+            branch = await session.open_branch("work")
+            async with branch.step("Agent"):
+                raise FileNotFoundError(os.fsdecode(b"/tmp/caf\xe9"))
+    state = await manager.get_session_state("s")
+    assert state.status == "failed"
+    assert r"FileNotFoundError: /tmp/caf\udce9" in (state.branch("work").steps[0].error or "")
+
+
+async def test_a_name_that_is_no_text_is_refused_alone(storage: StorageBackend) -> None:
+    manager = StateManager(storage)
+    async with manager.session("s") as session:
+        branch = await worked(session)
+        with pytest.raises(InvalidValue, match=r"name in step\.started cannot be stored"):
+            await branch.step("\ud800").__aenter__()
+        await worked(session)
+    assert (await manager.get_head("s")).status == "completed"
 
 
 async def test_a_message_full_of_markup_is_kept_as_it_is(storage: StorageBackend) -> None:

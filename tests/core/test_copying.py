@@ -292,7 +292,9 @@ async def test_a_damaged_line_of_a_log_file_is_reported_and_the_others_are_copie
     data = bytearray(log.read_bytes())
     data[data.index(b'"kind"', len(data) // 2)] ^= 1
     log.write_bytes(data)
-    results = await copy_sessions(FileStorageBackend(file_store.base_path), target)
+    opened_again = FileStorageBackend(file_store.base_path)
+    results = await copy_sessions(opened_again, target)
+    await opened_again.close()
     assert {r.session_id for r in results if r.outcome == CopyOutcome.FAILED} == {"encrypted"}
     assert {r.session_id for r in results if r.outcome == COPIED} == set(ALL) - {"encrypted"}
 

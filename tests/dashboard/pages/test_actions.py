@@ -395,6 +395,7 @@ async def test_an_answer_reaches_who_asked(manager, live_ana, given, typed, reco
     [
         ({"choices": [1, 2]}, "7", "Choose one"),
         ({"choices": [1, 2]}, "x", "Choose one"),
+        ({"choices": [1, 2]}, "1" * 5000, "Choose one"),
         ({"schema": {"type": "integer"}}, "4 2", "This is no JSON"),
         ({"schema": {"type": "integer", "maximum": 3}}, "4", "does not fit"),
         ({}, "", "Answer"),

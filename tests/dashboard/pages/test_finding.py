@@ -90,6 +90,12 @@ def test_a_moment_without_a_zone_is_in_utc():
     assert read_moment("2026-11-25T14:30").isoformat() == "2026-11-25T14:30:00+00:00"
 
 
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "0001-01-01T00:00+14:00"])
+def test_what_is_no_moment_in_utc_is_refused(text):
+    with pytest.raises(InvalidValue, match="is no time"):
+        read_moment(text)
+
+
 # Views
 
 
