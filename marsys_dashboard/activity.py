@@ -125,7 +125,7 @@ async def _forward(store: str, mark: ActivityMark, gathered: Gathered, deadline:
         mark.upto = max(mark.upto, heads[-1].updated_at or mark.upto)
         await mark.asave(update_fields=["upto"])
         query = replace(query, after=query.cursor(heads[-1]))
-        if was_news and time.monotonic() > deadline:
+        if was_news and len(heads) == PAGE and time.monotonic() > deadline:
             gathered.behind.add(store)
             return
 

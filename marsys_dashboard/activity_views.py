@@ -37,6 +37,8 @@ COLUMNS = (
 )  # fmt: skip
 TEXTS = ("actor", "verb", "session", "store", "who", "since", "until")
 WHO = {"people": True, "programs": False}
+WORDS = {"actor": "by", "verb": "did", "store": "in", "who": "of", "until": "before"}
+"""How a filter reads on its pill, where its name does not say it."""
 
 Values = AsyncIterator[dict[str, Any]]
 """Of the entries of a file."""
@@ -146,7 +148,9 @@ async def activities(request: HttpRequest) -> HttpResponse:
         "entries": shown.entries,
         "next": asked.href(before=shown.next) if shown.next else "",
         "first": asked.href() if asked.before else "",
-        "pills": [(name, value, asked.href(**{name: ""})) for name, value in asked.values.items()],
+        "pills": [
+            (WORDS.get(name, name), value, asked.href(**{name: ""})) for name, value in asked.values.items()
+        ],
         "gathered": shown.gathered,
         "verbs": activity.ALL_VERBS,
         "stores": store_names(),

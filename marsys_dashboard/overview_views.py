@@ -193,7 +193,7 @@ def _durations(found: Overview) -> Chart:
         "How long steps take, by agent",
         "grouped",
         "Agent",
-        [Series("p50", "running"), Series("p95", "waiting")],
+        [Series("p50", "accent"), Series("p95", "muted")],
         [
             (Cell(name[:80], name[:80]), [Cell(duration(a.p50), a.p50), Cell(duration(a.p95), a.p95)])
             for name, a in busiest

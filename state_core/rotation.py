@@ -103,7 +103,10 @@ async def rotate_keys(
 ) -> RotationReport:
     """See `StateManager.rotate_keys`."""
     if not codec.key_ids:
-        raise ConfigurationError("There is no encryption_key to rotate to, nor any to read with. Pass it.")
+        raise ConfigurationError(
+            "There is no encryption_key to rotate to, nor any to read with. Pass it; "
+            "of a store in STATE_STORES it is ENCRYPTION_KEY, of the default one STATE_ENCRYPTION_KEY."
+        )
     chosen = None if ids is None else list(dict.fromkeys(ids))
     key_id = "" if decrypt else codec.key_ids[0]
     report = RotationReport(dry_run, key_id, tuple(codec.key_ids), counts_all=chosen is None)

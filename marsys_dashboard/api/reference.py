@@ -20,7 +20,7 @@ from marsys_dashboard.permissions import require
 
 Document = Mapping[str, Any]
 
-WAYS = {"query": "in the address", "path": "in the path"}
+WAYS = {"query": "In the address.", "path": "In the path."}
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ class SessionFilter(Schema):
 
     status: list[str] = Field([], description="One or more statuses.")
     q: str = Field("", description="Part of its id, title or workflow.")
-    tag: str = ""
+    tag: str = Field("", description="One of its tags.")
     store: str = Field("", description="One store; all where it is left out.")
     questions: str = Field("", description="`1`: only those with an open question.")
     agent: str = Field("", description="At work now, or having begun a step.")

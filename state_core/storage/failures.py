@@ -41,6 +41,10 @@ def _translation(place: Address, error: Exception) -> StateError:
         return MigrationNeeded(f"{place.shown}: {line}. Run `python manage.py migrate state_core`.")
     if trouble := lasting_trouble(error.__cause__):
         return StorageError(f"{place.shown} {trouble}.")
+    if "unable to open database file" in line:
+        return StorageUnavailable(
+            f"{place.shown} cannot be opened: {line}. Make its folder, or see to it that it may be written."
+        )
     if isinstance(error, OperationalError | InterfaceError):
         return StorageUnavailable(
             f"{place.shown} cannot be reached or refuses to work: {line}. "

@@ -56,8 +56,8 @@ function layout({ kind, names, series, unit }) {
   const values = { ...axis, rangemode: "tozero", ticksuffix: unit && ` ${unit}`, nticks: 6 };
   if (unit === "B") Object.assign(values, { tickformat: "~s", ticksuffix: unit });
   if (whole && largest < 6) values.dtick = 1;
-  const labels = { ...axis, showgrid: false };
-  if (flat) Object.assign(labels, { tickvals: names.map((_, index) => index), ticktext: names.map((name) => plain(short(name))), autorange: "reversed" });
+  const labels = { ...axis, showgrid: false, zeroline: false };
+  if (flat) Object.assign(labels, { ticks: "outside", ticklen: 6, tickcolor: "rgba(0,0,0,0)", tickvals: names.map((_, index) => index), ticktext: names.map((name) => plain(short(name))), autorange: "reversed" });
   return {
     barmode: kind === "stacked" ? "stack" : "group",
     bargap: 0.25,

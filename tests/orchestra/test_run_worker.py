@@ -60,7 +60,7 @@ def test_a_module_or_what_stands_in_it_says_what_to_work_on(
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("no.such.module", "cannot be imported"),
+        ("no.such.module", "cannot be imported.*PYTHONPATH"),
         (":CAST", "cannot be imported"),
         (f"{HERE}:NOTHING", "has no 'NOTHING'"),
         (f"{HERE}:NUMBER", "is a int. Name a mapping of agents"),

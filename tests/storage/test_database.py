@@ -137,7 +137,7 @@ async def test_a_database_that_cannot_be_reached_is_one_sentence_without_the_pas
 
 
 async def test_a_folder_that_is_not_there_is_one_sentence(opened, tmp_path):
-    with pytest.raises(StorageUnavailable, match="unable to open database file"):
+    with pytest.raises(StorageUnavailable, match="unable to open database file. Make its folder"):
         await opened(f"sqlite:///{tmp_path}/nowhere/x.db").head("s")
 
 

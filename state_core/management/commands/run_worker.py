@@ -128,6 +128,10 @@ def _graphs(name: str, found: Any) -> dict[str, Any]:
 def _module(path: str) -> ModuleType:
     try:
         return import_module(path)
+    except ModuleNotFoundError as error:
+        where = "Start the worker in the folder that has the module, or name that folder in PYTHONPATH."
+        what = where if path.startswith(error.name or path) else "Install what it imports."
+        raise CommandError(f"Module {path!r} cannot be imported: {error}. {what}") from error
     except (ImportError, ValueError) as error:
         raise CommandError(f"Module {path!r} cannot be imported: {error}.") from error
 

@@ -128,7 +128,7 @@ def test_a_store_is_read_a_part_at_each_look_and_says_so_until_it_is_whole(manag
     monkeypatch.setattr(activity, "PAGE", 2)
     for n in range(7):
         manager.sync.create_session(f"s-{n}")
-    told_behind = "Older sessions of default are still being read"
+    told_behind = "Sessions of default are still being read"
     monkeypatch.setattr(activity, "FIRST_BUDGET", 0.0)
     pages = [ana.get("/activity/").content.decode() for _ in range(6)]
     assert told_behind in pages[0]
@@ -238,3 +238,17 @@ def test_a_command_gathers_all_of_it_anew(lived, ana: Client):
     call_command("gather_activity", "--anew", stdout=out)
     assert out.getvalue().endswith("4 acts are known.\n")
     assert told(ana) == before
+
+
+def test_a_filter_reads_as_words_that_take_it_off(lived, ana: Client):
+    text = ana.get("/activity/?actor=ana&verb=pause&since=7d").content.decode()
+    assert [" ".join(words) for words in re.findall(r'chip pill" href="[^"]*">(\w+) (\w+)<', text)] == [
+        "by ana",
+        "did pause",
+        "since 7d",
+    ]
+
+
+def test_one_page_of_news_is_all_of_it_however_slowly_it_is_read(lived, ana: Client, monkeypatch):
+    monkeypatch.setattr(activity, "FIRST_BUDGET", -1.0)
+    assert "still being read" not in ana.get("/activity/").content.decode()
