@@ -2,13 +2,12 @@
 
 import os
 import sys
+from pathlib import Path
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marsys_dashboard.settings")
-    sys.path.append(
-        os.getcwd()
-    )  # settings and agents of who starts it, which an installed script does not see
+    sys.path.append(str(Path.cwd()))  # settings and agents of whoever starts it; an installed script sees none
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)
