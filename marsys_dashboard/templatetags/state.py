@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from pathlib import Path
 
 from django import template
-from django.conf import settings
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils import timezone
@@ -20,6 +20,7 @@ from state_core.words import DAY, HOUR, MINUTE, STATUSES, StatusWord
 register = template.Library()
 register.filter(words.size)
 
+FILES = Path(__file__).resolve().parent.parent / "static"
 THIN = "\u202f"
 """Parts the thousands of a number."""
 
@@ -130,5 +131,4 @@ def module_preloads(*places: str) -> SafeString:
 def _scripts(place: str) -> tuple[str, ...]:
     if place.endswith(".js"):
         return (place,)
-    root = settings.STATICFILES_DIRS[0]
-    return tuple(path.relative_to(root).as_posix() for path in sorted((root / place).glob("*.js")))
+    return tuple(path.relative_to(FILES).as_posix() for path in sorted((FILES / place).glob("*.js")))
