@@ -130,10 +130,12 @@ def at_hand(head: Head, acts: Mapping[str, Availability]) -> list[Availability]:
 
 
 def in_menu(head: Head, acts: Mapping[str, Availability]) -> list[Availability]:
+    """What is left; what cannot be taken back comes last."""
     beside = {act.verb for act in at_hand(head, acts)} | {"answer"}
     if not head.counts["restores"]:
         beside.add("undo")
-    return [act for act in acts.values() if act.verb not in beside]
+    rest = [act for act in acts.values() if act.verb not in beside]
+    return sorted(rest, key=lambda act: act.verb in DESTRUCTIVE)
 
 
 def primary(head: Head, acts: Mapping[str, Availability]) -> str:

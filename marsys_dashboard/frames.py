@@ -198,7 +198,7 @@ def _rows(beat: Beat, shown: Shown) -> dict[str, list[dict[str, Any]]]:
     return {
         "steps": [row.as_json() for row in _step_rows(beat, shown)],
         "messages": [row.as_json() for row in _message_rows(beat, shown)],
-        "log": [log_row(event).as_json() for event in shown.log],
+        "log": [log_row(beat.outline, event).as_json() for event in shown.log],
         "checkpoints": _checkpoints(beat, shown),
         "questions": _questions(beat),
     }

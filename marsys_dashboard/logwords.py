@@ -12,7 +12,7 @@ _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("parents", lambda value: "after " + ", ".join(map(str, value))),
     ("parent", lambda value: f"from {value}"),
     ("attempt", lambda value: f"attempt {value}" if value != 1 else ""),
-    ("count", lambda value: f"{value:+d} message{'' if abs(value) == 1 else 's'}"),
+    ("count", lambda value: f"{value:+d} message{'' if abs(value) == 1 else 's'}" if value != 1 else ""),
     ("role", str),
     ("to", lambda value: f"back to event {value}"),
     ("for", lambda value: f"for {value}"),

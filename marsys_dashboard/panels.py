@@ -166,7 +166,9 @@ async def log(view: View) -> dict[str, Any]:
         bodies=False,
         newest_first=True,
     )
-    return _window([log_row(event) for event in reversed(events[:WINDOW])], len(events) > WINDOW)
+    return _window(
+        [log_row(view.outline, event) for event in reversed(events[:WINDOW])], len(events) > WINDOW
+    )
 
 
 async def checkpoints(view: View) -> dict[str, Any]:

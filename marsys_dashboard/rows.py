@@ -146,14 +146,21 @@ def initial(name: str) -> str:
 _NUMBER = re.compile(r"\d{1,2}$")
 
 
-def log_row(event: Header) -> Row:
+def log_row(outline: Outline, event: Header) -> Row:
     values = {
         "event": event,
+        "about": about(outline, event),
         "title": logwords.title(event.kind),
         "detail": logwords.detail(event),
         "tone": logwords.tone(event),
     }
     return Row("log", str(event.seq), event.seq, values)
+
+
+def about(outline: Outline, event: Header) -> str:
+    """Whose event it is: an agent's, or a branch's."""
+    branch = outline.document["branches"].get(event.branch_id) or {}
+    return event.agent or branch.get("name") or event.branch_id
 
 
 def checkpoint_row(checkpoint: Checkpoint) -> Row:

@@ -6,11 +6,13 @@ to case. A search is bounded: it says where it stopped, and goes on from there w
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 from marsys_dashboard.contents import READ_BYTES, Unread, open_or_say_why
@@ -34,6 +36,8 @@ LONGEST = 200
 """Characters of what is searched for."""
 AROUND = 70
 """Characters that are shown on either side of a hit."""
+FIRST_VALUES = 3
+"""Of an object, that are told beside its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class Hit:
     what: str
     """``message``, ``input``, ``output``, ``error``, ``question`` …"""
     branch_id: str
+    branch_name: str
     step_id: str
     agent: str
     before: str
@@ -162,6 +167,7 @@ def _carried(state: Mapping[str, Any]) -> Iterator[Content]:
 
 def _hit(view: View, event: Event, content: Content, pattern: re.Pattern[str]) -> Hit | None:
     """The first place in it; a value is shown once however often it holds the text."""
+    branch = view.document["branches"].get(content.branch_id) or {}
     for text in _texts(content.value):
         place = pattern.search(text)
         if place:
@@ -170,12 +176,12 @@ def _hit(view: View, event: Event, content: Content, pattern: re.Pattern[str]) -
                 at=event.at,
                 what=content.what,
                 branch_id=content.branch_id,
+                branch_name=branch.get("name") or content.branch_id,
                 step_id=content.step_id,
                 agent=content.agent,
                 before=_before(text, place.start()),
                 found=place[0],
-                after=text[place.end() : place.end() + AROUND]
-                + ("…" if len(text) > place.end() + AROUND else ""),
+                after=_after(text, place.end()),
                 counts=_counts(view, event),
             )
     return None
@@ -192,18 +198,32 @@ def _after(text: str, place: int) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Every text in a value, names among them."""
+    """Every text in a value; a name with what is called so."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for name, inner in value.items():
-            yield str(name)
-            yield from _texts(inner)
+            told = _told(inner)
+            yield f"{name}: {told}" if told else str(name)
+            if isinstance(inner, Mapping | list):
+                yield from _texts(inner)
     elif isinstance(value, list):
         for inner in value:
             yield from _texts(inner)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
+
+
+def _told(value: Any) -> str:
+    """A text as it is, the beginning of an object, nothing of a list, anything else as JSON."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ""
+    if not isinstance(value, Mapping):
+        return json.dumps(value)
+    simple = ((name, inner) for name, inner in value.items() if not isinstance(inner, Mapping | list))
+    return ", ".join(f"{name}: {_told(inner)[:AROUND]}" for name, inner in islice(simple, FIRST_VALUES))
 
 
 def _counts(view: View, event: Event) -> bool:

@@ -19,6 +19,7 @@ from marsys_dashboard.outlines import Outline
 from marsys_dashboard.panels import View
 from marsys_dashboard.past import PastOutlines
 from marsys_dashboard.permissions import require
+from marsys_dashboard.rows import about
 from state_core.exceptions import CheckpointNotFound, InvalidValue
 from state_core.fold import state_counts
 from state_core.log import Range
@@ -97,6 +98,7 @@ async def place(view: View) -> dict[str, Any]:
         "event": events[0] if events else None,
         "title": logwords.title(events[0].kind) if events else "",
         "detail": logwords.detail(events[0]) if events else "",
+        "about": about(view.outline, events[0]) if events else "",
         "checkpoint": next((c for c in checkpoints if c.seq == at), None),
     }
 

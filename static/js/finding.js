@@ -29,14 +29,3 @@ document.addEventListener("click", ({ target }) => {
   if (target.closest?.("[data-copy-link]")) copyLink(location.href, "The link is copied. It shows what you see, filters and sorting included.");
 });
 showCopy();
-
-// A menu closes when somebody turns to something else.
-addEventListener("click", ({ target }) => {
-  for (const menu of document.querySelectorAll("details.finding[open]")) if (!menu.contains(target)) menu.open = false;
-});
-addEventListener("keydown", ({ key }) => {
-  const menu = key === "Escape" && document.querySelector("details.finding[open]");
-  if (!menu) return;
-  menu.open = false;
-  menu.querySelector("summary").focus();
-});

@@ -280,7 +280,7 @@ function state() {
 const seconds = (since) => ticking((Date.now() - since) / 1000);
 
 const TEXTS = {
-  live: () => ["Live", line.updated && `updated ${age()}`, session && `seq ${number(line.have)}`],
+  live: () => ["Live", line.updated && `updated ${age()}`, session && `event ${number(line.have)}`],
   behind: () => [`Catching up ${number(line.missing)}`],
   frozen: () => ["Frozen", line.missing > 0 && `${number(line.missing)} behind`, line.heldRows.size > 0 && `${number(line.heldRows.size)} changed`],
   connecting: () => ["Connecting"],

@@ -219,9 +219,7 @@ def test_the_details_of_an_event_are_said_in_words() -> None:
     event = Event(kind="session.restored", data={"to": 402, "reason": "wrong turn"})
     assert logwords.detail(Event(kind="session.created", data={"title": ""})) == ""
     assert logwords.detail(event) == "back to event 402 · wrong turn"
-    assert (
-        logwords.detail(Event(kind="message.added", data={"count": 1, "role": "user"})) == "+1 message · user"
-    )
+    assert logwords.detail(Event(kind="message.added", data={"count": 1, "role": "user"})) == "user"
     assert logwords.detail(Event(kind="step.started", data={"attempt": 1})) == ""
 
 

@@ -71,6 +71,20 @@ async def test_hits_are_marked_and_escaped_and_lead_to_their_place(
     assert "step=one%3A2" in await find(visitor, "tables 2")
 
 
+async def test_a_name_is_found_with_what_is_called_so_and_where_in_words(
+    served: StateManager, visitor: AsyncClient
+) -> None:
+    hardest = {"where": "a.py", "ways": 21, "more": {"deep": [1]}, "is_long": True}
+    async with served.session(SESSION) as session:
+        branch = await session.open_branch("measure", branch_id="b-1")
+        async with branch.step("Counter") as step:
+            step.output = {"hardest_function": hardest}
+    page = await find(visitor, "hardest")
+    assert "<mark>hardest</mark>_function: where: a.py, ways: 21, is_long: true" in page
+    assert "· measure ·" in page
+    assert "<mark>deep</mark></a>" in await find(visitor, "deep")
+
+
 async def test_the_newest_come_first_and_a_long_search_says_where_it_stopped(
     served: StateManager, visitor: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

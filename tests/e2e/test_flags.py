@@ -45,7 +45,7 @@ async def test_what_goes_in_circles_is_flagged_while_it_happens(
     await flag.first.get_by_role("link", name="debate").click()
     await expect(page.locator("#inspector h2")).to_have_text("debate")
 
-    note = page.locator("[data-graph-note]")
+    note = page.locator(".chart-note >> nth=0")
     await expect(note).to_contain_text("41 of 42 arrived at merge, waiting for Reader-0, ")
     group = graph.locator(".textpoint").filter(has_text="Reader ×42")
     await expect(group).to_have_count(1)

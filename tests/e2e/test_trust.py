@@ -195,7 +195,7 @@ async def test_the_badge_tells_when_something_was_last_applied(
     await expect(badge).to_contain_text("updated 2 s ago")
     await manager.log.append("told", contexts(1))
     await expect(badge).to_contain_text("updated just now")
-    await expect(badge).to_contain_text("seq 3")
+    await expect(badge).to_contain_text("event 3")
 
 
 async def test_a_program_that_saves_often_has_the_page_read_its_parts_now_and_then(

@@ -26,7 +26,7 @@ export class Graph {
 
   build() {
     const { note, legend, controls } = toolRow(this.host, "branch graph");
-    Object.assign(this, { note: noteOfPage(this.host, note), legend });
+    Object.assign(this, { note, legend });
     this.groupSwitch = checkbox(controls, "Group siblings", true, (grouped) => this.actions.group(grouped));
     this.groupSwitch.label.hidden = true;
     this.foldButton = button(controls, "Fold again", "Fold the groups that were unfolded", () => this.actions.unfold(null));
@@ -333,11 +333,4 @@ export class Graph {
     const inside = node.x - node.w / 2 > x0 && node.x + node.w / 2 < x1 && node.y - 20 > y0 && node.y + 20 < y1;
     if (!inside) this.view = { ...this.drawn, x: node.x, y: node.y };
   }
-}
-
-// The page may have a place for the one sentence beside the chart's title.
-function noteOfPage(host, own) {
-  const place = host.closest("section")?.querySelector("[data-graph-note]");
-  if (place) own.remove();
-  return place ?? own;
 }

@@ -1,16 +1,17 @@
-// The row above a chart: what it shows, how many of each status, its switches and its zoom.
+// Above a chart: what it shows, how many of each status, its switches and its zoom. They stand beside the title, where
+// the chart's card has one.
 
 import { icon, STATUSES } from "./words.js";
 
 export function toolRow(host, name) {
-  const row = make("div", "chart-tools");
+  const row = host.closest(".card")?.querySelector(":scope > header") ?? host.appendChild(make("div", ""));
+  row.classList.add("chart-tools");
   const note = make("p", "chart-note");
   const legend = make("ul", "chart-legend");
   legend.setAttribute("aria-label", `Statuses in the ${name}`);
   const controls = make("div", "chart-controls");
   row.append(legend, note, controls);
-  host.append(row);
-  return { row, note, legend, controls };
+  return { note, legend, controls };
 }
 
 export function make(tag, className) {

@@ -92,7 +92,7 @@ function showPlace() {
   bar.querySelector(".places").style.setProperty("--span", Math.max(1, place.now - Number(bar.dataset.first)));
   range.max = place.now;
   range.value = here();
-  bar.querySelector("[data-here]").textContent = place.at === null ? number(place.now) : `${number(place.at)} / ${number(place.now)}`;
+  bar.querySelector("[data-here]").textContent = `Event ${place.at === null ? "" : `${number(place.at)} / `}${number(place.now)}`;
   range.setAttribute("aria-valuetext", place.at === null ? `The present, event ${place.now}` : `Event ${place.at} of ${place.now}`);
   const of = bar.querySelector("[data-of]");
   if (of) of.textContent = number(place.now);
