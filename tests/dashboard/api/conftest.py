@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import AsyncClient, Client
 
-from marsys_dashboard import tokens
-from tests.dashboard.pages.conftest import manager, person, sign_in, use_stores
+from marsys_dashboard import managers, tokens
+from state_core.manager import StateManager
+from tests.dashboard.pages.conftest import DATABASE, MEMORY, manager, person, sign_in, use_stores
 
 __all__ = ["manager", "sign_in", "use_stores"]
 
@@ -53,3 +55,21 @@ class LiveProgram(AsyncClient):
 def live_anas(transactional_db: None) -> LiveProgram:
     """A program that may all, in a test that is itself asynchronous, as it must be to hold a session."""
     return LiveProgram(token_of("ana"))
+
+
+@pytest.fixture(params=["memory", "files", "database", "postgres", "redis"])
+def anywhere(request: pytest.FixtureRequest, use_stores: Callable[..., None], tmp_path: Path) -> StateManager:
+    """Of the one store that is shown, of each kind; ``database`` is Django's own."""
+    ask = request.getfixturevalue
+    entries: dict[str, Callable[[], dict[str, Any]]] = {
+        "memory": lambda: MEMORY,
+        "files": lambda: {"URL": f"file:{tmp_path}/state"},
+        "database": lambda: DATABASE,
+        "postgres": lambda: {"URL": ask("postgres_url")},
+        "redis": lambda: {
+            "BACKEND": "state_core.storage.redis.RedisStorageBackend",
+            "OPTIONS": {"url": ask("redis_server").url, "key_prefix": ask("redis_prefix")},
+        },
+    }
+    use_stores(default=entries[request.param]())
+    return managers.manager("default")

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from marsys_dashboard import managers
 from marsys_dashboard.acts import ALL
 from marsys_dashboard.models import ActivityEntry
 from state_core.events import Event, EventKind
 from state_core.manager import StateManager
 from tests.dashboard.api.conftest import SESSION
-from tests.dashboard.pages.conftest import DATABASE, MEMORY
 from tests.dashboard.pages.test_needs import append, ask
 
 pytestmark = pytest.mark.django_db
@@ -300,19 +298,16 @@ def by_dialog(client: Client, verb: str, sent: dict[str, Any]):
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("entry", ["memory", "files", "database", "redis"])
-def test_an_act_by_http_writes_what_the_dialog_writes(entry, request, use_stores, sign_in, anas, tmp_path):
+def test_an_act_by_http_writes_what_the_dialog_writes(anywhere, sign_in, anas):
     """On each store the same events, but for the actor."""
-    stores = {"memory": MEMORY, "files": {"URL": f"file:{tmp_path}/state"}, "database": DATABASE}
-    if entry == "redis":
-        stores["redis"] = {"URL": request.getfixturevalue("redis_server").url}
-    use_stores(default=stores[entry])
     ana = sign_in("ana")
-    assert _log_of(lambda *sent: by_dialog(ana, *sent)) == _log_of(lambda *sent: do(anas, *sent))
+    by_dialogs = _log_of(anywhere, lambda *sent: by_dialog(ana, *sent))
+    assert by_dialogs == _log_of(anywhere, lambda *sent: do(anas, *sent))
 
 
-def _log_of(act: Callable[[str, dict[str, Any]], Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    manager = managers.manager("default")
+def _log_of(
+    manager: StateManager, act: Callable[[str, dict[str, Any]], Any]
+) -> list[tuple[str, str, dict[str, Any]]]:
     manager.sync.create_session("s")
     for verb in ("pause", "checkpoint", "resume", "cancel"):
         needed = {"name": "here"} if verb == "checkpoint" else {}

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 from django.test import Client
 
-from marsys_dashboard import managers
 from marsys_dashboard.models import ActivityEntry, Proposal
 from tests.dashboard.api.conftest import SESSION, token_of
-from tests.dashboard.pages.conftest import DATABASE, MEMORY
 from tests.dashboard.pages.test_actions import last
 from tests.dashboard.pages.test_proposals import AFTER, BEFORE, context, decide, decision, hold, propose
 
@@ -44,27 +42,21 @@ def only(client: Client) -> dict:
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("entry", ["memory", "files", "database", "redis"])
 def test_one_program_proposes_and_anothers_approves_on_every_store(
-    entry, request, use_stores, tmp_path, anas: Client, bos: Client, settings
+    anywhere, anas: Client, bos: Client, settings
 ):
     settings.REVIEW_EDITS = True
-    stores = {"memory": MEMORY, "files": {"URL": f"file:{tmp_path}/state"}, "database": DATABASE}
-    if entry == "redis":
-        stores["redis"] = {"URL": request.getfixturevalue("redis_server").url}
-    use_stores(default=stores[entry])
-    manager = hold(managers.manager("default"))
+    hold(anywhere)
     number = asked(anas)
-    assert context(manager) == BEFORE
+    assert context(anywhere) == BEFORE
     answer = send(bos, f"/{number}/approve", {"reason": "fine"})
     assert answer.json()["session"]["status"] == "resuming", answer.content
-    assert context(manager) == AFTER
-    event = last(manager)
+    assert context(anywhere) == AFTER
+    event = last(anywhere)
     assert event.actor == "bo (token nightly)"
     assert event.data["reason"] == (
         f"Change {number} proposed by ana (token nightly), approved by bo (token nightly): fine"
     )
-    manager.sync.delete_session("s")
 
 
 def test_what_waits_is_told_with_what_can_be_decided_by_whom(held, anas: Client, bos: Client):

@@ -6,13 +6,11 @@ import time
 import pytest
 from django.test import Client
 
-from marsys_dashboard import managers
 from marsys_dashboard.api import events
 from marsys_dashboard.feed import feed
 from state_core import new_encryption_key
 from state_core.manager import StateManager
 from tests.dashboard.api.conftest import SESSION
-from tests.dashboard.pages.conftest import DATABASE, MEMORY
 
 pytestmark = pytest.mark.django_db
 
@@ -92,25 +90,16 @@ async def test_who_waits_in_vain_is_told_so_in_time(session, live_anas):
     assert not events.waiting
 
 
-@pytest.mark.parametrize("entry", ["memory", "files", "database", "redis"])
-async def test_who_waits_is_answered_as_soon_as_something_happens(
-    entry, request, use_stores, live_anas, tmp_path
-):
-    stores = {"memory": MEMORY, "files": {"URL": f"file:{tmp_path}/state"}, "database": DATABASE}
-    if entry == "redis":
-        stores["redis"] = {"URL": request.getfixturevalue("redis_server").url}
-    await asyncio.to_thread(use_stores, default=stores[entry])
-    manager = managers.manager("default")
-    await manager.create_session("s")
+async def test_who_waits_is_answered_as_soon_as_something_happens(anywhere, live_anas):
+    await anywhere.create_session("s")
     asking = asyncio.ensure_future(live_anas.get(f"{EVENTS}?after=1&wait=60"))
     while not events.waiting:
         await asyncio.sleep(0.01)
-    await manager.create_checkpoint("s", "here")
+    await anywhere.create_checkpoint("s", "here")
     answer = (await asyncio.wait_for(asking, 20)).json()
     assert [event["kind"] for event in answer["events"]] == ["checkpoint.created"]
     assert not feed.running
     await feed.ended()
-    await manager.delete_session("s")
 
 
 async def test_who_waits_is_told_when_the_session_goes(session, live_anas):
