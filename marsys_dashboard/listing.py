@@ -113,7 +113,7 @@ def read_address(get: QueryDict) -> Asked:
         store=get.get("store", ""),
         questions=get.get("questions") == "1",
         sort=get.get("sort") or DEFAULT_SORT,
-        trail=tuple(get.getlist("after")[-TRAIL:]),
+        trail=tuple(filter(None, get.getlist("after")))[-TRAIL:],
     )
     asked.head_query()
     return asked

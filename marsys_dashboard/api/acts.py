@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest
 from ninja import Query, Router
 from ninja.errors import HttpError
+from pydantic import WithJsonSchema
 
 from marsys_dashboard.acts import ALL, DO, Done, Given, becomes, permission_of, title
 from marsys_dashboard.api.callers import Caller
@@ -21,6 +22,7 @@ from marsys_dashboard.api.schemas import (
     Sent,
     act_of,
     checkpoint_of,
+    one_of,
     question_of,
     session_of,
 )
@@ -31,6 +33,8 @@ from state_core.words import Action
 router = Router(tags=["Acts"])
 
 OF_ACT = f"{OF_SESSION}/acts/{{slug:verb}}"
+
+Verb = Annotated[str, WithJsonSchema({"type": "string", **one_of(ALL)})]
 
 OFFERED = 100
 """Checkpoints that a preview lists."""
@@ -86,7 +90,7 @@ async def preview(
     request: HttpRequest,
     store: str,
     session_id: str,
-    verb: str,
+    verb: Verb,
     checkpoint: str = "",
     seq: Annotated[int | None, Query(ge=0)] = None,
 ) -> dict[str, Any]:
@@ -114,7 +118,7 @@ async def preview(
     summary="Have an act done",
     url_name="do-act",
 )
-async def act(request: HttpRequest, store: str, session_id: str, verb: str, sent: Sent) -> dict[str, Any]:
+async def act(request: HttpRequest, store: str, session_id: str, verb: Verb, sent: Sent) -> dict[str, Any]:
     """Whoever runs the session answers by its events: a pause is requested, then the status changes. 409
     where the session is in another state; its `detail` says what to do."""
     request.auth.need(permission_of(_action(verb)))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from django.http import Http404, HttpRequest
 from django.urls import reverse
 from ninja import Router
 from ninja.errors import HttpError
+from pydantic import WithJsonSchema
 
 from marsys_dashboard import proposals
 from marsys_dashboard.api.acts import DoesNotFit, given_of
@@ -19,7 +20,7 @@ from marsys_dashboard.api.change_schemas import (
     SentDecision,
     WaitingChange,
 )
-from marsys_dashboard.api.schemas import OF_SESSION, ActDone, session_of
+from marsys_dashboard.api.schemas import OF_SESSION, ActDone, one_of, session_of
 from marsys_dashboard.deciding import CONSEQUENCES, DECIDE, ReasonForm, needs_reason, to_decide
 from marsys_dashboard.managers import manager
 from marsys_dashboard.proposals import Found, Undecided
@@ -27,6 +28,8 @@ from marsys_dashboard.proposing import propose
 from marsys_dashboard.subjects import subject_of
 
 router = Router(tags=["Changes that wait for approval"])
+
+Verb = Annotated[str, WithJsonSchema({"type": "string", **one_of(DECIDE)})]
 
 OF_CHANGE = f"{OF_SESSION}/changes/{{int:number}}"
 
@@ -98,7 +101,7 @@ async def change(request: HttpRequest, store: str, session_id: str, number: int)
     url_name="decide-change",
 )
 async def decide(
-    request: HttpRequest, store: str, session_id: str, number: int, verb: str, sent: SentDecision
+    request: HttpRequest, store: str, session_id: str, number: int, verb: Verb, sent: SentDecision
 ) -> dict[str, Any]:
     """`approve` resumes the session with it. 409 where somebody else decided, the session moved on, or it is
     for somebody else to decide."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from ninja import Field, Schema
 
-from marsys_dashboard.api.schemas import CheckpointOut, QuestionOut
+from marsys_dashboard.activity import ALL_VERBS
+from marsys_dashboard.api.schemas import CheckpointOut, QuestionOut, one_of
 
 
 class State(Schema):
@@ -154,8 +155,10 @@ class ActivityFilter(Schema):
     """The same words as in the address of the dashboard's page."""
 
     actor: str = ""
-    who: str = Field("", description="`people` or `programs`.")
-    verb: str = ""
+    who: str = Field(
+        "", description="`people` or `programs`.", json_schema_extra=one_of(["", "people", "programs"])
+    )
+    verb: str = Field("", json_schema_extra=one_of(["", *ALL_VERBS]))
     session: str = Field("", description="A session's id.")
     store: str = ""
     since: str = Field("", description="`24h`, `7d`, or a moment (ISO 8601).")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -14,10 +15,16 @@ from marsys_dashboard.forms import LONGEST_REASON
 from marsys_dashboard.listing import DEFAULT_SORT
 from marsys_dashboard.permissions import PERMISSIONS
 from state_core.events import Event
-from state_core.records import Checkpoint, Head, Question
+from state_core.records import Checkpoint, Head, Question, SessionStatus
+from state_core.storage.base import SORTS
 
 OF_SESSION = "sessions/{store:store}/{session_id:session_id}"
 """Where the addresses of one session begin."""
+
+
+def one_of(values: Iterable[str]) -> dict[str, Any]:
+    """For the document: what else is refused by a sentence of its own."""
+    return {"enum": list(map(str, values))}
 
 
 class Problem(Schema):
@@ -74,11 +81,17 @@ class Sessions(Schema):
 class SessionFilter(Schema):
     """The same words as in the address of the dashboard's list."""
 
-    status: list[str] = Field([], description="One or more statuses.")
+    status: list[str] = Field(
+        [],
+        description="One or more statuses.",
+        json_schema_extra={"items": {"type": "string", **one_of(SessionStatus)}},
+    )
     q: str = Field("", description="Part of its id, title or workflow.")
     tag: str = Field("", description="One of its tags.")
     store: str = Field("", description="One store; all where it is left out.")
-    questions: str = Field("", description="`1`: only those with an open question.")
+    questions: str = Field(
+        "", description="`1`: only those with an open question.", json_schema_extra=one_of(["", "1"])
+    )
     agent: str = Field("", description="At work now, or having begun a step.")
     owner: str = Field("", description="Who runs it.")
     error: str = Field("", description="Part of its error.")
@@ -86,7 +99,11 @@ class SessionFilter(Schema):
     until: str = Field("", description="Last event before.")
     longer: str = Field("", description="Has lasted at least so long: `90s`, `2h`.")
     shorter: str = Field("", description="Has lasted at most so long.")
-    sort: str = Field(DEFAULT_SORT, description="A field; with `-` before it, descending.")
+    sort: str = Field(
+        DEFAULT_SORT,
+        description="A field; with `-` before it, descending.",
+        json_schema_extra=one_of(f"{order}{field}" for field in SORTS for order in ("", "-")),
+    )
     after: str = Field("", description="Where the page begins, from `next` of the one before.")
 
 

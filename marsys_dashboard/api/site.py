@@ -170,8 +170,8 @@ def _every_method_told(view: View) -> View:
 
 
 def _of_another_method(request: HttpRequest, refused: HttpResponse) -> HttpResponse:
-    methods = refused.headers["Allow"].split(", ")
-    allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
+    methods = {*refused.headers["Allow"].split(", "), "OPTIONS"}
+    allowed = ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))
     if request.method == "OPTIONS":
         return HttpResponse(status=204, headers={"Allow": allowed})
     answer = problem(405, f"{request.method} does not fit here. This address takes {allowed}.")

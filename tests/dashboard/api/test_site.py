@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from marsys_dashboard.acts import ALL
 from marsys_dashboard.api.site import api
 from marsys_dashboard.failures import TITLES
 from tests.dashboard.pages.conftest import MEMORY
@@ -93,7 +94,7 @@ def test_head_answers_as_get_does_without_a_body(anas: Client, manager):
 
 @pytest.mark.parametrize(
     ("address", "allowed"),
-    [("sessions", "GET, HEAD, OPTIONS"), ("sessions/default/s/acts/pause", "GET, POST, HEAD, OPTIONS")],
+    [("sessions", "GET, HEAD, OPTIONS"), ("sessions/default/s/acts/pause", "GET, HEAD, OPTIONS, POST")],
 )
 def test_options_tells_which_methods_an_address_takes(address, allowed):
     response = Client().options(f"/api/v1/{address}")
@@ -150,3 +151,28 @@ def test_the_reference_has_every_operation_and_problem(sign_in):
     assert "<code>24h</code>, <code>7d</code>, or a moment" in page
     assert "An event&#x27;s number, or a checkpoint&#x27;s id" in page
     assert "or null or null" not in page
+
+
+def test_what_the_document_says_can_be_chosen_is_taken_and_nothing_else(anas: Client, manager):
+    manager.sync.create_session("s")
+    paths = api.get_openapi_schema()["paths"]
+    chosen = [
+        (address.format(**PLACES), parameter)
+        for address, methods in paths.items()
+        for parameter in methods.get("get", {}).get("parameters", ())
+        if parameter["in"] == "query"
+    ]
+    tried = 0
+    for address, parameter in chosen:
+        part = parameter["schema"].get("items", parameter["schema"])
+        for value in [*part.get("enum", ()), *([part["default"]] if "default" in part else [])]:
+            response = anas.get(address, {parameter["name"]: value})
+            assert response.status_code in {200, 404}, (address, parameter["name"], value, response.content)
+            tried += 1
+    assert tried > 60
+    for query in ("status=asleep", "sort=luck"):
+        assert anas.get(f"/api/v1/sessions?{query}").status_code == 400
+    verbs = paths["/api/v1/sessions/{store}/{session_id}/acts/{verb}"]["get"]["parameters"][2]["schema"][
+        "enum"
+    ]
+    assert verbs == list(ALL)
