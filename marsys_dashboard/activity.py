@@ -33,6 +33,7 @@ from state_core.exceptions import StateError, StorageError
 from state_core.fold import session_status_after
 from state_core.records import Head, parse_time, show_time, utc_now
 from state_core.storage.base import HeadQuery
+from state_core.words import counted
 
 K = EventKind
 VERBS: dict[str, str] = {
@@ -252,6 +253,7 @@ async def note_deletion(store: str, head: Head, actor: str, reason: str) -> None
     """The one act that no log can tell of. What was to be approved goes with the session."""
     waiting = Proposal.objects.filter(store=store, session_id=head.session_id, decision__in=UNDECIDED)
     await waiting.aupdate(decision=Decision.GONE, decided_by=actor, decided_at=utc_now(), change=b"")
+    steps, checkpoints = head.counts["steps"], head.counts["checkpoints"]
     await ActivityEntry.objects.acreate(
         store=store,
         session_id=head.session_id,
@@ -264,5 +266,5 @@ async def note_deletion(store: str, head: Head, actor: str, reason: str) -> None
         kind=DELETED,
         reason=reason[:1000],
         before=str(head.status),
-        detail=f"{head.counts['steps']} steps, {head.counts['checkpoints']} checkpoints",
+        detail=f"{counted(steps, 'step')}, {counted(checkpoints, 'checkpoint')}",
     )

@@ -23,7 +23,7 @@ CLEAN_UP = "clean-up"
 
 
 def limits(given: Mapping[str, Any]) -> Limits:
-    """From days and megabytes, None for no limit."""
+    """From days and megabytes, None for no limit, and the moment for which the plan was made."""
 
     def days(name: str) -> timedelta | None:
         number = given.get(name)
@@ -35,6 +35,7 @@ def limits(given: Mapping[str, Any]) -> Limits:
         checkpoint_age=days("checkpoint_age_days"),
         history_age=days("history_age_days"),
         max_bytes=None if most is None else int(most * 1_000_000),
+        at=parse_time(given.get("at")),
     )
 
 

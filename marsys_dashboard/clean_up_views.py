@@ -20,6 +20,7 @@ from marsys_dashboard.managers import manager, store_names
 from marsys_dashboard.models import Job
 from marsys_dashboard.pages import page
 from marsys_dashboard.permissions import require
+from state_core.records import show_time, utc_now
 from state_core.retention import CleanupReport
 
 SHOWN = 50
@@ -36,6 +37,7 @@ class CleanUpForm(forms.Form):
     checkpoint_age_days = _days("Checkpoints made by themselves that are older than")
     history_age_days = _days("History of sessions whose last event is older than")
     max_mb = forms.FloatField(label="Sessions that ended longest ago, down to", min_value=0, required=False)
+    at = forms.DateTimeField(required=False)
     confirmed = forms.IntegerField(required=False)
     confirm = forms.CharField(required=False, max_length=20)
     reason = forms.CharField(label="Reason", max_length=LONGEST_REASON, required=False)
@@ -50,9 +52,13 @@ class CleanUpForm(forms.Form):
             raise ValidationError("Give at least one limit; without any, everything is kept.")
         return self.cleaned_data
 
-    @property
-    def given(self) -> dict[str, Any]:
-        return {name: self.cleaned_data[name] for name in (*LIMITS, "store")}
+    def given(self, *, anew: bool) -> dict[str, Any]:
+        """What the plan is made from. Confirmed, it is made for the moment for which it was shown: what ended
+        since is not in it, so that a busy store does not ask for a confirmation again and again."""
+        now = utc_now()
+        shown = None if anew else self.cleaned_data["at"]
+        given = {name: self.cleaned_data[name] for name in (*LIMITS, "store")}
+        return {**given, "at": show_time(min(shown or now, now))}
 
 
 LIMITS = ("session_age_days", "checkpoint_age_days", "history_age_days", "max_mb")
@@ -79,15 +85,17 @@ async def clean_up(request: HttpRequest) -> HttpResponse:
         return await _show(request, form, [])
     if not form.is_valid():
         return await _show(request, form, [], 400)
-    plans = await _plans(form.given)
+    anew = "plan" in request.POST or form.cleaned_data["confirmed"] is None
+    given = form.given(anew=anew)
+    plans = await _plans(given)
     total = sum(plan.number for plan in plans)
-    if "plan" in request.POST or form.cleaned_data["confirmed"] is None or not total:
-        return await _show(request, form, plans)
+    if anew or not total:
+        return await _show(request, form, plans, at=given["at"])
     problem = _problem(form, total)
     if problem:
         form.add_error(None, problem)
-        return await _show(request, form, plans, 400)
-    return go_to(request, await _create(request, form, total))
+        return await _show(request, form, plans, 400, at=given["at"])
+    return go_to(request, await _create(request, form, given, total))
 
 
 def _problem(form: CleanUpForm, total: int) -> str:
@@ -106,12 +114,13 @@ async def _plans(given: Mapping[str, Any]) -> list[Plan]:
 
 
 async def _show(
-    request: HttpRequest, form: CleanUpForm, plans: list[Plan], status: int = 200
+    request: HttpRequest, form: CleanUpForm, plans: list[Plan], status: int = 200, at: str = ""
 ) -> HttpResponse:
     compactions = [(plan.store, each) for plan in plans for each in plan.report.compactions]
     context = {
         "section": "jobs",
         "form": form,
+        "at": at,
         "is_planned": bool(plans),
         "total": sum(plan.number for plan in plans),
         "sessions": sum(len(plan.report.sessions) for plan in plans),
@@ -129,12 +138,12 @@ async def _show(
     return await page(request, "jobs/clean_up.html", context, status=status)
 
 
-async def _create(request: HttpRequest, form: CleanUpForm, total: int) -> Job:
+async def _create(request: HttpRequest, form: CleanUpForm, given: dict[str, Any], total: int) -> Job:
     job = await Job.objects.acreate(
         verb=CLEAN_UP,
         actor=request.user.get_username(),
         reason=form.cleaned_data["reason"],
-        given=form.given,
+        given=given,
         confirmed=total,
         runner=job_runner.new_runner(),
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from state_core.events import Header
+from state_core.words import counted
 
 _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("name", lambda value: f"“{value}”"),
@@ -17,7 +18,7 @@ _DETAILS: tuple[tuple[str, Callable[[Any], str]], ...] = (
     ("to", lambda value: f"back to event {value}"),
     ("for", lambda value: f"for {value}"),
     ("until", lambda value: f"until {value[:16].replace('T', ' ')} UTC"),
-    ("ids", lambda value: f"{len(value)} removed"),
+    ("ids", lambda value: counted(len(value), "checkpoint") if len(value) != 1 else ""),
     ("pinned", lambda value: "kept" if value else "no longer kept"),
     ("missed", lambda value: f"{value} of what happened here is not recorded"),
     ("origin", lambda value: f"from {value}"),

@@ -47,6 +47,8 @@ class Limits:
     checkpoint_age: timedelta | None = None
     max_bytes: int | None = None
     history_age: timedelta | None = None
+    at: datetime | None = None
+    """When ages are reckoned from, and after which nothing had ended yet. None: now."""
 
     @classmethod
     def of(cls, config: StateManagerConfig) -> Limits:
@@ -153,9 +155,11 @@ class Retention:
         """
         used = await self.used()
         plan = CleanupReport(dry_run=True, bytes_before=used, max_bytes=limits.max_bytes)
-        now = utc_now()
+        now = limits.at or utc_now()
         over = 0 if limits.max_bytes is None else used - limits.max_bytes
         async for head in self._ended():
+            if head.updated_at and head.updated_at > now:
+                break
             why = _why(head, limits, now, over)
             compacts = limits.reach_into_history_of(head, now)
             if why is None and limits.checkpoint_age is None and not compacts:

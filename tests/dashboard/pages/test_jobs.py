@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -263,6 +264,18 @@ async def test_a_clean_up_shows_its_plan_asks_for_the_number_and_deletes(manager
     job = await ended(await live_ana.post("/jobs/clean-up/", confirmed, headers=JSON))
     assert await results(job) == {"default/old": ("done", "The session is deleted.")}
     assert [head.session_id for head in await manager.list_sessions()] == ["open"]
+
+
+async def test_a_clean_up_is_of_what_was_shown_whatever_ended_meanwhile(manager, live_ana):
+    await make(manager, "old", "new")
+    await manager.cancel_execution("old")
+    page = (await live_ana.post("/jobs/clean-up/", {"max_mb": "0"})).content.decode()
+    (at,) = re.findall(r'name="at" value="([^"]+)"', page)
+    await manager.cancel_execution("new")
+    asked = {"max_mb": "0", "at": at, "confirmed": 1, "confirm": 1, "reason": "full"}
+    job = await ended(await live_ana.post("/jobs/clean-up/", asked, headers=JSON))
+    assert list(await results(job)) == ["default/old"]
+    assert [head.session_id for head in await manager.list_sessions()] == ["new"]
 
 
 async def long_ago(manager, name):
