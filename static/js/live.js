@@ -8,7 +8,7 @@
 // state:open {again} (the list's line is good), state:missed (the list's page is to be asked for anew),
 // state:trouble {message}, state:status {state, status}: when the line, or the session, changes its status.
 import { key } from "./keys.js";
-import { now, setServerTime, ticking } from "./time.js";
+import { now, relative, setServerTime, ticking } from "./time.js";
 
 // Whoever comes back soon is not kept waiting; a server that is away for long is left alone.
 const FIRST_RETRY = 300, LONGEST_RETRY = 500, SLOW_RETRY = 5000;
@@ -293,7 +293,8 @@ const TEXTS = {
 
 function age() {
   const since = Math.max(0, (now() - line.updated) / 1000);
-  return since < 1 ? "just now" : `${ticking(since)} ago`;
+  if (since < 1) return "just now";
+  return since < 60 ? `${ticking(since)} ago` : relative(new Date(line.updated).toISOString());
 }
 
 const label = document.createElement("span");

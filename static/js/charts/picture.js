@@ -70,7 +70,7 @@ function edges(view) {
   const width = isBoxed ? (view.graph.edges.length > MANY_EDGES ? 1.25 : 2) : 1;
   return Object.entries(paths).filter(([, path]) => path.length).map(([name, path]) => ({
     ...below(name), path: path.join(" "), fillcolor: NOTHING, opacity: isBoxed ? 1 : 0.6,
-    line: { width, color: view.colours.line, dash: name === "ahead" ? "4px,4px" : "solid" },
+    line: { width, color: view.colours["line-strong"], dash: name === "ahead" ? "4px,4px" : "solid" },
   }));
 }
 
