@@ -30,7 +30,7 @@ from state_core.records import ENDED, Document, Head, parse_time
 
 WINDOW = 50
 """Rows of one window: first paint shows the newest, "load earlier" the one before."""
-SIDE_MESSAGES = 30
+SIDE_MESSAGES = 20
 MOST_AGENTS = 200
 """Agents that can be chosen from."""
 MOST_QUESTIONS = 20

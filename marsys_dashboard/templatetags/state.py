@@ -15,6 +15,7 @@ from django.utils.safestring import SafeString
 
 from marsys_dashboard import logwords
 from state_core import words
+from state_core.records import Checkpoint, CheckpointKind
 from state_core.words import DAY, HOUR, MINUTE, STATUSES, StatusWord
 
 register = template.Library()
@@ -97,6 +98,17 @@ def icon(name: str, extra: str = "") -> SafeString:
         static("icons/sprite.svg"),
         name,
     )
+
+
+OCCASIONS = {"auto": "automatic", "pre_restore": "kept before a restore"}
+
+
+@register.filter
+def made_by(checkpoint: Checkpoint) -> str:
+    """Who saved it, or the occasion on which it was made by itself."""
+    if checkpoint.kind == CheckpointKind.MANUAL:
+        return checkpoint.actor
+    return OCCASIONS.get(checkpoint.kind, f"on {checkpoint.kind}")
 
 
 UNKNOWN = StatusWord("Unknown", "?", "pending", "This version does not know it.")

@@ -9,11 +9,13 @@ from marsys_dashboard.templatetags.state import (
     duration,
     exact,
     lasting,
+    made_by,
     moment,
     number,
     relative,
     status,
 )
+from state_core.records import Checkpoint, CheckpointKind
 from state_core.words import size
 
 
@@ -73,3 +75,16 @@ def test_numbers_have_thin_spaces():
 
 def test_a_status_of_a_later_version_is_shown_as_unknown():
     assert "<span>Unknown</span>" in status("hibernating")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (CheckpointKind.MANUAL, "Ana"),
+        (CheckpointKind.AUTO, "automatic"),
+        (CheckpointKind.PRE_RESTORE, "kept before a restore"),
+        (CheckpointKind.ERROR, "on error"),
+    ],
+)
+def test_who_or_what_made_a_checkpoint(kind, words):
+    assert made_by(Checkpoint("c", "s", "name", 3, timezone.now(), kind=kind, actor="Ana")) == words
