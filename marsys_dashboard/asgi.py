@@ -5,7 +5,6 @@ import os
 
 from channels.auth import AuthMiddlewareStack
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "marsys_dashboard.settings")
@@ -14,6 +13,7 @@ pages = get_asgi_application()
 from marsys_dashboard import urls  # noqa: E402, F401 - needs Django set up; all views, before somebody waits
 from marsys_dashboard.consumers import websocket_urlpatterns  # noqa: E402 - needs Django set up
 from marsys_dashboard.logs import hide_in_access_log  # noqa: E402
+from marsys_dashboard.origins import OwnPagesOnly  # noqa: E402
 from marsys_dashboard.request_threads import KeptThreads  # noqa: E402
 
 hide_in_access_log()
@@ -21,7 +21,7 @@ hide_in_access_log()
 application = ProtocolTypeRouter(
     {
         "http": KeptThreads(pages),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": OwnPagesOnly(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
 

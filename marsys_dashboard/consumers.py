@@ -10,7 +10,7 @@ too, and go on with ``{"rest": false}``; where something happened meanwhile it i
 page. It says which rows it shows, ``{"shown": [[store, id], …]}``, and is told when one of them is deleted.
 
 Close codes: 4400 a message that makes no sense, 4401 not signed in, 4403 no permission, 4404 no such
-session; 1013 the store cannot be reached.
+session, or nothing at this address; 4500 something went wrong here, 4503 the store cannot be reached.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import json
 import logging
 import random
 from collections import deque
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
-from django.urls import path
+from django.urls import path, re_path
 
 from marsys_dashboard import feed, frames, managers
 from marsys_dashboard.frames import Frame
@@ -50,7 +50,7 @@ LARGEST_LIST = MOST_SHOWN * 300
 RECHECK = 60.0
 """Seconds between two looks whether who watches may still do so, at most."""
 RETRY = 1.0
-MALFORMED, MISSING, UNAVAILABLE = 4400, 4404, 1013
+MALFORMED, MISSING, BROKEN, UNAVAILABLE = 4400, 4404, 4500, 4503
 
 
 class Socket(AsyncWebsocketConsumer):
@@ -103,7 +103,7 @@ class Socket(AsyncWebsocketConsumer):
         self._tasks.discard(task)
         if not task.cancelled() and task.exception():
             logger.error("A socket's task failed.", exc_info=task.exception())
-            self.spawn(self.close(1011))
+            self.spawn(self.close(BROKEN))
 
     async def _recheck(self) -> None:
         while True:
@@ -181,7 +181,7 @@ class SessionSocket(Socket):
         except StorageUnavailable as error:
             raise Refused(UNAVAILABLE, str(error)) from error
         except StateError as error:
-            raise Refused(1011, str(error)) from error
+            raise Refused(BROKEN, str(error)) from error
         self._name = self.scope["user"].get_username()
         self.tell(presence.enter(self.topic, self._name))
         if self._asked:
@@ -324,7 +324,10 @@ def _moment(value: Any) -> datetime:
     moment = datetime.fromisoformat(value) if isinstance(value, str) else None
     if moment is None or moment.tzinfo is None:
         raise ValueError(f"{value!r} is no moment with a time zone")
-    return moment
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{value!r} is before or after all times") from error
 
 
 def _shown(value: Any) -> set[tuple[str, str]]:
@@ -336,7 +339,15 @@ def _shown(value: Any) -> set[tuple[str, str]]:
         raise ValueError("a row is a store and the id of a session") from error
 
 
+class Nowhere(AsyncWebsocketConsumer):
+    """Without it, whoever tries addresses fills the log with tracebacks."""
+
+    async def connect(self) -> None:
+        await self.close(MISSING)
+
+
 websocket_urlpatterns = [
     path("ws/sessions/", ListSocket.as_asgi()),
     path("ws/sessions/<str:store>/<str:session_id>/", SessionSocket.as_asgi()),
+    re_path("", Nowhere.as_asgi()),
 ]

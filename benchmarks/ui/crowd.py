@@ -10,6 +10,7 @@ import re
 import sys
 import time
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidMessage
@@ -44,7 +45,7 @@ class Viewer:
         return await connect(
             self.address,
             additional_headers={"Cookie": self.cookie} if self.cookie else {},
-            origin="http://127.0.0.1",  # type: ignore[arg-type]
+            origin=f"http://{urlsplit(self.address).netloc}",  # type: ignore[arg-type]
             compression=None,
             ping_interval=None,
             open_timeout=120,

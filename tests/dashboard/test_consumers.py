@@ -22,6 +22,7 @@ from marsys_dashboard import feed as feed_module
 from marsys_dashboard.asgi import application
 from marsys_dashboard.feed import Feed
 from state_core.events import Event, EventKind
+from state_core.exceptions import DamagedError, StateError, StorageUnavailable
 from state_core.manager import StateManager
 from state_core.records import show_time, utc_now
 from state_core.storage.memory import MemoryStorageBackend
@@ -136,15 +137,37 @@ async def test_the_list_asks_for_the_same_permission() -> None:
         assert await closed_with(browser) == 4403
 
 
-async def test_a_page_of_another_site_cannot_connect(manager: StateManager) -> None:
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "http://127.0.0.1:9000", "null", ""])
+async def test_a_page_of_another_site_cannot_connect(origin: str, manager: StateManager) -> None:
     headers = [
-        (b"origin", b"https://elsewhere.example"),
+        (b"origin", origin.encode()),
         (b"host", b"127.0.0.1"),
         (b"cookie", await cookie("view_session")),
     ]
     socket = WebsocketCommunicator(application, ADDRESS, headers=headers)
     accepted, _ = await socket.connect(timeout=10)
     assert not accepted
+
+
+async def test_there_is_no_other_socket() -> None:
+    headers = [(b"origin", HERE.encode()), (b"host", b"127.0.0.1")]
+    socket = WebsocketCommunicator(application, "/ws/elsewhere/", headers=headers)
+    assert await socket.connect(timeout=10) == (False, 4404)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(StorageUnavailable("away"), 4503), (DamagedError("s", "its log", "it is cut"), 4500)]
+)
+async def test_trouble_with_the_store_closes_it_with_a_code_that_servers_send(
+    error: StateError, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(Feed, "watch", fail)
+    async with connected(await cookie("view_session")) as browser:
+        assert (await browser.hear("refused"))["message"] == str(error)
+        assert await closed_with(browser) == code
 
 
 @pytest.mark.parametrize("address", ["/ws/sessions/default/nowhere/", "/ws/sessions/nowhere/x/"])
@@ -374,7 +397,13 @@ async def test_a_list_that_rested_while_nothing_happened_is_told_nothing(manager
 
 @pytest.mark.parametrize(
     "message",
-    [{"since": "yesterday"}, {"since": "2026-01-01T00:00:00"}, {"shown": 1}, {"shown": [["default"]]}],
+    [
+        {"since": "yesterday"},
+        {"since": "2026-01-01T00:00:00"},
+        {"since": "0001-01-01T00:00+14:00"},
+        {"shown": 1},
+        {"shown": [["default"]]},
+    ],
 )
 async def test_a_list_that_asks_for_nonsense_is_closed(message: dict[str, Any]) -> None:
     async with connected(await cookie("view_session"), LIST) as browser:

@@ -97,7 +97,7 @@ def test_a_schema_is_a_form_and_its_answer_an_object(ana: Client, manager):
         ({"answer.amount": "0"}, "less than the minimum"),
         ({"answer.amount": "x"}, "amount: This is no JSON"),
         ({"answer.go": ""}, "go: this is needed"),
-        ({"answer.colour": "7"}, "colour: choose one"),
+        ({"answer.colour": "7"}, "colour: Choose one"),
         ({"answer.more": "[1"}, "more: This is no JSON"),
         ({"answer.more": '["a"]'}, "does not fit at more.0"),
     ],
