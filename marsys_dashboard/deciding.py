@@ -9,7 +9,7 @@ from django import forms
 
 from marsys_dashboard import proposals
 from marsys_dashboard.acts import ALL
-from marsys_dashboard.forms import LONGEST_REASON
+from marsys_dashboard.forms import LONGEST_REASON, Text
 from marsys_dashboard.proposals import CannotDecide, Undecided
 
 CONSEQUENCES = {
@@ -24,7 +24,7 @@ DECIDE = {"approve": proposals.approve, "decline": proposals.decline, "withdraw"
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(label="Reason", max_length=LONGEST_REASON, required=False)
+    reason = Text(label="Reason", max_length=LONGEST_REASON, required=False)
 
     def __init__(self, verb: str, data: Any = None) -> None:
         super().__init__(data, auto_id="act-%s")

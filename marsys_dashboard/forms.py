@@ -62,6 +62,19 @@ def answer_fields(question: Question, sent: Mapping[str, str] | None = None) -> 
     }
 
 
+def _refuse_broken(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError("This is not in UTF-8. Write it again without what cannot be read.") from error
+
+
+class Text(forms.CharField):
+    """That can be stored: JSON, and a terminal, may give halves of characters."""
+
+    default_validators = [_refuse_broken]
+
+
 class ActForm(forms.Form):
     """Only the fields that the act takes."""
 
@@ -69,13 +82,13 @@ class ActForm(forms.Form):
     question = forms.ChoiceField(label="Question")
     asked_at = forms.DateTimeField(label="Asked", required=False)
     answer = forms.CharField(label="Answer", max_length=100_000, strip=False)
-    name = forms.CharField(label="Name", max_length=200, initial="")
+    name = Text(label="Name", max_length=200, initial="")
     context = forms.CharField(label="Additional context", required=False, strip=False)
     edited = forms.CharField(label="Context", required=False, strip=False)
     seq = forms.IntegerField(required=False, min_value=0)
     new_session_id = forms.CharField(label="Id of the new session", required=False, max_length=128)
     confirm = forms.CharField(label="Session id", max_length=128)
-    reason = forms.CharField(label="Reason", max_length=LONGEST_REASON)
+    reason = Text(label="Reason", max_length=LONGEST_REASON)
     expected_seq = forms.IntegerField(label="Expected event", required=False, min_value=0)
 
     FIELDS: Mapping[str, tuple[str, ...]] = {

@@ -16,6 +16,7 @@ from marsys_dashboard.acts import ALL, DO, Done, Given, becomes, permission_of, 
 from marsys_dashboard.api.callers import Caller
 from marsys_dashboard.api.change_schemas import SentChange
 from marsys_dashboard.api.schemas import (
+    LARGEST,
     OF_SESSION,
     ActDone,
     ActPreview,
@@ -92,7 +93,7 @@ async def preview(
     session_id: str,
     verb: Verb,
     checkpoint: str = "",
-    seq: Annotated[int | None, Query(ge=0)] = None,
+    seq: Annotated[int | None, Query(ge=0, le=LARGEST)] = None,
 ) -> dict[str, Any]:
     """Nothing is done. `checkpoint`, or `seq` for a fork: where it would go back to, or begin."""
     subject = await subject_of(store, session_id, _action(verb).verb)

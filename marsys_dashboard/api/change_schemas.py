@@ -7,6 +7,7 @@ from typing import Any
 
 from ninja import Field, Schema
 
+from marsys_dashboard.api.schemas import LARGEST
 from marsys_dashboard.forms import LONGEST_REASON
 
 
@@ -59,7 +60,10 @@ class SentChange(Schema):
         None, description="The whole context as it is to be; needs `expected_seq`."
     )
     expected_seq: int | None = Field(
-        None, ge=0, description="Refuse with 409 where this is not the session's last event any more."
+        None,
+        ge=0,
+        le=LARGEST,
+        description="Refuse with 409 where this is not the session's last event any more.",
     )
 
 

@@ -14,7 +14,7 @@ from django.urls import reverse
 from ninja import Query, Router
 
 from marsys_dashboard.api.content_schemas import Branches, Messages, State, Step, Steps
-from marsys_dashboard.api.schemas import OF_SESSION
+from marsys_dashboard.api.schemas import LARGEST, OF_SESSION
 from marsys_dashboard.contents import Contents, Unread, messages_in, read_contents, step_values, whole_step
 from marsys_dashboard.managers import manager
 from marsys_dashboard.outlines import CARRYING_KINDS, Outline, Place, StepKey
@@ -31,7 +31,9 @@ LARGEST_STATE = 64_000_000
 """Bytes of a state that is told as a whole."""
 
 At = Annotated[str, Query(description="An event's number, or a checkpoint's id; the present without it.")]
-Before = Annotated[int | None, Query(ge=1, description="Only what began before this event; see `earlier`.")]
+Before = Annotated[
+    int | None, Query(ge=1, le=LARGEST, description="Only what began before this event; see `earlier`.")
+]
 OfBranch = Annotated[str, Query(max_length=128, description="Of this branch alone.")]
 Page = Annotated[int, Query(ge=1, le=50, description="At most so many.")]
 
@@ -99,7 +101,7 @@ async def branches(
     store: str,
     session_id: str,
     at: At = "",
-    after: Annotated[int, Query(ge=0, description="How many to leave out; see `next`.")] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST, description="How many to leave out; see `next`.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 200,
 ) -> dict[str, Any]:
     looked = await _look(request, store, session_id)

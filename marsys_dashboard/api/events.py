@@ -16,7 +16,7 @@ from django.urls import reverse
 from ninja import Query, Router
 from ninja.errors import HttpError
 
-from marsys_dashboard.api.schemas import OF_SESSION, Events, event_of
+from marsys_dashboard.api.schemas import LARGEST, OF_SESSION, Events, event_of
 from marsys_dashboard.feed import BEAT, SLOW_BEAT, feed
 from marsys_dashboard.managers import manager
 from state_core.events import Event
@@ -49,7 +49,7 @@ async def events(
     request: HttpRequest,
     store: str,
     session_id: str,
-    after: Annotated[int, Query(ge=0, description="Number of the last event that is known.")] = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST, description="Number of the last event that is known.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 200,
     changes: Annotated[bool, Query(description="With what each event changed.")] = False,
     wait: Annotated[

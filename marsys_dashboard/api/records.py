@@ -18,7 +18,7 @@ from marsys_dashboard.api.content_schemas import (
     LineageOut,
     WaitingQuestions,
 )
-from marsys_dashboard.api.schemas import OF_SESSION, checkpoint_of, question_of
+from marsys_dashboard.api.schemas import LARGEST, OF_SESSION, checkpoint_of, question_of
 from marsys_dashboard.checkpoint_windows import newest_first
 from marsys_dashboard.managers import manager
 from state_core.lineage import Relative
@@ -38,7 +38,9 @@ async def checkpoints(
     request: HttpRequest,
     store: str,
     session_id: str,
-    before: Annotated[int | None, Query(ge=1, description="Only those at events before this one.")] = None,
+    before: Annotated[
+        int | None, Query(ge=1, le=LARGEST, description="Only those at events before this one.")
+    ] = None,
     limit: Annotated[int, Query(ge=1, le=500, description="At most so many.")] = 100,
 ) -> dict[str, Any]:
     of_store = manager(store)

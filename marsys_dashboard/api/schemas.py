@@ -18,6 +18,8 @@ from state_core.events import Event
 from state_core.records import Checkpoint, Head, Question, SessionStatus
 from state_core.storage.base import SORTS
 
+LARGEST = 10**15 - 1
+"""Of numbers of events: beyond it not every language has each of them as a number of JSON."""
 OF_SESSION = "sessions/{store:store}/{session_id:session_id}"
 """Where the addresses of one session begin."""
 
@@ -204,11 +206,16 @@ class Sent(Schema):
     edited: dict[str, Any] | None = Field(
         None, description="The whole context as it is to be when it is resumed; needs `expected_seq`."
     )
-    seq: int | None = Field(None, ge=0, description="The event to fork from, where that is no checkpoint.")
+    seq: int | None = Field(
+        None, ge=0, le=LARGEST, description="The event to fork from, where that is no checkpoint."
+    )
     new_session_id: str = Field("", description="Of the fork; one is made where it is left out.")
     confirm: str = Field("", description="The session's id, to delete it.")
     expected_seq: int | None = Field(
-        None, ge=0, description="Refuse with 409 where this is not the session's last event any more."
+        None,
+        ge=0,
+        le=LARGEST,
+        description="Refuse with 409 where this is not the session's last event any more.",
     )
 
 

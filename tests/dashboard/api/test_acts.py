@@ -226,6 +226,9 @@ def test_delete_leaves_who_and_why(anas: Client, session):
         ("resume", {"context": ["no object"]}, "context"),
         ("fork", {"new_session_id": "no such/id"}, "new_session_id"),
         ("fork", {"seq": -1}, "seq"),
+        ("fork", {"seq": 10**30}, "seq"),
+        ("checkpoint", {"name": "\ud800"}, "name"),
+        ("cancel", {"reason": "a\0b"}, "reason"),
     ],
 )
 def test_what_does_not_fit_is_told_by_its_field(anas: Client, session, verb, sent, field):

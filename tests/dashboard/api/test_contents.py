@@ -127,7 +127,14 @@ def test_a_fork_tells_the_messages_that_it_carries(anas: Client, session):
 
 @pytest.mark.parametrize(
     "query",
-    ["steps?limit=51", "messages?limit=0", "branches?limit=1001", "steps?before=0", "branches?after=-1"],
+    [
+        "steps?limit=51",
+        "messages?limit=0",
+        "branches?limit=1001",
+        "steps?before=0",
+        "branches?after=-1",
+        f"branches?after={2**63}",
+    ],
 )
 def test_no_page_is_larger_than_it_may_be(anas: Client, session, query):
     assert anas.get(f"{SESSION}/{query}").status_code == 400

@@ -60,7 +60,18 @@ def test_an_answer_with_changes_is_bounded_by_its_size(anas: Client, manager, mo
 
 
 @pytest.mark.parametrize(
-    "query", ["after=-1", "after=x", "limit=0", "limit=1001", "wait=-1", "wait=61", "wait=x", "changes=maybe"]
+    "query",
+    [
+        "after=-1",
+        "after=x",
+        f"after={10**30}",
+        "limit=0",
+        "limit=1001",
+        "wait=-1",
+        "wait=61",
+        "wait=x",
+        "changes=maybe",
+    ],
 )
 def test_what_is_beyond_its_bounds_is_refused(anas: Client, session, query):
     response = anas.get(f"{EVENTS}?{query}")

@@ -139,6 +139,8 @@ def test_what_is_not_possible_now_is_refused_with_the_reason_of_the_button(sessi
     [
         (["restore", "--checkpoint", "earli", "--reason", "x"], "no checkpoint 'earli'. Did you mean early?"),
         (["checkpoint", "--name", " "], "Name: This field is required."),
+        (["checkpoint", "--name", "caf\udce9"], "Name: This is not in UTF-8."),
+        (["cancel", "--reason", "caf\udce9"], "Reason: This is not in UTF-8."),
         (["cancel", "--reason", "x" * 501], "Reason: Ensure this value has at most 500 characters"),
         (["fork", "--new-session-id", "../x"], "is not a session id"),
         (["fork", "--seq", "-1"], "greater than or equal to 0"),
