@@ -49,12 +49,21 @@ install() {
     fail "The packages could not be installed; pip's last lines stand above, all of them in $log."
 }
 
+# Where it is with any extras, it is without, too.
+is_installed() {
+    [ -n "$extras" ] || set -- .venv/installed-*
+    for each in "$stamp" "$@"; do
+        if cmp -s pyproject.toml "$each"; then return; fi
+    done
+    return 1
+}
+
 if [ -d .venv ] && ! { [ -x .venv/bin/python ] && runs_and_is_new_enough .venv/bin/python; }; then
     printf 'The Python that .venv was made with is gone.\n'
     make_venv
 fi
 [ -d .venv ] || make_venv
-if ! cmp -s pyproject.toml "$stamp"; then
+if ! is_installed; then
     install
     cp pyproject.toml "$stamp"
 fi

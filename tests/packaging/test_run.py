@@ -297,3 +297,17 @@ def installing(tmp_path: Path, python: str, **more: str) -> str:
     )
     assert done.returncode == 1
     return done.stderr
+
+
+def test_what_is_there_with_extras_is_not_installed_again_without(tmp_path: Path) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("scripts/install.sh", "pyproject.toml"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    stand_in, calls = tmp_path / ".venv" / "bin" / "python", tmp_path / "calls"
+    stand_in.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
+    stand_in.chmod(0o755)
+    for stamped, installs in (("pyproject.toml", False), ("scripts/install.sh", True)):
+        (tmp_path / ".venv" / "installed-test").write_bytes((tmp_path / stamped).read_bytes())
+        subprocess.run(["sh", tmp_path / "scripts/install.sh"], check=True, timeout=60, capture_output=True)
+        assert ("pip install" in calls.read_text()) == installs
