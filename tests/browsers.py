@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import Any
 
 OF_PLAYWRIGHT = (
     "AvoidUnnecessaryBeforeUnloadCheckSync",
@@ -34,6 +35,9 @@ ARGUMENTS = (
     "--disable-sync",
     f"--disable-features={','.join((*OF_PLAYWRIGHT, *ADDRESS_BAR))}",
 )
+CALM: dict[str, Any] = {"reduced_motion": "reduce"}
+"""Of a window. Icons that turn are painted anew sixty times a second, by the processor here: more than what a
+page is tested for costs."""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 

@@ -15,7 +15,7 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from state_core.manager import StateManager
 from state_core.storage import from_url
-from tests.browsers import ARGUMENTS, chromium_path
+from tests.browsers import ARGUMENTS, CALM, chromium_path
 from tests.line import Line
 from tests.postgres import PostgresServer
 from tests.redis_server import RedisServer
@@ -121,7 +121,7 @@ async def complaints() -> AsyncIterator[Complaints]:
 
 @on_the_loop
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    made = await browser.new_context(viewport={"width": 1280, "height": 900})
+    made = await browser.new_context(**CALM, viewport={"width": 1280, "height": 900})
     made.set_default_timeout(15_000)
     yield made
     await made.close()

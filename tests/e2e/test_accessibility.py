@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Page, expect
 
 from marsys_dashboard.tokens import PATTERN
 from state_core.manager import StateManager
+from tests.browsers import CALM
 from tests.e2e.conftest import COOKIE, Complaints, Server, on_the_loop
 from tests.e2e.pages import COLOURS, act, dialog, violations
 from tests.e2e.seeding import seed
@@ -56,7 +57,7 @@ async def visitor(
     browser: Browser, server: Server, complaints: Complaints, seeded: None
 ) -> AsyncIterator[Page]:
     complaints.expected = ("404",)
-    context = await browser.new_context(viewport={"width": 1280, "height": 900})
+    context = await browser.new_context(**CALM, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(15_000)
     await context.add_cookies([{"name": COOKIE, "value": server.cookies["ana"], "url": server.url}])
     page = await context.new_page()
@@ -83,7 +84,7 @@ async def test_no_page_asks_another_server_for_anything(visitor: Page, server: S
 async def test_no_page_has_a_violation(
     visitor: Page, server: Server, scheme: Literal["light", "dark"], rules: tuple[str, ...]
 ) -> None:
-    await visitor.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+    await visitor.emulate_media(color_scheme=scheme)
     found = {}
     for name, address in PAGES.items():
         await visitor.goto(f"{server.url}{address}")
@@ -105,7 +106,6 @@ async def test_an_access_token_that_was_just_made_is_copied(visitor: Page, serve
 
 async def test_neither_dialogs_nor_the_palette_have_a_violation(visitor: Page, server: Server) -> None:
     found = {}
-    await visitor.emulate_media(reduced_motion="reduce")
     await visitor.goto(f"{server.url}{PAGES['log']}")
     await act(visitor, "restore").evaluate("button => button.click()")
     await expect(dialog(visitor)).to_be_visible()

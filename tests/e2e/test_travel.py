@@ -180,6 +180,7 @@ async def test_a_replay_ends_at_the_present_within_seconds(
     travel: Travel, orchestrator: Orchestrators
 ) -> None:
     page = travel.page
+    await page.emulate_media(reduced_motion="no-preference")
     await travel.gets_to(8)
     orchestrator.stop()
     await open_live(page, f"{travel.url}?tab=messages&at={await travel.last_seq() // 2}")

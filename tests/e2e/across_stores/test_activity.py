@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
+from tests.browsers import CALM
 from tests.e2e.across_stores.conftest import Stores, TwoStores, asking, look, open_page
 from tests.e2e.conftest import Complaints, Orchestrators, sign_in
 from tests.e2e.pages import act, confirm, dialog
@@ -55,7 +56,7 @@ async def test_who_else_looks_at_a_session_is_named_until_they_leave(
     await sign_in(context, two_stores, "ana")
     await open_page(page, two_stores, "/sessions/default/visited/")
     await expect(page.locator("#presence")).to_be_hidden()
-    theirs = await context.browser.new_context()
+    theirs = await context.browser.new_context(**CALM)
     await sign_in(theirs, two_stores, "vera")
     other = await theirs.new_page()
     complaints.watch(other)
@@ -75,7 +76,7 @@ async def test_who_looks_in_another_process_of_the_dashboard_is_named_too(
     try:
         await sign_in(context, two_stores, "ana")
         await open_page(page, two_stores, "/sessions/files/visited-too/")
-        theirs = await context.browser.new_context()
+        theirs = await context.browser.new_context(**CALM)
         await sign_in(theirs, beside, "vera")
         other = await theirs.new_page()
         complaints.watch(other)

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import BrowserContext, Page, expect
 
 from state_core.events import Event, EventKind
+from tests.browsers import CALM
 from tests.e2e.across_stores.conftest import Stores, TwoStores, asking, card, look, open_page
 from tests.e2e.conftest import Complaints, Orchestrators, sign_in
 from tests.e2e.pages import act, confirm, dialog, not_reloaded, until
@@ -111,7 +112,7 @@ async def test_somebody_without_an_account_answers_by_a_link_that_was_copied(
     await dialog(page).get_by_text("Copy link").click()
     await expect(dialog(page)).to_contain_text("The link to this question is copied.")
 
-    elsewhere = await context.browser.new_context()
+    elsewhere = await context.browser.new_context(**CALM)
     theirs = await elsewhere.new_page()
     complaints.watch(theirs)
     await theirs.goto(await page.evaluate("navigator.clipboard.readText()"))

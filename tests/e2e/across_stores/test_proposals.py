@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
+from tests.browsers import CALM
 from tests.e2e.across_stores.conftest import Stores, TwoStores, card, look, open_page
 from tests.e2e.conftest import Complaints, sign_in
 from tests.e2e.pages import act, confirm, dialog, not_reloaded
@@ -30,7 +31,7 @@ async def test_a_changed_context_is_proposed_overtaken_proposed_again_and_approv
     await stores.files.pause_execution("two-eyes", actor="ana")
     await sign_in(context, two_stores, "ana")
     await open_page(page, two_stores, "/sessions/files/two-eyes/")
-    other = await browser.new_context(viewport={"width": 1280, "height": 900})
+    other = await browser.new_context(**CALM, viewport={"width": 1280, "height": 900})
     await sign_in(other, two_stores, "otto")
     ottos = await other.new_page()
     complaints.watch(ottos)
