@@ -28,9 +28,10 @@ demo:
 install:
 	@scripts/install.sh test
 
+# Compiled code is kept, whatever the environment asks for: hundreds of processes begin with the same modules.
 test: install
 	@CHROMIUM="$$(scripts/browser.sh)" && TMPDIR="$$(scripts/scratch.sh)" && export CHROMIUM TMPDIR && \
-		exec $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+		PYTHONDONTWRITEBYTECODE= exec $(RUN) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 bench:
 	@scripts/install.sh bench

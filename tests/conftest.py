@@ -19,7 +19,7 @@ from state_core.storage.file import FileStorageBackend
 from state_core.storage.redis import RedisStorageBackend
 from tests.postgres import PostgresServer
 from tests.redis_server import RedisServer
-from tests.scheduling import BROWSERS, FewBrowsersAtOnce
+from tests.scheduling import BROWSERS, FewBrowsersAtOnce, import_from_another_place
 
 _names = (f"state_{number}" for number in itertools.count(1))
 EMPTY = """DELETE FROM marsys_state_session; DELETE FROM marsys_state_event;
@@ -29,6 +29,12 @@ DELETE FROM marsys_state_checkpoint; DELETE FROM marsys_state_snapshot;"""
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FewBrowsersAtOnce | None:
     return FewBrowsersAtOnce(config, log) if len(config.option.tx) > BROWSERS else None
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    worker = getattr(session.config, "workerinput", None)
+    if worker and session.config.args == session.config.getini("testpaths"):
+        import_from_another_place(session.config.rootpath, worker["workerid"], worker["workercount"])
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from pydantic_ai import Agent
-from pydantic_ai.models.instrumented import InstrumentationSettings
-from pydantic_ai.models.test import TestModel
 
 from state_core import MemoryStorageBackend, StateManager
 from state_core.adapters.opentelemetry import SessionSpanProcessor
@@ -14,17 +11,23 @@ from state_core.adapters.opentelemetry import SessionSpanProcessor
 
 @pytest.fixture
 def instrumented():
-    """The store that every agent's runs are recorded in."""
+    """The store that every agent's runs are recorded in, and Pydantic AI's agents: imported late, since that
+    takes long and each of pytest's workers imports this file."""
+    from pydantic_ai import Agent
+    from pydantic_ai.models.instrumented import InstrumentationSettings
+
     store = MemoryStorageBackend()
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(SessionSpanProcessor(store, linger=60))
     Agent.instrument_all(InstrumentationSettings(tracer_provider=provider))
-    yield store, provider
+    yield store, provider, Agent
     Agent.instrument_all(False)
 
 
 async def test_its_runs_show_up_without_a_line_of_glue(instrumented):
-    store, provider = instrumented
+    from pydantic_ai.models.test import TestModel
+
+    store, provider, Agent = instrumented
     agent = Agent(TestModel(), name="planner", system_prompt="Be brief.")
 
     @agent.tool_plain
