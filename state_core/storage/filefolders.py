@@ -78,6 +78,11 @@ class SessionFolders:
             except InvalidId:
                 continue
 
+    def refuse_if_gone(self) -> None:
+        """Raises FileNotFoundError where all of them are away, as on a disk that is not mounted: what is not
+        found then is not deleted."""
+        self.path.stat()
+
     def make(self, session_id: str) -> None:
         folder = self.folder(session_id)
         folder.mkdir(exist_ok=True)
@@ -110,6 +115,7 @@ class SessionFolders:
             try:
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
             except FileNotFoundError:
+                self.refuse_if_gone()
                 raise SessionNotFound(session_id) from None
             try:
                 _lock(descriptor, patience)
@@ -130,6 +136,7 @@ class SessionFolders:
             try:
                 file = path.open("ab")
             except FileNotFoundError:
+                self.refuse_if_gone()
                 raise SessionNotFound(session_id) from None
             with file:
                 fcntl.flock(file, fcntl.LOCK_EX)

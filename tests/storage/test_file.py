@@ -170,6 +170,18 @@ async def test_a_damaged_index_is_made_anew_from_the_logs(store, caplog, spoil):
     assert (store.base_path / "index.sqlite3.damaged").exists()
 
 
+async def test_a_folder_that_is_away_is_no_deleted_session(store):
+    manager = await record(store)
+    before = await manager.get_session_state("s")
+    folder, away = store.base_path, store.base_path.with_name("away")
+    folder.rename(away)
+    for ask in (store.head("s"), store.read_events("s"), store.acquire("s", "owner", 9)):
+        with pytest.raises(StorageUnavailable, match=f"{folder} cannot be used: No such file"):
+            await ask
+    away.rename(folder)
+    assert await manager.get_session_state("s") == before
+
+
 async def test_a_session_that_was_copied_in_is_found(store):
     await record(store)
     await store.close()
