@@ -17,6 +17,7 @@ from state_core.storage.sqlitecodes import LOCK_SECONDS
 
 SHAPES = "postgresql://user:password@host/database, sqlite:///relative.db or sqlite:////absolute.db"
 _setting_up = threading.Lock()
+_DJANGOS_OWN = {"cursor_factory", "context", "prepare_threshold"}
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,14 @@ def _addressed(shown: str, settings: dict[str, Any]) -> Address:
     """The same string is the same alias, so that two stores of one process share its settings."""
     digest = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=8).hexdigest()
     return Address(f"state_{digest}", shown, settings)
+
+
+def parameters(alias: str) -> dict[str, Any]:
+    """Of Django's connection to PostgreSQL, what psycopg needs to connect by itself."""
+    from django.db import connections
+
+    given = connections[alias].get_connection_params()
+    return {name: value for name, value in given.items() if name not in _DJANGOS_OWN}
 
 
 def prepare_django(place: Address) -> None:

@@ -52,6 +52,7 @@ from state_core.storage.wakeups import Notifier, file_changes, notifications
 
 if TYPE_CHECKING:
     from state_core.models import Tables
+    from state_core.storage.loopconnections import LoopConnections
 
 T = TypeVar("T")
 
@@ -67,7 +68,8 @@ class DatabaseStorageBackend(StorageBackend):
     ``connection_string``: ``postgresql://user:password@host/database?sslmode=require``,
     ``sqlite:///relative.db`` or ``sqlite:////absolute.db``. Without one, Django's own database ``using``.
     ``table_name``: what its tables' names begin with; several stores may share a database.
-    ``pool_size``: threads, and so connections, that it uses at most; one or two more serve wake-ups.
+    ``pool_size``: threads, and so connections, that it uses at most; one or two more serve wake-ups, and on
+    PostgreSQL one more each event loop that appends one event after another.
     ``create_tables``: on a database that has none of its tables, make them.
 
     Raises ConfigurationError; at its first use also MigrationNeeded, where tables are old or missing.
@@ -97,6 +99,7 @@ class DatabaseStorageBackend(StorageBackend):
         self._lock = threading.Lock()
         self._threads = ConnectionThreads(self._place.alias, pool_size)
         self._notifier = Notifier(self._place.alias, table_name)
+        self._loops: LoopConnections | None = None
 
     def __repr__(self) -> str:
         return f"<DatabaseStorageBackend {self._place.shown}, tables {self._table_name}_*>"
@@ -167,6 +170,10 @@ class DatabaseStorageBackend(StorageBackend):
         with self._lock:
             found = tables(self._table_name)
             schema.ensure_tables(connection.alias, self._place, found, create=self._create_tables)
+            if connection.vendor == "postgresql" and self._loops is None:
+                from state_core.storage.loopconnections import LoopConnections
+
+                self._loops = LoopConnections(connection.alias)
             self._known_tables = found
         return found
 
@@ -181,7 +188,23 @@ class DatabaseStorageBackend(StorageBackend):
         checkpoints: CheckpointChange,
     ) -> int:
         write = RowAppend(session_id, events, guard, change, checkpoints)
-        return await self._run(lambda connection, tables: self._write(connection, tables, write))
+        last_seq = await self._append_on_loop(write)
+        if last_seq is None:
+            last_seq = await self._run(lambda connection, tables: self._write(connection, tables, write))
+        return last_seq
+
+    async def _append_on_loop(self, write: RowAppend) -> int | None:
+        """None where it is to go by a thread."""
+        owned = self._loops.take() if self._loops and self._known_tables else None
+        if owned is None:
+            return None
+        from state_core.storage import postgres
+
+        with translated(self._place), connections[self.alias].wrap_database_errors:
+            last_seq = await postgres.append_on_loop(owned, self._known_tables, write)
+        if last_seq is not None:
+            self._notifier.tell(write.session_id)
+        return last_seq
 
     def _write(self, connection: Any, tables: Tables, write: RowAppend) -> int:
         dialect = _dialect(connection)
@@ -401,6 +424,8 @@ class DatabaseStorageBackend(StorageBackend):
         await self._connected(lambda connection: schema.migrate(connection.alias))
 
     async def close(self) -> None:
+        if self._loops:
+            self._loops.close()
         await asyncio.to_thread(self._threads.close)
         await asyncio.to_thread(self._notifier.close)
 

@@ -21,14 +21,17 @@ from state_core.fields import to_json
 from state_core.names import names_json, needle, quoted
 from state_core.records import Checkpoint
 from state_core.storage.appending import RowAppend, append_by_orm, refuse, taken
+from state_core.storage.loopconnections import LoopConnection
 from state_core.storage.places import MARK_NUMBER
 from state_core.storage.postgresbatch import CHECKPOINT_TYPES, EVENT_TYPES, append_many, joining
 
-__all__ = ["append", "append_many", "tune"]
+__all__ = ["append", "append_many", "append_on_loop", "tune"]
 
 _EVENT_TYPES = {**EVENT_TYPES, "body": "bytea"}
 _CHECKPOINT_COLUMNS = tuple(CHECKPOINT_TYPES)
 _ATTEMPTS = 10
+REFUSED = (psycopg.IntegrityError, psycopg.DataError, psycopg.ProgrammingError, psycopg.NotSupportedError)
+"""By these the server, or psycopg before it asks it, says that a statement did nothing."""
 
 
 def tune(connection: Any) -> None:
@@ -62,10 +65,7 @@ def _attempt(connection: Any, tables: Any, write: RowAppend) -> int | None:
 
 
 def _execute(connection: Any, tables: Any, write: RowAppend, head: str, values: Sequence[Any]) -> int | None:
-    one = len(write.events) == 1
-    places = len(write.checkpoints.added)
-    text = _statement(tables.event._meta.db_table, tables.checkpoint._meta.db_table, head, one, places)
-    parameters = [*values, *_checkpoint_values(write), *_event_values(write, one)]
+    text, parameters = _asked(tables, write, head, values)
     try:
         with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
             row = cursor.execute(text, parameters).fetchone()
@@ -74,6 +74,27 @@ def _execute(connection: Any, tables: Any, write: RowAppend, head: str, values: 
             raise taken(write.checkpoints) from error
         raise
     return None if row is None else int(row[0])
+
+
+async def append_on_loop(owned: LoopConnection, tables: Any, write: RowAppend) -> int | None:
+    """None where nothing was written, and `append` does it, or finds out why not."""
+    if write.guard.creates or not write.is_usual:
+        return None
+    text, parameters = _asked(tables, write, *_updated(tables, write))
+    try:
+        with owned.lent() as connection:
+            cursor = await psycopg.AsyncCursor(connection).execute(text, parameters)
+            row = await cursor.fetchone()
+    except REFUSED:
+        return None
+    return None if row is None else int(row[0])
+
+
+def _asked(tables: Any, write: RowAppend, head: str, values: Sequence[Any]) -> tuple[str, list[Any]]:
+    one = len(write.events) == 1
+    places = len(write.checkpoints.added)
+    text = _statement(tables.event._meta.db_table, tables.checkpoint._meta.db_table, head, one, places)
+    return text, [*values, *_checkpoint_values(write), *_event_values(write, one)]
 
 
 @lru_cache(maxsize=256)

@@ -138,6 +138,13 @@ _held: list[ConnectionThreads] = []
 
 
 def _before_fork() -> None:
+    # In a thread: Django does not close connections where an event loop runs.
+    holding = threading.Thread(target=_hold_all)
+    holding.start()
+    holding.join()
+
+
+def _hold_all() -> None:
     _held.extend(_pools)
     for pool in _held:
         pool.hold()

@@ -18,6 +18,7 @@ from typing import Any
 
 from django.db import DatabaseError, InterfaceError, connections
 
+from state_core.storage.connecting import parameters
 from state_core.storage.threads import ConnectionThreads
 
 logger = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ GLANCE_SECONDS = 0.01
 """Between two glances at SQLite's log: when something was written there, it is asked at once."""
 GATHER_SECONDS = 0.05
 """Hints of a burst go out together, this long after the ones before."""
-
-_NOT_CONNECTING = {"cursor_factory", "context", "prepare_threshold"}
 
 
 def channel(table_name: str) -> str:
@@ -104,9 +103,7 @@ async def _listening(alias: str, table_name: str) -> Any:
     import psycopg
     from psycopg import sql
 
-    given = connections[alias].get_connection_params()
-    parameters = {name: value for name, value in given.items() if name not in _NOT_CONNECTING}
-    connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True)
+    connection = await psycopg.AsyncConnection.connect(**parameters(alias), autocommit=True)
     try:
         await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel(table_name))))
     except BaseException:
