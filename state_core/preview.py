@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -64,7 +65,7 @@ class RestorePreview:
         """The same in words, for dialogs and terminals."""
         lines = [self._set_aside(), *self._back()]
         if self.again:
-            lines.append(f"Executed again when it is resumed: {named(map(str, self.again))}.{self._took()}")
+            lines.append(f"Executed again when it is resumed: {_told(self.again)}.{self._took()}")
         if self.questions_back:
             asked = counted(len(self.questions_back), "question")
             lines.append(f"Open again: {asked}, of {named(self.questions_back)}.")
@@ -80,7 +81,7 @@ class RestorePreview:
     def _set_aside(self) -> str:
         events = counted(self.seq - self.to, "event")
         parts = [
-            *_counted_and_named(self.steps, "step"),
+            *_counted_steps(self.steps),
             *([counted(self.messages, "message")] if self.messages > 0 else []),
             *_counted_and_named(self.branches, "branch"),
         ]
@@ -90,7 +91,7 @@ class RestorePreview:
 
     def _back(self) -> Iterator[str]:
         parts = [
-            *_counted_and_named(self.steps_back, "step"),
+            *_counted_steps(self.steps_back),
             *([counted(-self.messages, "message")] if self.messages < 0 else []),
             *_counted_and_named(self.branches_back, "branch"),
         ]
@@ -148,6 +149,18 @@ def _asked(document: Document) -> Mapping[str, str]:
 
 def _counted_and_named(things: Sequence[object], noun: str) -> list[str]:
     return [f"{counted(len(things), noun)}: {named(map(str, things))}"] if things else []
+
+
+def _counted_steps(steps: Sequence[PreviewedStep]) -> list[str]:
+    return [f"{counted(len(steps), 'step')}: {_told(steps)}"] if steps else []
+
+
+def _told(steps: Sequence[PreviewedStep]) -> str:
+    """Each of a few; of many, how many each agent has."""
+    if len(steps) <= NAMED:
+        return named(map(str, steps))
+    agents = Counter(step.agent or "no agent" for step in steps)
+    return named(f"{number} of {agent}" for agent, number in agents.most_common())
 
 
 def named(names: Iterable[str]) -> str:

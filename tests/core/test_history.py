@@ -48,6 +48,18 @@ async def test_a_preview_says_what_is_set_aside_and_executed_again(manager: Stat
     assert await manager.get_head("s") == before
 
 
+async def test_of_many_steps_a_preview_says_how_many_each_agent_has(manager: StateManager) -> None:
+    async with manager.session("s") as session:
+        before = await session.checkpoint("before")
+        branch = await session.open_branch("one")
+        for number in range(7):
+            async with branch.step("Writer" if number < 6 else "Reader"):
+                pass
+    told = (await manager.preview_restore(before)).sentences()
+    assert told[0].startswith("Set aside: 7 steps: 6 of Writer, 1 of Reader; 1 branch: one (")
+    assert told[1].startswith("Executed again when it is resumed: 6 of Writer, 1 of Reader.")
+
+
 async def test_a_preview_says_how_long_what_is_executed_again_took(manager: StateManager) -> None:
     await manager.create_session("s")
     opened = Event(kind=EventKind.BRANCH_OPENED, branch_id="b", status="running", data={"name": "b"})

@@ -105,9 +105,11 @@ const lettersIn = (pixels, width) => Math.max(2, Math.floor(pixels / width));
 export function boxWords(node, shown, { scale, sideways, sizes, from, flag }) {
   const right = node.x + node.w / 2;
   const x = Math.min(Math.max(node.x - node.w / 2, from - 4) + 10, right - 30);
-  const room = lettersIn((right - x - 24) * sideways, sizes.title * WIDE * (sideways < 1 ? TIGHT : 1));
+  const room = lettersIn((right - x - 24) * sideways, sizes.title * WIDE * (sideways < 1 ? TIGHT : 1)) - (flag ? 2 : 0);
   const hasSecond = scale >= 0.8;
-  const name = `${flag ? "⚠ " : ""}${icon(shown.status)} ${safe(shown.title, flag ? room - 2 : room)}`;
+  const sign = icon(shown.status);
+  const cutAt = shown.title.length > room ? room - sign.length + 1 : room;
+  const name = `${flag ? "⚠ " : ""}${sign} ${safe(shown.title, cutAt)}`;
   const title = { id: node.id, x, y: hasSecond ? node.y - 8 : node.y, text: name };
   if (!hasSecond) return { title };
   return { title, detail: { id: node.id, x, y: node.y + 9, text: safe(shown.detail, lettersIn((right - x - 8) * sideways, sizes.detail * NARROW)) } };

@@ -116,7 +116,7 @@ function turnWords(view, sight) {
   const inSight = view.model.turns.map((turn) => ({ ...turn, x: view.scale.to(turn.at) })).filter(({ x }) => x >= sight.range[0] && x <= sight.range[1]);
   return inSight.slice(-20).map(({ x, at, what, to }) => ({
     x, y: 0, yref: "paper", yanchor: "bottom", xanchor: x > (sight.range[0] + sight.range[1]) / 2 ? "right" : "left", showarrow: false,
-    text: what === "restored" ? `↺ back to ${Number(to)}` : "⑂ forked",
+    text: what === "restored" ? `↺ back to ${Number(to)}` : "↳ forked",
     hovertext: `${what} · ${stamp(at)}`, font: { size: 10, color: view.colours.text },
   }));
 }

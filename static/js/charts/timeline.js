@@ -216,7 +216,7 @@ export class Timeline {
     this.foldSwitch.label.hidden = !this.scale.foldable;
     fillLegend(this.legend, counts);
     const [shown, all] = [this.lanes.length, this.model.branches.size];
-    const held = isHeld(this.model) ? `❚❚ ${this.model.pauses.at(-1).why} since ${clock(this.model.pauses.at(-1).start)} · ` : "";
+    const held = isHeld(this.model) ? `❚❚ ${whyHeld(this.model.pauses.at(-1))} · ` : "";
     this.note.textContent = `${held}${shown === all ? count(all, "branch") : `${shown} of ${count(all, "branch")}`}${this.model.checkpoints.length ? ` · ◆ ${count(this.model.checkpoints.length, "checkpoint")}` : ""}`;
     this.twin.show(() => this.lanes.map((branch) => this.tableRow(branch)), "branches");
   }
@@ -382,4 +382,9 @@ export class Timeline {
     const row = this.lanes?.findIndex((branch) => branch.id === id) ?? -1;
     if (row >= 0) this.reveal(row);
   }
+}
+
+// What was restored or forked is paused there.
+function whyHeld({ why, start }) {
+  return `${why === "interrupted" ? why : "paused"} since ${clock(start)}`;
 }
