@@ -289,7 +289,8 @@ class FileStorageBackend(StorageBackend):
     @in_thread
     def _read_events(self, session_id: str, query: EventQuery) -> list[EventRecord]:
         if not self._folders.folder(session_id).is_dir():
-            self._folders.refuse_if_gone()
+            if self._known_heads:  # before, it may have none yet
+                self._folders.refuse_if_gone()
             return []
         with self._folders.scanned(session_id) as folder:
             fitting = filter(query.takes, _events(folder.log, query))
