@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -96,14 +100,12 @@ class Server:
         }
 
     def prepare(self) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", PREPARE],
-            env=self.environment,
-            cwd=ROOT,
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        self.cookies = json.loads(done.stdout)
+        if self.database_url:
+            self.cookies = cookies_of_people_in(self)
+            return
+        folder, cookies = prepared_folder()
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True)
+        self.cookies = {**cookies}
 
     def start(self) -> None:
         address = ["-b", "127.0.0.1", "-p", str(self.port)]
@@ -150,6 +152,27 @@ class Server:
     @property
     def log(self) -> str:
         return (self.folder / "daphne.log").read_text()
+
+
+@cache
+def prepared_folder() -> tuple[Path, dict[str, str]]:
+    """Made once for all servers on SQLite: a copy of it is made at once."""
+    folder = Path(tempfile.mkdtemp(prefix="prepared"))
+    atexit.register(shutil.rmtree, folder)
+    return folder, cookies_of_people_in(Server(folder))
+
+
+def cookies_of_people_in(server: Server) -> dict[str, str]:
+    """After its tables and these people are made."""
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARE],
+        env=server.environment,
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    made: dict[str, str] = json.loads(done.stdout)
+    return made
 
 
 @contextmanager
