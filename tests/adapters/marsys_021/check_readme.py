@@ -12,7 +12,7 @@ from state_core import StateManager
 from state_core.storage import from_url
 
 README = (Path(__file__).parents[3] / "README.md").read_text()
-(EXAMPLE,) = re.findall(r"```py\n(.*?)```", README, re.DOTALL)
+(EXAMPLE,) = re.findall(r"```py\n(from marsys\..*?)```", README, re.DOTALL)
 
 
 async def check_the_example_of_the_readme_runs(tmp_path, monkeypatch):
