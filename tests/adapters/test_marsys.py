@@ -41,7 +41,7 @@ def outcomes(
             marsys_python, "-m", "pytest", HERE, "-q", "-c", HERE / "pytest.ini", "-p", "no:cacheprovider",
             f"--rootdir={HERE}", f"--confcutdir={HERE}", f"--junit-xml={report}",
         ],
-        env={**kept, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**kept, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=240,
