@@ -5,17 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from referencing import Registry
-from referencing.exceptions import Unresolvable
+from jsonschema_rs import Draft202012Validator
 
 from state_core.exceptions import InvalidValue
 from state_core.heads import short
 from state_core.records import Document
-
-NOTHING_ELSE: Registry[Any] = Registry()
-"""A schema is what an agent wrote: by itself, jsonschema would ask whatever address stands in a ``$ref``."""
 
 
 def check_answer(question: Document, answer: Any) -> None:
@@ -33,22 +27,24 @@ def _json(value: Any) -> str:
 
 
 def _check_schema(schema: Document, answer: Any) -> None:
+    elsewhere: list[str] = []
+
+    def refuse(address: str) -> Any:
+        """A schema is what an agent wrote: no address that stands in it is asked."""
+        elsewhere.append(address)
+        raise LookupError(address)
+
     try:
-        Draft202012Validator.check_schema(schema)
-        problem = next(Draft202012Validator(schema, registry=NOTHING_ELSE).iter_errors(answer), None)
-    except SchemaError as error:
-        raise InvalidValue(f"The question's schema is not a JSON Schema: {short(error.message)}") from error
-    except Unresolvable as error:
+        problem = next(Draft202012Validator(schema, retriever=refuse).iter_errors(answer), None)
+    except ValueError as error:
+        if elsewhere:
+            line = f"refers to {short(elsewhere[0], 80)!r}, which is not in it"
+        else:
+            line = f"is not a JSON Schema: {short(getattr(error, 'message', error), 200)}"
         raise InvalidValue(
-            f"The question's schema refers to {short(error.ref, 80)!r}, which is not in it. "
-            "Only cancelling helps, or asking anew with a schema that is whole."
-        ) from error
-    except RecursionError as error:
-        raise InvalidValue(
-            "The question's schema refers to itself without end. "
-            "Only cancelling helps, or asking anew with another schema."
+            f"The question's schema {line}. Only cancelling helps, or asking anew with another schema."
         ) from error
     if problem:
-        place = ".".join(map(str, problem.absolute_path))
+        place = ".".join(map(str, problem.instance_path))
         message = f"The answer does not fit{' at ' + place if place else ''}: {problem.message}"
         raise InvalidValue(short(message))

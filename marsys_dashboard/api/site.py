@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.core.exceptions import ValidationError as UnfitText
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern
@@ -17,12 +18,14 @@ from django.utils.cache import add_never_cache_headers
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
+from ninja.parser import Parser
 from ninja.renderers import BaseRenderer
 
 from marsys_dashboard.api import acts, changes, contents, events, records, sessions
 from marsys_dashboard.api.callers import AccessTokenAuth, CookieAuth
 from marsys_dashboard.api.schemas import Problem
 from marsys_dashboard.failures import answer_error, bad_request, problem, status_of
+from marsys_dashboard.jsontext import read_json
 from state_core.exceptions import StateError
 
 logger = logging.getLogger(__name__)
@@ -46,6 +49,13 @@ class Renderer(BaseRenderer):
 
     def render(self, request: HttpRequest, data: Any, *, response_status: int) -> bytes:
         return orjson.dumps(data, option=orjson.OPT_NON_STR_KEYS)
+
+
+class Strict(Parser):
+    """What would be stored as something else, such as NaN, is refused as in the dialogs."""
+
+    def parse_body(self, request: HttpRequest) -> Any:
+        return read_json(request.body.decode())
 
 
 class Api(NinjaAPI):
@@ -72,6 +82,7 @@ api = Api(
     description="Sessions of agents: list, read and follow them, answer them, and act on them.",
     auth=[AccessTokenAuth(), CookieAuth()],
     openapi_url=None,
+    parser=Strict(),
     renderer=Renderer(),
 )
 api.add_router("", sessions.router)
@@ -108,7 +119,9 @@ def _not_signed_in(request: HttpRequest, error: AuthenticationError) -> HttpResp
 
 
 def _told(request: HttpRequest, error: HttpError) -> HttpResponse:
-    return problem(error.status_code, str(error))
+    because = error.__cause__
+    told = because.messages[0] if isinstance(because, UnfitText) else str(error)
+    return problem(error.status_code, told)
 
 
 def _forbidden(request: HttpRequest, error: PermissionDenied) -> HttpResponse:

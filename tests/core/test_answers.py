@@ -13,15 +13,25 @@ from state_core.exceptions import InvalidValue
     ("schema", "told"),
     [
         ({"$ref": "file:///etc/passwd"}, "refers to 'file:///etc/passwd', which is not in it"),
-        ({"$ref": "#/nowhere"}, "which is not in it"),
-        ({"allOf": [{"$ref": "#"}]}, "refers to itself without end"),
+        ({"$ref": "#/nowhere"}, "'/nowhere' does not exist. Only cancelling helps"),
         ({"pattern": "("}, "is not a JSON Schema"),
-        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}, "does not fit: 'text' is not of type"),
+        ({"type": "text"}, "is not a JSON Schema"),
+        ({"$ref": "#/$defs/a", "$defs": {"a": {"type": "integer"}}}, 'does not fit: "text" is not of type'),
     ],
 )
 def test_a_schema_that_no_answer_fits_is_told_of(schema, told):
     with pytest.raises(InvalidValue, match=told.replace("$", r"\$")):
         check_answer({"schema": schema}, "text")
+
+
+@pytest.mark.parametrize("pattern", ["^(a+)+$", "^(?=(a+)+$)b"])
+def test_a_pattern_that_backtracks_without_end_is_compared_all_the_same(pattern):
+    with pytest.raises(InvalidValue, match="does not fit"):
+        check_answer({"schema": {"type": "string", "pattern": pattern}}, "a" * 40 + "!")
+
+
+def test_a_schema_that_refers_to_itself_ends():
+    check_answer({"schema": {"allOf": [{"$ref": "#"}]}}, "text")
 
 
 def test_no_address_in_a_schema_is_asked():

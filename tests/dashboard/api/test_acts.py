@@ -67,7 +67,7 @@ async def test_a_question_is_answered_by_a_program(manager, live_anas):
         ["question", "answer"],
     )
     assert wrong.status_code == 400
-    assert "'three' is not of type 'integer'" in wrong.json()["detail"]
+    assert '"three" is not of type "integer"' in wrong.json()["detail"]
     assert right.json()["message"] == "The answer is recorded."
     state = await manager.get_session_state("s")
     assert state.questions[0].answered_by == "ana (token nightly)"

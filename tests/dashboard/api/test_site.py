@@ -82,6 +82,22 @@ def test_another_method_is_told_which_there_are(anas: Client):
     assert response.json()["detail"] == "DELETE does not fit here. This address takes GET, HEAD, OPTIONS."
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b'{"reason": NaN}', "NaN is not a value that it knows"),
+        (b'{"reason": "a", "reason": "b"}', "'reason' stands there twice"),
+        (b"{reason}", "This is no JSON: expecting property name"),
+        (b"\xff", "Cannot parse request body"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_the_reason(anas: Client, manager, body, told):
+    manager.sync.create_session("s")
+    response = anas.generic("POST", "/api/v1/sessions/default/s/acts/pause", body, "application/json")
+    assert response.status_code == 400
+    assert told in response.json()["detail"]
+
+
 def test_head_answers_as_get_does_without_a_body(anas: Client, manager):
     manager.sync.create_session("s")
     for address in ("stores", "sessions", "sessions/default/s", "sessions/default/s/events", "openapi.json"):
