@@ -31,7 +31,7 @@ async def do(page: Page, verb: str, **given: str) -> None:
 
 
 async def answer(page: Page, choice: str) -> None:
-    await page.locator('#questions [data-act="answer"]').click()
+    await page.locator('#questions .primary[data-act="answer"]').click()
     await expect(dialog(page)).to_contain_text("Publish the survey?")
     await dialog(page).get_by_label(choice, exact=True).check()
     await confirm(page).click()

@@ -151,7 +151,7 @@ class Job:
         await expect(dialog(self.page)).to_be_hidden()
 
     async def answer(self, choice: str) -> None:
-        await self.page.locator('#questions [data-act="answer"]').click()
+        await self.page.locator('#questions .primary[data-act="answer"]').click()
         await dialog(self.page).get_by_label(choice, exact=True).check()
         await confirm(self.page).click()
         await expect(dialog(self.page)).to_be_hidden()
@@ -313,7 +313,7 @@ async def test_a_question_is_answered_once_and_the_workflow_goes_on_with_it(
     job.work.enough.touch()
     job.run()
     await expect(page.locator("#questions .question")).to_contain_text("Whose findings lead?")
-    await other.locator('#questions [data-act="answer"]').click()
+    await other.locator('#questions .primary[data-act="answer"]').click()
     await dialog(other).get_by_label(SLOW, exact=True).check()
     await job.answer("research.Researcher-2")
     await job.is_shown_as("completed")
