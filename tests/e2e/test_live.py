@@ -355,7 +355,7 @@ async def test_a_switch_leaves_steps_under_way_alone_in_the_list_while_others_en
             await expect(rows).to_have_count(1)
     await expect(rows).to_have_count(0)
     await page.get_by_role("link", name="Timeline & graph").click()
-    await expect(page.locator("#graph").get_by_label("Active only")).to_be_checked()
+    await expect(page.get_by_role("checkbox", name="Active only")).to_be_checked()
 
 
 async def test_what_agents_write_is_text_and_nothing_else(

@@ -226,7 +226,7 @@ def test_delete_leaves_who_and_why(anas: Client, session):
         ("resume", {"context": ["no object"]}, "context"),
         ("fork", {"new_session_id": "no such/id"}, "new_session_id"),
         ("fork", {"seq": -1}, "seq"),
-        ("fork", {"seq": 10**30}, "seq"),
+        ("fork", {"seq": 2**63}, "seq"),
         ("checkpoint", {"name": "\ud800"}, "name"),
         ("cancel", {"reason": "a\0b"}, "reason"),
     ],

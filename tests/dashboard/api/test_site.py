@@ -87,6 +87,7 @@ def test_another_method_is_told_which_there_are(anas: Client):
     [
         (b'{"reason": NaN}', "NaN is not a value that it knows"),
         (b'{"reason": "a", "reason": "b"}', "'reason' stands there twice"),
+        (b'{"seq": 1%s}' % (b"0" * 30), "is too large a number"),
         (b"{reason}", "This is no JSON: expecting property name"),
         (b"\xff", "Cannot parse request body"),
     ],
