@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -18,7 +18,7 @@ from weakref import WeakSet
 from django.db import InterfaceError, OperationalError, connections
 
 from state_core.storage.sqlitecodes import once_free
-from state_core.storage.workers import Workers
+from state_core.storage.workers import Closed, Workers
 
 T = TypeVar("T")
 
@@ -34,6 +34,9 @@ class ConnectionThreads:
     def __init__(self, alias: str, size: int) -> None:
         self._alias = alias
         self._size = size
+        self._changing = threading.Lock()
+        """Held while the pool begins or ends: no thread of a new one opens a connection that is then closed
+        with the old."""
         self._lock = threading.Lock()
         self._workers: Workers | None = None
         self._opened: list[Any] = []
@@ -42,14 +45,18 @@ class ConnectionThreads:
         _pools.add(self)
 
     async def run(self, work: Callable[[], T]) -> T:
-        return await self._threads().run(work)
+        while True:
+            with suppress(Closed):  # just now, so another begins
+                return await self._threads().run(work)
 
     def submit(self, work: Callable[[], None]) -> None:
         """Without waiting for it."""
-        self._threads().submit(work)
+        while True:
+            with suppress(Closed):
+                return self._threads().submit(work)
 
     def _threads(self) -> Workers:
-        with self._lock:
+        with self._changing:
             if self._workers is None:
                 self._workers = Workers(self._size, self._alias)
             return self._workers
@@ -110,20 +117,19 @@ class ConnectionThreads:
 
     def hold(self) -> None:
         """Close, and let nobody open until `let_go`."""
-        self.close()
-        self._lock.acquire()
-        while self._workers is not None:
-            self._lock.release()
-            self.close()
-            self._lock.acquire()
+        self._changing.acquire()
+        self._end()
 
     def let_go(self) -> None:
-        self._lock.release()
+        self._changing.release()
 
     def close(self) -> None:
         """Waits for work under way. Blocks."""
-        with self._lock:
-            workers, self._workers = self._workers, None
+        with self._changing:
+            self._end()
+
+    def _end(self) -> None:
+        workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
         with self._lock:

@@ -26,6 +26,10 @@ Inbox: TypeAlias = "SimpleQueue[Work | None]"
 Work: TypeAlias = Callable[[Inbox], None]
 
 
+class Closed(RuntimeError):
+    """They take no work any more; what was given was not begun."""
+
+
 class Workers:
     """At most ``size`` threads, each started when all others are at work. They end with `close`, with this
     object, or with the process.
@@ -81,7 +85,7 @@ class Workers:
     def _take(self, act: Work) -> None:
         with self._lock:
             if self._is_closed:
-                raise RuntimeError("These threads are closed.")
+                raise Closed("These threads are closed.")
             if self._idle:
                 self._idle.pop().put(act)
             elif len(self._threads) < self._size:
