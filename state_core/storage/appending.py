@@ -52,11 +52,11 @@ class RowAppend(Append):
         add = checked(self.change.add)
         moves = {name: (name, difference) for name, difference in add.items()}
         for count, column in RESTING.items():
-            if "status" not in self.set:
-                # What is NULL stays so.
-                moves.update({column: (column, add[count])} if count in add else {})
-            elif column not in self.set:
-                moves[column] = count, add.get(count, 0)
+            if "status" in self.set:
+                if column not in self.set:
+                    moves[column] = count, add.get(count, 0)
+            elif count in add:
+                moves[column] = column, add[count]  # what is NULL stays so
         return moves
 
     @property

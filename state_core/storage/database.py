@@ -170,11 +170,11 @@ class DatabaseStorageBackend(StorageBackend):
         with self._lock:
             found = tables(self._table_name)
             schema.ensure_tables(connection.alias, self._place, found, create=self._create_tables)
-            if connection.vendor == "postgresql" and self._loops is None:
+            self._known_tables = found
+            if self._loops is None and hasattr(_dialect(connection), "append_on_loop"):
                 from state_core.storage.loopconnections import LoopConnections
 
                 self._loops = LoopConnections(connection.alias)
-            self._known_tables = found
         return found
 
     # Events
@@ -195,7 +195,7 @@ class DatabaseStorageBackend(StorageBackend):
 
     async def _append_on_loop(self, write: RowAppend) -> int | None:
         """None where it is to go by a thread."""
-        owned = self._loops.take() if self._loops and self._known_tables else None
+        owned = self._loops.take() if self._loops else None
         if owned is None:
             return None
         from state_core.storage import postgres
