@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marsys_dashboard.templatetags.state import shortened
+
 NAMES = ("title", "label", "name")
 """What an object may call itself, the first of these that it has."""
 LONGEST = 200
@@ -26,9 +28,9 @@ def in_words(choices: Sequence[Any]) -> list[Choice]:
     names = [_name(value) for value in choices]
     count = Counter(names)
     return [
-        Choice(_cut(name, LONGEST), _cut(_json(value), LONGEST_WHOLE))
+        Choice(shortened(name, LONGEST), shortened(_json(value), LONGEST_WHOLE))
         if name and count[name] == 1
-        else Choice(_cut(value if isinstance(value, str) else _json(value), LONGEST))
+        else Choice(shortened(value if isinstance(value, str) else _json(value), LONGEST))
         for name, value in zip(names, choices, strict=True)
     ]
 
@@ -42,7 +44,3 @@ def _name(value: Any) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"

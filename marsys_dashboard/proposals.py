@@ -73,6 +73,20 @@ class Undecided:
     """Has the proposer still the permission?"""
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """What programs are told of any proposal, by name."""
+        proposal = self.proposal
+        return {
+            "number": proposal.pk,
+            "store": proposal.store,
+            "session_id": proposal.session_id,
+            "seq": proposal.seq,
+            "proposer": proposal.proposer,
+            "reason": proposal.reason,
+            "proposed_at": proposal.created_at,
+        }
+
+    @property
     def key(self) -> str:
         return f"{self.proposal.store}/{self.head.session_id}/change-{self.proposal.pk}"
 

@@ -134,13 +134,7 @@ def _change_of(caller: Caller, waiting: Undecided) -> dict[str, Any]:
     proposal, change = waiting.proposal, waiting.change
     args = [proposal.store, proposal.session_id, proposal.pk]
     return {
-        "number": proposal.pk,
-        "store": proposal.store,
-        "session_id": proposal.session_id,
-        "seq": proposal.seq,
-        "proposer": proposal.proposer,
-        "reason": proposal.reason,
-        "proposed_at": proposal.created_at,
+        **waiting.facts,
         "sets": list(change.values) if change else [],
         "removes": change.removed if change else [],
         "note": waiting.note,

@@ -65,15 +65,9 @@ async def _waiting(session: Session | None) -> proposals.Found:
 
 
 def _document(waiting: Undecided) -> dict[str, Any]:
-    proposal, change = waiting.proposal, waiting.change
+    change = waiting.change
     return {
-        "number": proposal.pk,
-        "store": proposal.store,
-        "session_id": proposal.session_id,
-        "seq": proposal.seq,
-        "proposer": proposal.proposer,
-        "reason": proposal.reason,
-        "proposed_at": proposal.created_at,
+        **waiting.facts,
         "values": change.values if change else None,
         "removed": change.removed if change else None,
         "note": waiting.note,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+
 import pytest
 
 from state_core import (
@@ -49,3 +52,16 @@ async def completed(manager: StateManager, session_id: str = "s") -> None:
         branch = await session.open_branch("b")
         async with branch.step("A", "in") as step:
             step.output = "out"
+
+
+@pytest.fixture
+def ctrl_c_at_the_question(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends a command at once where that asks in the main thread and no event loop runs."""
+
+    def pressed(question: str) -> str:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        assert threading.current_thread() is threading.main_thread()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("builtins.input", pressed)

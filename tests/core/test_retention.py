@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-import threading
 from dataclasses import replace
 from datetime import timedelta
 
@@ -544,14 +543,7 @@ def test_prune_deletes_nothing_where_nobody_can_be_asked(pruned, monkeypatch):
     assert "old" in left(pruned)
 
 
-def test_who_is_asked_can_end_prune_at_once(pruned, monkeypatch):
-    def pressed(prompt):
-        with pytest.raises(RuntimeError, match="no running event loop"):
-            asyncio.get_running_loop()
-        assert threading.current_thread() is threading.main_thread()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("builtins.input", pressed)
+def test_who_is_asked_can_end_prune_at_once(pruned, ctrl_c_at_the_question):
     with pytest.raises(CommandError, match="Nothing was changed") as ended:
         prune()
     assert ended.value.returncode == 130

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import threading
 from dataclasses import replace
 
 import pytest
@@ -300,13 +299,6 @@ def test_nobody_can_be_asked(rotated, monkeypatch):
     assert "exit: Nobody is there to be asked; pass --yes" in rotated()
 
 
-def test_who_is_asked_can_end_the_command_at_once(rotated, monkeypatch):
-    def pressed(question):
-        with pytest.raises(RuntimeError, match="no running event loop"):
-            asyncio.get_running_loop()
-        assert threading.current_thread() is threading.main_thread()
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("builtins.input", pressed)
+def test_who_is_asked_can_end_the_command_at_once(rotated, ctrl_c_at_the_question):
     assert "exit: Nothing was changed." in rotated()
     assert asyncio.run(keys_in(rotated.store, "one")) == {Key(OLD).id}
